@@ -1,0 +1,1 @@
+"""One folder per vendor; `outbox` serves them all."""

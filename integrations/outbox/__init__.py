@@ -1,0 +1,1 @@
+"""The durable, vendor-neutral capture of committed changes."""

@@ -1,0 +1,11 @@
+"""The Celery app. Production settings unless told otherwise: workers are started by the Procfile."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
+
+app = Celery("masivo_braze")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

@@ -1,0 +1,14 @@
+"""Everything is the admin."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+admin.site.site_header = "Masivo → Braze"
+admin.site.site_title = "Masivo → Braze"
+admin.site.index_title = "Loyalty records and their sync"
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+]

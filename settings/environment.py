@@ -1,0 +1,62 @@
+"""The one reader of the environment, and the files under `var/` that stand in for it on a laptop."""
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import environ
+from cryptography.fernet import Fernet
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+
+#: State of a development machine: database, embedded Redis, generated secrets. Never committed.
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+
+#: Where the embedded Redis listens when nobody has started one: a closed port, so a clear refusal.
+NO_REDIS_URL = "redis://127.0.0.1:6390/0"
+
+
+def redis_url() -> str:
+    """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`."""
+    if url := env.str("REDIS_URL", default=""):
+        return url
+    recorded = VAR_DIR / "redis.port"
+    if not recorded.exists():
+        return NO_REDIS_URL
+    return f"redis://127.0.0.1:{recorded.read_text().strip()}/0"
+
+
+def generated_secret(name: str, generate: Callable[[], str]) -> str:
+    """The environment's value of `name`, else one generated once into `var/` and shared by all processes."""
+    if value := env.str(name, default=""):
+        return value
+    path = VAR_DIR / f"{name.lower()}.secret"
+    if not path.exists():
+        _write_once(path, generate())
+    return path.read_text().strip()
+
+
+def _write_once(path: Path, value: str) -> None:
+    """Create `path` (mode 0600) holding `value`, unless another process was first; never seen half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(value)
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def secret_key() -> str:
+    return secrets.token_urlsafe(50)
+
+
+def fernet_key() -> str:
+    return Fernet.generate_key().decode()
