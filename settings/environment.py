@@ -21,7 +21,8 @@ NO_REDIS_URL = "redis://127.0.0.1:6390/0"
 
 def redis_url() -> str:
     """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`."""
-    if url := env.str("REDIS_URL", default=""):
+    url: str = env.str("REDIS_URL", default="")
+    if url:
         return url
     recorded = VAR_DIR / "redis.port"
     if not recorded.exists():
@@ -31,7 +32,8 @@ def redis_url() -> str:
 
 def generated_secret(name: str, generate: Callable[[], str]) -> str:
     """The environment's value of `name`, else one generated once into `var/` and shared by all processes."""
-    if value := env.str(name, default=""):
+    value: str = env.str(name, default="")
+    if value:
         return value
     path = VAR_DIR / f"{name.lower()}.secret"
     if not path.exists():

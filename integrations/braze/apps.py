@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+
+
+class BrazeConfig(AppConfig):
+    name = "integrations.braze"
+    label = "braze"
+    verbose_name = "Braze"
+
+    def ready(self) -> None:
+        from integrations.braze import activation
+        from integrations.braze.integration import BrazeIntegration
+        from integrations.outbox import registry
+
+        registry.register(BrazeIntegration())
+        activation.connect()

@@ -1,0 +1,121 @@
+"""The flush: ready requests leave, each started by one winner, within the rate limit, and are settled."""
+
+import logging
+import time
+import zlib
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, close_old_connections
+
+from integrations.braze import buffer, client, ledger, limiter, readiness, settlement, verdicts
+from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.verdicts import Traffic, Verdict
+from integrations.outbox.clock import database_now
+
+logger = logging.getLogger(__name__)
+
+#: One task does one bounded slice.
+SLICE_SECONDS = 5.0
+#: How long a settlement is tried again while the database is away.
+SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
+#: Requests looked at when Redis has to be filled again.
+REFILL = 200
+
+
+def due_accounts() -> list[int]:
+    """Accounts with requests that nobody has started."""
+    waiting = Delivery.objects.filter(started_at=None, finished_at=None)
+    return list(waiting.order_by().values_list("account_id", flat=True).distinct())
+
+
+def refill(account_id: int) -> int:
+    """Push again what the ledger has and Redis has lost; returns how many requests are ready to be sent."""
+    ids = list(ledger.unstarted(account_id).values_list("pk", flat=True)[:REFILL])
+    if lost := buffer.missing(account_id, ids):
+        buffer.push(account_id, Delivery.objects.filter(pk__in=lost).order_by("created_at"))
+    return len(ids)
+
+
+def settle_silent() -> None:
+    """Requests whose sender never told how they ended have no known outcome."""
+    for delivery_id in ledger.silent():
+        settlement.settle(delivery_id, verdicts.silent())
+
+
+def flush(account_id: int) -> int:
+    """Send ready requests of one account until none is left or the slice is over; how many were sent."""
+    sent, end = 0, time.monotonic() + SLICE_SECONDS
+    while time.monotonic() < end:
+        ready = readiness.of(account_id)
+        if not ready.is_ready or ready.settings is None:
+            break
+        claim = buffer.claim(account_id)
+        if claim is None:
+            break
+        try:
+            went = _send(claim, ready.settings)
+        finally:
+            buffer.release(account_id, claim.id)
+        if not went:
+            break
+        sent += 1
+    return sent
+
+
+def _send(claim: buffer.Claim, settings: BrazeSettings) -> bool:
+    """Slot, start, deliver, settle. False where no slot is to be had soon; the request then stays in the ledger."""
+    delivery = Delivery.objects.filter(pk=claim.id).only("endpoint", "account_id").first()
+    if delivery is None:
+        return True
+    limit = limiter.limit_of(settings, delivery.endpoint)
+    slot = limiter.reserve(limit, lambda: _calls_this_hour(delivery))
+    if not slot.is_granted:
+        return False
+    time.sleep(slot.wait_seconds)
+    buffer.keep(delivery.account_id, claim.id)
+    before_start = time.monotonic()
+    if not ledger.start(claim.id):
+        return True  # dissolved, or started by somebody else: Redis may repeat itself
+    body = zlib.decompress(claim.body or bytes(Delivery.objects.values_list("body", flat=True).get(pk=claim.id)))
+    if time.monotonic() - before_start > ledger.SEND_WITHIN.total_seconds():
+        ledger.give_back(claim.id)
+        return True
+    verdict, status = _deliver(settings, delivery.endpoint, body)
+    if verdict.traffic == Traffic.WAIT:
+        limiter.defer(limit, verdict.wait_seconds)
+    _settle(claim.id, verdict, status)
+    return True
+
+
+def _settle(delivery_id: UUID, verdict: Verdict, status: int | None) -> None:
+    """Braze's answer is in our hands only: a database that restarts must not turn it into an unknown outcome."""
+    end = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            if not settlement.settle(delivery_id, verdict, status):
+                logger.warning("request %s was settled before its answer came: %s", delivery_id, verdict.words)
+            return
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > end:
+                raise
+            close_old_connections()
+            time.sleep(SETTLE_RETRY_SECONDS)
+
+
+def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdict, int | None]:
+    try:
+        answer = client.post(settings.rest_endpoint, endpoint, settings.api_key, body)
+    except client.NotSent as error:
+        return verdicts.not_sent(str(error)), None
+    except client.NoAnswer as error:
+        return verdicts.no_answer(str(error)), None
+    return verdicts.of_answer(answer, settings.api_key), answer.status
+
+
+def _calls_this_hour(delivery: Delivery) -> int:
+    """What the ledger knows of this clock hour, for a limiter that Redis has forgotten."""
+    now = database_now()
+    hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
+    same = Delivery.objects.filter(account_id=delivery.account_id, endpoint=delivery.endpoint)
+    return same.filter(started_at__gte=hour).count()

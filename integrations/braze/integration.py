@@ -1,0 +1,30 @@
+"""Braze's entry in the outbox's table of integrations."""
+
+from integrations.braze.models import BrazeSettings
+from integrations.outbox.models import Topic
+
+NAME = "braze"
+
+#: Which toggle asks for which changes.
+TOPICS: dict[str, Topic] = {
+    "create_customers": Topic.CUSTOMER_CREATED,
+    "update_customers": Topic.CUSTOMER_UPDATED,
+    "delete_customers": Topic.CUSTOMER_DELETED,
+    "sync_customer_tags": Topic.CUSTOMER_TAGS,
+    "sync_events": Topic.EVENTS,
+    "sync_purchases": Topic.ORDERS,
+    "sync_audiences": Topic.AUDIENCES,
+}
+
+
+class BrazeIntegration:
+    name = NAME
+
+    def wants(self, account_id: int) -> frozenset[Topic]:
+        settings = BrazeSettings.objects.filter(account_id=account_id, is_enabled=True).first()
+        return frozenset(topic for toggle, topic in TOPICS.items() if settings and getattr(settings, toggle))
+
+    def nudge(self, account_id: int) -> None:
+        from integrations.braze.tasks import relay
+
+        relay.apply_async((account_id,), expires=5)

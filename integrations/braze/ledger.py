@@ -1,0 +1,57 @@
+"""The ledger's transitions: composed, started by one winner, taken back. How a request ends is settlement's."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry, Status
+
+#: A sender that has not got its request out this long after the start gives it back.
+SEND_WITHIN = timedelta(seconds=2)
+#: Longer than any request can take (`client.TOTAL_SECONDS`): what is silent after it has no known outcome.
+SILENT_AFTER = timedelta(seconds=45)
+
+
+def unstarted(account_id: int) -> "QuerySet[Delivery]":
+    return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by("created_at")
+
+
+def start(delivery_id: UUID) -> bool:
+    """Whether the caller, and nobody else, may send this request now."""
+    now = database_now()
+    free = Delivery.objects.filter(pk=delivery_id, started_at=None, finished_at=None)
+    return bool(free.update(started_at=now, deadline=now + SILENT_AFTER))
+
+
+def give_back(delivery_id: UUID) -> None:
+    """Undo a start whose request has not left."""
+    Delivery.objects.filter(pk=delivery_id, finished_at=None).update(started_at=None, deadline=None)
+
+
+def silent() -> list[UUID]:
+    """Requests started and never settled, past their deadline: their sender is dead or cut off."""
+    in_flight = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
+    return list(in_flight.filter(deadline__lt=database_now()).values_list("pk", flat=True))
+
+
+@transaction.atomic
+def dissolve_unstarted(account_id: int) -> None:
+    """Turn requests that nobody has started back into pending entries, to be composed anew."""
+    ids = list(unstarted(account_id).select_for_update().values_list("pk", flat=True))
+    Delivery.objects.filter(pk__in=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
+    OutboxEntry.objects.filter(batch__in=ids, integration=NAME, status=Status.BUFFERED).update(
+        status=Status.PENDING, batch=None
+    )
+    take_back_purchases(ids)
+
+
+def take_back_purchases(delivery_ids: Iterable[UUID]) -> None:
+    BrazePurchase.objects.filter(delivery_id__in=list(delivery_ids), fate=Fate.BUFFERED).update(
+        fate=Fate.PENDING, delivery_id=None
+    )

@@ -1,0 +1,85 @@
+"""The rate limiter: one shared line of evenly spaced slots in Redis, on Redis' own clock.
+
+Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
+accounts that share a key share its budget, and the key itself is nowhere:
+  braze:{<budget>}:slot         the next free slot, in µs
+  braze:{<budget>}:hour:<hour>  requests in that clock hour (Braze's hourly limits "reset on the clock hour")
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from integrations.braze import connection
+from integrations.braze.models import BrazeSettings, Endpoint
+
+#: We stay this far below the limit: requests may bunch up on their way to Braze.
+SHARE = 0.97
+#: Braze: `/users/delete` allows 20,000 requests a minute [Braze: API limits].
+DELETE_CALLS, DELETE_WINDOW_SECONDS = 20_000, 60
+#: A caller that would wait longer than this is told so instead.
+LONGEST_WAIT_SECONDS = 1.0
+HOUR_KEPT_SECONDS = 7_200
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`calls` in any `window_seconds`, and at most `per_hour` in a clock hour where that is not None."""
+
+    budget: str
+    calls: int
+    window_seconds: float
+    per_hour: int | None = None
+
+    @property
+    def spacing_us(self) -> int:
+        return int(-(-self.window_seconds * 1_000_000 // (SHARE * self.calls)))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Whether the caller may go after `wait_seconds`; if not, when asking again makes sense."""
+
+    is_granted: bool
+    wait_seconds: float
+
+
+def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
+    budget = _digest(settings.rest_endpoint, settings.api_key, endpoint)
+    if endpoint == Endpoint.DELETE:
+        return Limit(budget, DELETE_CALLS, DELETE_WINDOW_SECONDS)
+    return Limit(budget, settings.calls_per_window, settings.window_seconds, settings.calls_per_hour)
+
+
+def reserve(limit: Limit, calls_this_hour: Callable[[], int]) -> Slot:
+    """Reserve the next slot. `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter."""
+    verdict, microseconds = _ask(limit)
+    if verdict == b"seed":
+        connection.client().set(_hour_key(limit), calls_this_hour(), nx=True, ex=HOUR_KEPT_SECONDS)
+        verdict, microseconds = _ask(limit)
+    return Slot(verdict == b"go", microseconds / 1_000_000)
+
+
+def defer(limit: Limit, seconds: float) -> None:
+    """Braze answered 429: nobody with this budget sends before `seconds` have passed."""
+    connection.script("defer")(keys=[_slot_key(limit)], args=[int(seconds * 1_000_000)])
+
+
+def _ask(limit: Limit) -> tuple[bytes, int]:
+    arguments = [limit.spacing_us, int(LONGEST_WAIT_SECONDS * 1_000_000), limit.per_hour or 0]
+    verdict, microseconds = connection.script("slot")(keys=[_slot_key(limit), _hour_key(limit)], args=arguments)
+    return verdict, int(microseconds)
+
+
+def _slot_key(limit: Limit) -> str:
+    return f"braze:{{{limit.budget}}}:slot"
+
+
+def _hour_key(limit: Limit) -> str:
+    """Named by this machine's clock: one that is off counts into a neighbouring hour, never into none."""
+    return f"braze:{{{limit.budget}}}:hour:{int(time.time() // 3600)}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]

@@ -1,0 +1,43 @@
+"""Deltas against what Braze is believed to hold, and how an answer moves that belief. Pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from integrations.braze.models import BrazeProfile
+
+_ABSENT = object()
+
+
+def delta(profile: BrazeProfile | None, desired: dict[str, Any], removed: Iterable[str] = ()) -> dict[str, Any]:
+    """What to send so that Braze holds `desired`; null for what it must no longer hold.
+
+    Values compare with their types, so 1, True and "1" are three things. Names in `removed` are nulled even where
+    the mirror knows nothing of them, unless `desired` has a value for them.
+    """
+    held = profile.attributes if profile else {}
+    uncertain = set(profile.uncertain) if profile else set()
+    wanted = {**dict.fromkeys(removed), **desired}
+    forced = {name for name in removed if wanted[name] is None} | uncertain
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name in forced or not _same(held.get(name, _ABSENT), _ABSENT if value is None else value)
+    }
+
+
+def accept(profile: BrazeProfile, sent: dict[str, Any]) -> None:
+    """Braze took these attributes: remember them; a null leaves nothing behind."""
+    kept = {name: value for name, value in profile.attributes.items() if name not in sent}
+    profile.attributes = kept | {name: value for name, value in sent.items() if value is not None}
+    profile.uncertain = [name for name in profile.uncertain if name not in sent]
+
+
+def doubt(profile: BrazeProfile, sent: Iterable[str]) -> None:
+    """Braze may or may not have taken these attributes: they differ from any value until it has."""
+    profile.uncertain = sorted({*profile.uncertain, *sent})
+
+
+def _same(held: Any, wanted: Any) -> bool:
+    if type(held) is not type(wanted):
+        return False
+    return bool(held == wanted)

@@ -1,0 +1,17 @@
+"""What the integration keeps: settings and state of an account, the mirror, the purchases and the ledger."""
+
+from integrations.braze.models.account import BrazeSettings, BrazeState
+from integrations.braze.models.ledger import Delivery, Endpoint, Outcome
+from integrations.braze.models.profile import BrazeProfile
+from integrations.braze.models.purchase import BrazePurchase, Fate
+
+__all__ = [
+    "BrazeProfile",
+    "BrazePurchase",
+    "BrazeSettings",
+    "BrazeState",
+    "Delivery",
+    "Endpoint",
+    "Fate",
+    "Outcome",
+]

@@ -1,0 +1,167 @@
+"""An account's Braze settings, which an operator edits, and its state, which the workers keep."""
+
+from typing import Any
+
+from django.core.validators import MinValueValidator
+from django.db import models, transaction
+from django.dispatch import Signal
+
+from integrations.braze.endpoints import normalised, validate_endpoint
+from integrations.braze.fields import EncryptedTextField, Undecryptable
+from masivo_braze.loyalty.models import Account
+
+
+class BatchLimit(models.TextChoices):
+    PER_ARRAY = "per_array", "75 attributes + 75 events + 75 purchases (older Braze contracts)"
+    COMBINED = "combined", "75 objects in all (newer Braze contracts)"
+
+
+class UnknownPolicy(models.TextChoices):
+    RESEND = "resend", "send again (may arrive twice, never lost)"
+    HOLD = "hold", "hold until an operator decides (never twice)"
+
+
+#: Sent inside the transaction that changes an account's settings; `account_id: int`.
+settings_changed = Signal()
+
+
+class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
+    def update(self, **kwargs: Any) -> int:
+        with transaction.atomic():
+            account_ids = list(self.select_for_update().values_list("account_id", flat=True))
+            updated = super().update(**kwargs)
+            for account_id in account_ids:
+                settings_changed.send(BrazeSettings, account_id=account_id)
+        return updated
+
+
+class BrazeSettings(models.Model):
+    """What an account sends to which Braze workspace. Everything is off until switched on."""
+
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="braze")
+    is_enabled = models.BooleanField(
+        "enabled", default=False, help_text="Nothing is recorded or sent while this is off."
+    )
+    api_key = EncryptedTextField(
+        "API key",
+        blank=True,
+        default="",
+        help_text="A REST API key with the permissions users.track and users.delete. In Braze: Settings → APIs and "
+        "Identifiers → API Keys. It is encrypted when saved and never shown again.",
+    )
+    rest_endpoint = models.CharField(
+        "REST endpoint",
+        max_length=200,
+        blank=True,
+        validators=[validate_endpoint],
+        help_text="For example https://rest.iad-01.braze.com. In Braze: Settings → APIs and Identifiers shows your "
+        "instance; each instance has one REST endpoint.",
+    )
+    sync_audiences = models.BooleanField(
+        "audiences",
+        default=False,
+        help_text="Joining an audience sets the attribute masivo_<audience>, leaving clears it.",
+    )
+    sync_events = models.BooleanField(
+        "events", default=False, help_text="Each event becomes a custom event, internal ones excepted."
+    )
+    sync_purchases = models.BooleanField(
+        "purchases", default=False, help_text="Each line of a fulfilled order becomes a purchase; reversals negate it."
+    )
+    sync_customer_tags = models.BooleanField(
+        "customer tags", default=False, help_text="Each tag becomes the attribute tag_<key>; removing it clears it."
+    )
+    create_customers = models.BooleanField(
+        "create customers", default=False, help_text="New customers are created as users in Braze."
+    )
+    update_customers = models.BooleanField(
+        "update customers", default=False, help_text="Changes of a customer's profile update the user in Braze."
+    )
+    delete_customers = models.BooleanField(
+        "delete customers", default=False, help_text="Deleting a customer deletes the user in Braze, for good."
+    )
+    batch_limit = models.CharField(
+        max_length=16,
+        choices=BatchLimit.choices,
+        default=BatchLimit.PER_ARRAY,
+        help_text="How many objects one request may hold. Braze answers “Max Input Length Exceeded” if it is less.",
+    )
+    calls_per_window = models.PositiveIntegerField(
+        "calls per window",
+        default=3000,
+        validators=[MinValueValidator(1)],
+        help_text="Requests Braze allows in one window: 3,000 per 3 seconds unless your contract says otherwise.",
+    )
+    window_seconds = models.PositiveIntegerField(default=3, validators=[MinValueValidator(1)])
+    calls_per_hour = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Newer contracts have an hourly limit as well: see API Usage Dashboard in Braze. Empty: none.",
+    )
+    unknown_events = models.CharField(
+        "events of unknown outcome",
+        max_length=8,
+        choices=UnknownPolicy.choices,
+        default=UnknownPolicy.RESEND,
+        help_text="What to do when Braze's answer was lost and the events may or may not have arrived.",
+    )
+    unknown_purchases = models.CharField(
+        "purchases of unknown outcome",
+        max_length=8,
+        choices=UnknownPolicy.choices,
+        default=UnknownPolicy.HOLD,
+        help_text="The same for purchases: one sent twice inflates revenue for good.",
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = BrazeSettingsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "Braze settings"
+        verbose_name_plural = "Braze settings"
+
+    def __str__(self) -> str:
+        return f"Braze settings of {self.account}"
+
+    def clean(self) -> None:
+        if self.rest_endpoint:
+            self.rest_endpoint = normalised(self.rest_endpoint)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; `settings_changed` puts the change in force in the same transaction.
+
+        Raises `ValidationError` for an endpoint outside the allow-list, however the settings are saved.
+        """
+        if self.rest_endpoint:
+            self.rest_endpoint = normalised(self.rest_endpoint)
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            settings_changed.send(BrazeSettings, account_id=self.account_id)
+
+    def missing(self) -> str:
+        """In words what keeps an enabled account from sending, or ""."""
+        if isinstance(self.api_key, Undecryptable):
+            return "The stored API key cannot be decrypted with the keys in FIELD_ENCRYPTION_KEYS: paste it again."
+        if not self.api_key:
+            return "No API key yet."
+        return "" if self.rest_endpoint else "No REST endpoint yet."
+
+
+class BrazeState(models.Model):
+    """How an account's traffic is going; kept apart from the settings, so neither overwrites the other."""
+
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="braze_state")
+    paused_at = models.DateTimeField(null=True, blank=True)
+    pause_reason = models.TextField(blank=True)
+    backoff_until = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(
+        default=0, help_text="Requests that failed since the last one Braze answered."
+    )
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = "Braze state"
+
+    def __str__(self) -> str:
+        return f"Braze state of {self.account}"

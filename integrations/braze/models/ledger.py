@@ -1,0 +1,81 @@
+"""The ledger: one row per request to Braze, written before the request can be sent."""
+
+import uuid
+import zlib
+from typing import Any
+
+import orjson
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from masivo_braze.loyalty.models import Account
+
+
+class Endpoint(models.TextChoices):
+    TRACK = "track", "/users/track"
+    DELETE = "delete", "/users/delete"
+
+
+class Outcome(models.TextChoices):
+    """How a request ended; empty while it has not."""
+
+    ACCEPTED = "accepted", "accepted"
+    PARTIAL = "partial", "accepted in part"
+    REFUSED = "refused", "refused"
+    RETRY = "retry", "failed, sent again"
+    UNKNOWN = "unknown", "outcome unknown"
+    DISSOLVED = "dissolved", "never sent"
+
+
+class Delivery(models.Model):
+    """One request: composed once, started by one winner, settled once.
+
+    `manifest` has a list per array of the body, in the same order, that says whose each object is:
+    `{"attributes": [{"customer": str, "entries": [int], "creates": bool}], "events": [...], "purchases":
+    [{..., "purchase": int}], "deletions": [...], "unfinished": [int]}`. Entries under `unfinished` have more to
+    send than fitted.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    endpoint = models.CharField(max_length=8, choices=Endpoint.choices)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    deadline = models.DateTimeField(null=True, blank=True, help_text="Without an answer until then, it is unknown.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    status_code = models.PositiveSmallIntegerField("status", null=True, blank=True)
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, blank=True)
+    answer = models.TextField(blank=True, help_text="Braze's words, the key redacted, cut to 2,000 characters.")
+    attributes = models.PositiveIntegerField(default=0)
+    events = models.PositiveIntegerField(default=0)
+    purchases = models.PositiveIntegerField(default=0)
+    deletions = models.PositiveIntegerField(default=0)
+    bytes = models.PositiveIntegerField(default=0)
+    manifest = models.JSONField(default=dict)
+    body = models.BinaryField(default=b"", help_text="The JSON as sent, compressed by zlib.")
+
+    class Meta:
+        verbose_name = "request"
+        indexes = [
+            models.Index(
+                fields=["account", "created_at"],
+                condition=Q(started_at__isnull=True, finished_at__isnull=True),
+                name="braze_unstarted",
+            ),
+            models.Index(
+                fields=["deadline"],
+                condition=Q(started_at__isnull=False, finished_at__isnull=True),
+                name="braze_in_flight",
+            ),
+            models.Index(fields=["account", "-created_at"], name="braze_ledger"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} {self.pk}"
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The body as it was, or will be, sent."""
+        payload: dict[str, Any] = orjson.loads(zlib.decompress(self.body))
+        return payload

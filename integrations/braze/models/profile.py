@@ -1,0 +1,27 @@
+"""The mirror: what Braze is believed to hold of each customer."""
+
+from django.db import models
+
+from masivo_braze.loyalty.models import Account
+
+
+class BrazeProfile(models.Model):
+    """The attributes Braze last accepted for one external id. Absent attribute: nothing of ours is there."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    external_id = models.CharField(max_length=1024)
+    attributes = models.JSONField(default=dict)
+    uncertain = models.JSONField(
+        default=list,
+        help_text="Names of attributes whose last request had no known outcome: they differ from anything.",
+    )
+    is_known = models.BooleanField(default=False, help_text="Braze has accepted an object that proves the user exists.")
+    last_accepted_at = models.DateTimeField(null=True, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, help_text="When Braze accepted the deletion of the user.")
+
+    class Meta:
+        verbose_name = "mirrored profile"
+        constraints = [models.UniqueConstraint(fields=["account", "external_id"], name="braze_one_profile")]
+
+    def __str__(self) -> str:
+        return f"{self.external_id} of account {self.account_id}"

@@ -1,0 +1,47 @@
+"""Exact money: a line's total as prices per unit that add up to it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+#: Braze: "quantity must be <= 100" [Braze: purchase object].
+MAX_QUANTITY = 100
+
+#: ISO 4217 currencies whose smallest unit is not a hundredth.
+NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
+THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`quantity` units at `price` each, in the currency's base unit (dollars, not cents)."""
+
+    price: Decimal
+    quantity: int
+
+
+def smallest_unit(currency: str) -> Decimal:
+    if currency in NO_DECIMALS:
+        return Decimal(1)
+    return Decimal("0.001") if currency in THREE_DECIMALS else Decimal("0.01")
+
+
+def parts(total: Decimal, quantity: int, currency: str) -> list[Part]:
+    """Parts whose prices × quantities add up to `total` to the smallest unit of its currency.
+
+    29.33 for 2 is one unit at 14.66 and one at 14.67.
+    """
+    unit = smallest_unit(currency)
+    units = int((total / unit).to_integral_value(ROUND_HALF_UP))
+    low, rest = divmod(units, quantity)
+    return [
+        Part(price * unit, count)
+        for price, of_that_price in ((low, quantity - rest), (low + 1, rest))
+        for count in _at_most_hundred(of_that_price)
+    ]
+
+
+def _at_most_hundred(quantity: int) -> Iterator[int]:
+    while quantity > 0:
+        yield min(quantity, MAX_QUANTITY)
+        quantity -= MAX_QUANTITY

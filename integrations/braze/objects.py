@@ -1,0 +1,39 @@
+"""The values that flow from mapping to packing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from integrations.braze.models import BrazePurchase
+
+
+@dataclass(frozen=True, slots=True)
+class BrazeObject:
+    """One object of a request body, and the outbox entries whose fate it decides.
+
+    `creates` is false for an object that cannot prove that its user exists (`_update_existing_only`).
+    """
+
+    customer: str
+    body: dict[str, Any]
+    entries: tuple[int, ...]
+    creates: bool = True
+    purchase: BrazePurchase | None = None
+
+
+@dataclass(slots=True)
+class Bundle:
+    """All that one customer sends in one request, and what becomes of the entries that send nothing."""
+
+    customer: str
+    attributes: list[BrazeObject] = field(default_factory=list)
+    events: list[BrazeObject] = field(default_factory=list)
+    purchases: list[BrazeObject] = field(default_factory=list)
+    deletions: list[BrazeObject] = field(default_factory=list)
+    new_purchases: list[BrazePurchase] = field(default_factory=list)
+    skipped: dict[int, str] = field(default_factory=dict)
+    parked: dict[int, str] = field(default_factory=dict)
+    unfinished: set[int] = field(default_factory=set)
+
+    @property
+    def size(self) -> int:
+        return len(self.attributes) + len(self.events) + len(self.purchases)

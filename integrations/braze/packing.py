@@ -1,0 +1,118 @@
+"""Packs customers' bundles into full requests. Pure but for the id of each request."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+
+from integrations.braze.compose import MAX_PER_ARRAY
+from integrations.braze.models import Delivery, Endpoint
+from integrations.braze.models.account import BatchLimit
+from integrations.braze.objects import BrazeObject, Bundle
+
+#: Braze: "up to 50 identifiers" a deletion request [Braze: /users/delete].
+MAX_DELETIONS = 50
+#: Braze: 4 MB a body [Braze: API limits]; we stay below it.
+MAX_BYTES = 3_500_000
+ARRAYS = ("attributes", "events", "purchases")
+
+
+@dataclass(slots=True)
+class Draft:
+    """A request being filled."""
+
+    endpoint: Endpoint
+    attributes: list[BrazeObject] = field(default_factory=list)
+    events: list[BrazeObject] = field(default_factory=list)
+    purchases: list[BrazeObject] = field(default_factory=list)
+    deletions: list[BrazeObject] = field(default_factory=list)
+    unfinished: set[int] = field(default_factory=set)
+    bytes: int = 0
+    id: UUID = field(default_factory=uuid4)
+
+    def takes(self, bundle: Bundle, size: int, limit: str) -> bool:
+        if self.bytes + size > MAX_BYTES and self.bytes:
+            return False
+        if limit == BatchLimit.COMBINED:
+            mine = len(self.attributes) + len(self.events) + len(self.purchases)
+            return mine + bundle.size <= MAX_PER_ARRAY
+        return all(len(getattr(self, name)) + len(getattr(bundle, name)) <= MAX_PER_ARRAY for name in ARRAYS)
+
+    def add(self, bundle: Bundle, size: int) -> None:
+        for name in (*ARRAYS, "deletions"):
+            getattr(self, name).extend(getattr(bundle, name))
+        self.unfinished |= bundle.unfinished
+        self.bytes += size
+
+
+def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
+    """Whole bundles into as few requests as first-fit finds; deletions in fifties."""
+    drafts: list[Draft] = []
+    open_drafts: list[Draft] = []
+    deletions: list[Bundle] = []
+    for bundle in bundles:
+        if bundle.deletions:
+            deletions.append(bundle)
+        if not bundle.size:
+            continue
+        size = _size(bundle)
+        draft = next((draft for draft in open_drafts if draft.takes(bundle, size, limit)), None)
+        if draft is None:
+            draft = Draft(Endpoint.TRACK)
+            drafts.append(draft)
+            open_drafts = [*open_drafts[-7:], draft]
+        draft.add(bundle, size)
+    return drafts + _deletions(deletions)
+
+
+def delivery(draft: Draft, account_id: int) -> Delivery:
+    """The ledger's row for a filled request, not saved."""
+    body = orjson.dumps(_body(draft))
+    return Delivery(
+        id=draft.id,
+        account_id=account_id,
+        endpoint=draft.endpoint,
+        attributes=len(draft.attributes),
+        events=len(draft.events),
+        purchases=len(draft.purchases),
+        deletions=len(draft.deletions),
+        bytes=len(body),
+        manifest=_manifest(draft),
+        body=zlib.compress(body, 1),
+    )
+
+
+def _size(bundle: Bundle) -> int:
+    return sum(len(orjson.dumps(item.body)) + 1 for name in ARRAYS for item in getattr(bundle, name))
+
+
+def _deletions(bundles: list[Bundle]) -> list[Draft]:
+    drafts = []
+    for start in range(0, len(bundles), MAX_DELETIONS):
+        draft = Draft(Endpoint.DELETE)
+        for bundle in bundles[start : start + MAX_DELETIONS]:
+            draft.deletions.extend(bundle.deletions)
+        drafts.append(draft)
+    return drafts
+
+
+def _body(draft: Draft) -> dict[str, Any]:
+    if draft.endpoint == Endpoint.DELETE:
+        return {"external_ids": [item.customer for item in draft.deletions]}
+    return {name: [item.body for item in items] for name in ARRAYS if (items := getattr(draft, name))}
+
+
+def _manifest(draft: Draft) -> dict[str, Any]:
+    """Saved after the purchase rows are, so that each purchase's row has its primary key."""
+    manifest: dict[str, Any] = {
+        name: [_line(item) for item in items] for name in (*ARRAYS, "deletions") if (items := getattr(draft, name))
+    }
+    return manifest | {"unfinished": sorted(draft.unfinished)}
+
+
+def _line(item: BrazeObject) -> dict[str, Any]:
+    line: dict[str, Any] = {"customer": item.customer, "entries": list(item.entries), "creates": item.creates}
+    return line | {"purchase": item.purchase.pk} if item.purchase else line

@@ -1,0 +1,54 @@
+"""Whether an account may be sent to right now, and the words for why not."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ValidationError
+
+from integrations.braze import endpoints
+from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.outbox.clock import database_now
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`state` is one of healthy, disabled, incomplete, paused, backing off; `detail` says more in words."""
+
+    settings: BrazeSettings | None
+    state: str
+    detail: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state == "healthy"
+
+
+def of(account_id: int, now: datetime | None = None) -> Readiness:
+    settings = BrazeSettings.objects.filter(account_id=account_id).first()
+    state = BrazeState.objects.filter(account_id=account_id).first() if settings else None
+    return judge(settings, state, now or database_now())
+
+
+def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetime) -> Readiness:
+    """The same for rows that are at hand already; `now` is the database's."""
+    if settings is None or not settings.is_enabled:
+        return Readiness(settings, "disabled")
+    if missing := settings.missing() or _forbidden(settings.rest_endpoint):
+        return Readiness(settings, "incomplete", missing)
+    if state and state.paused_at:
+        return Readiness(settings, "paused", state.pause_reason)
+    if state and state.backoff_until and state.backoff_until > now:
+        return Readiness(settings, "backing off", state.last_error)
+    return Readiness(settings, "healthy")
+
+
+def _forbidden(endpoint: str) -> str:
+    """The allow-list is checked again before each use: it may have changed since the settings were saved."""
+    try:
+        endpoints.normalised(endpoint)
+    except ValidationError as error:
+        return error.messages[0]
+    if endpoints.is_real_host(endpoint) and not django_settings.BRAZE_ALLOW_REAL_HOSTS:
+        return "Calls to Braze itself are off in this environment (BRAZE_ALLOW_REAL_HOSTS)."
+    return ""

@@ -1,0 +1,193 @@
+"""The relay: pending entries become requests in the ledger, then in the buffer.
+
+One relay works on an account at a time, under a lease. All reading and composing happens outside any transaction;
+then one commit writes the requests and moves the entries, or nothing at all.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from time import monotonic
+
+import redis
+from django.conf import settings as django_settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from integrations.braze import buffer, compose, ledger, packing, readiness, records
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery, Fate
+from integrations.braze.objects import Bundle
+from integrations.braze.records import Records
+from integrations.outbox import lease
+from integrations.outbox.clock import database_now
+from integrations.outbox.lease import Held, LeaseLost
+from integrations.outbox.models import Kind, OutboxEntry, Status
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=30)
+#: One task does one bounded slice.
+SLICE_SECONDS = 5.0
+#: Entries taken at once.
+TAKE = 2_000
+#: Requests waiting in the buffer beyond which the relay stops: a backlog then packs full, and Redis stays small.
+READY = 200
+
+
+class Overtaken(Exception):
+    """Entries changed while their requests were composed (their customer was deleted, say): compose anew."""
+
+
+def relay(account_id: int) -> int:
+    """Compose requests until nothing free is pending, enough is ready, or the slice is over; how many were made."""
+    made, end = 0, monotonic() + SLICE_SECONDS
+    with lease.hold(account_id, NAME, LEASE) as held:
+        while held and monotonic() < end:
+            deliveries, went_on = _round(account_id, held)
+            made += len(deliveries)
+            _push(account_id, deliveries)
+            if not went_on:
+                break
+    return made
+
+
+def pending(account_id: int) -> "QuerySet[OutboxEntry]":
+    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+
+
+def _round(account_id: int, held: Held) -> tuple[list[Delivery], bool]:
+    """Take, map, pack, commit. The second value says whether another round may find more."""
+    ready, now = readiness.of(account_id), database_now()
+    if not ready.is_ready or ready.settings is None or ledger.unstarted(account_id).count() >= READY:
+        return [], False
+    entries = _take(account_id, now)
+    if not entries:
+        return [], False
+    try:
+        return _compose(account_id, entries, ready.settings, held, now), True
+    except Overtaken:
+        return [], True
+    except LeaseLost:
+        logger.info("relay of account %s lost its lease; nothing was committed", account_id)
+        return [], False
+
+
+def _take(account_id: int, now: datetime) -> list[OutboxEntry]:
+    """Free entries in the order of their ids, leaving out customers with a request not yet settled or who wait."""
+    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    busy = mine.filter(Q(status=Status.BUFFERED) | Q(status=Status.PENDING, due_at__gt=now))
+    free = (
+        pending(account_id).filter(parked=False).exclude(customer_external_id__in=busy.values("customer_external_id"))
+    )
+    return list(free.order_by("pk")[:TAKE])
+
+
+def _compose(
+    account_id: int, entries: list[OutboxEntry], settings: BrazeSettings, held: Held, now: datetime
+) -> list[Delivery]:
+    loaded = records.load(account_id, entries)
+    by_customer: dict[str, list[OutboxEntry]] = defaultdict(list)
+    for entry in entries:
+        by_customer[entry.customer_external_id].append(entry)
+    waiting = {customer: due for customer in by_customer if (due := _due(customer, by_customer[customer], loaded, now))}
+    bundles = [
+        compose.bundle(customer, theirs, settings, loaded)
+        for customer, theirs in by_customer.items()
+        if customer not in waiting
+    ]
+    drafts = packing.pack(bundles, settings.batch_limit)
+    with transaction.atomic():
+        held.confirm()
+        _save_purchases(bundles, drafts)
+        deliveries = Delivery.objects.bulk_create([packing.delivery(draft, account_id) for draft in drafts])
+        _move_entries(bundles, deliveries, now)
+        _wait(by_customer, waiting)
+        _discard_purchases(account_id, bundles)
+    return deliveries
+
+
+def _due(customer: str, entries: Sequence[OutboxEntry], loaded: Records, now: datetime) -> datetime | None:
+    """Until when a customer has to wait for Braze's sake, if at all.
+
+    A deletion leaves some seconds after the customer's last request, because Braze orders nothing between requests;
+    a re-created customer waits until the deletion has spread, or it would be swallowed [Braze: /users/delete].
+    """
+    profile = loaded.profiles.get(customer)
+    if profile is None:
+        return None
+    due = None
+    if profile.deleted_at:
+        due = profile.deleted_at + timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
+    elif profile.last_accepted_at and any(entry.kind == Kind.CUSTOMER_DELETED for entry in entries):
+        due = profile.last_accepted_at + timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
+    return due if due and due > now else None
+
+
+# --- the commit -----------------------------------------------------------------------------------------
+
+
+def _save_purchases(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) -> None:
+    """New rows get their primary keys here, before the manifests that name them are written."""
+    known: list[int] = []
+    for draft in drafts:
+        for item in draft.purchases:
+            assert item.purchase is not None
+            item.purchase.fate, item.purchase.delivery_id = Fate.BUFFERED, draft.id
+            if item.purchase.pk:
+                known.append(item.purchase.pk)
+    BrazePurchase.objects.bulk_create([row for bundle in bundles for row in bundle.new_purchases])
+    for draft in drafts:
+        again = [item.purchase.pk for item in draft.purchases if item.purchase and item.purchase.pk in known]
+        if again:
+            BrazePurchase.objects.filter(pk__in=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
+
+
+def _move_entries(bundles: Sequence[Bundle], deliveries: Sequence[Delivery], now: datetime) -> None:
+    for delivery in deliveries:
+        lines = [line for name in (*packing.ARRAYS, "deletions") for line in delivery.manifest.get(name, [])]
+        ids = {pk for line in lines for pk in line["entries"]}
+        _move(ids, status=Status.BUFFERED, batch=delivery.pk, due_at=None)
+    by_reason: dict[str, set[int]] = defaultdict(set)
+    parked: dict[str, set[int]] = defaultdict(set)
+    for bundle in bundles:
+        for pk, reason in bundle.skipped.items():
+            by_reason[reason].add(pk)
+        for pk, reason in bundle.parked.items():
+            parked[reason].add(pk)
+    for reason, ids in by_reason.items():
+        _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
+    for reason, ids in parked.items():
+        _move(ids, parked=True, error=reason)
+
+
+def _move(ids: set[int], **changes: object) -> None:
+    """Raises `Overtaken` where any of the entries is no longer pending; the commit is then undone."""
+    if OutboxEntry.objects.filter(pk__in=ids, status=Status.PENDING).update(**changes) != len(ids):
+        raise Overtaken
+
+
+def _wait(by_customer: dict[str, list[OutboxEntry]], waiting: dict[str, datetime]) -> None:
+    for customer, due in waiting.items():
+        _move({entry.pk for entry in by_customer[customer]}, due_at=due)
+
+
+def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
+    """A deleted customer's purchases that never left are not sent any more."""
+    deleted = [bundle.customer for bundle in bundles if bundle.deletions]
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__in=deleted, fate=Fate.PENDING)
+    rows.update(fate=Fate.DISCARDED, error="customer deleted")
+
+
+def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:
+    """A failing Redis costs a delay: the flush pushes again what is not there."""
+    if not deliveries:
+        return
+    from integrations.braze import tasks
+
+    try:
+        buffer.push(account_id, deliveries)
+        tasks.wake_flush(account_id, len(deliveries))
+    except redis.RedisError as error:
+        logger.warning("requests of account %s are not in the buffer yet: %s", account_id, type(error).__name__)

@@ -1,0 +1,66 @@
+"""Whether a captured change is sent, or skipped because …: the one readable place."""
+
+from integrations.braze.models import BrazeSettings
+from integrations.braze.records import AUDIENCE_KINDS, ORDER_KINDS, Records
+from integrations.outbox.models import Kind, OutboxEntry
+
+#: Masivo's internal events, never forwarded; the match is exact, case included.
+INTERNAL_EVENTS = frozenset(
+    {"REGISTRATION", "FULFILL", "REVERSE", "EXPIRE", "CANCEL", "REDEEM_COUPON", "TIER_ADJUSTMENT"}
+)
+
+NOTHING_CHANGED = "nothing changed: Braze already has this"
+
+
+def why_skipped(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+    """The rule that keeps an entry from being sent, in words for an operator; "" where it is to be sent."""
+    if entry.kind in AUDIENCE_KINDS:
+        return _audience(entry, settings)
+    if entry.kind in ORDER_KINDS:
+        return _order(entry, settings, records)
+    if entry.kind == Kind.EVENT:
+        return _event(entry, settings, records)
+    if entry.kind == Kind.CUSTOMER_DELETED:
+        return "" if settings.delete_customers else "Delete customers is switched off"
+    return _customer(entry, settings, records)
+
+
+def _customer(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+    if entry.customer_external_id not in records.customers:
+        return "the customer is no longer there"
+    if settings.sync_customer_tags or sends_profile(entry.kind, settings):
+        return ""
+    return (
+        "Create customers is switched off"
+        if entry.kind == Kind.CUSTOMER_CREATED
+        else "Update customers is switched off"
+    )
+
+
+def sends_profile(kind: str, settings: BrazeSettings) -> bool:
+    """Whether a change of this kind lets the profile's own attributes go out (tags have a toggle of theirs)."""
+    return settings.create_customers if kind == Kind.CUSTOMER_CREATED else settings.update_customers
+
+
+def _event(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+    if not settings.sync_events:
+        return "Events is switched off"
+    event = records.events.get(entry.subject)
+    if event is None:
+        return "the event is no longer there"
+    return f"{event.type} is an internal event" if event.type in INTERNAL_EVENTS else ""
+
+
+def _order(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+    if not settings.sync_purchases:
+        return "Purchases is switched off"
+    order = records.orders.get(entry.subject)
+    if order is None:
+        return "the order is no longer there"
+    return "" if order.fulfilled_at else "the order was never fulfilled"
+
+
+def _audience(entry: OutboxEntry, settings: BrazeSettings) -> str:
+    if not settings.sync_audiences:
+        return "Audiences is switched off"
+    return "" if entry.data.get("audience_id") else "the audience has no audience_id"

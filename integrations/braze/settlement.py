@@ -1,0 +1,222 @@
+"""Settles a request: each object's fate, the mirror, the ledger and the account's state, in one transaction."""
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from integrations.braze import ledger, mirror
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
+from integrations.braze.models.account import UnknownPolicy
+from integrations.braze.verdicts import ObjectFate, Traffic, Verdict
+from integrations.outbox import nudge
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry, Status
+
+logger = logging.getLogger(__name__)
+
+ARRAYS = ("attributes", "events", "purchases", "deletions")
+BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One object of the settled request: its place, what was sent, whose it is, and its fate."""
+
+    array: str
+    index: int
+    customer: str
+    entries: list[int]
+    creates: bool
+    purchase: int | None
+    sent: Any
+    told: ObjectFate  #: by Braze's answer
+    fate: ObjectFate  #: after the account's policy for what is unknown
+    reason: str
+
+
+def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) -> bool:
+    """Act on a verdict, once. False where the request was settled already, or never started."""
+    with transaction.atomic():
+        open_one = Delivery.objects.filter(pk=delivery_id, started_at__isnull=False, finished_at=None)
+        now = database_now()
+        if not open_one.update(finished_at=now, outcome=verdict.outcome, status_code=status_code, answer=verdict.words):
+            return False
+        delivery = Delivery.objects.get(pk=delivery_id)
+        settings = BrazeSettings.objects.get(account_id=delivery.account_id)
+        lines = list(_lines(delivery, verdict, settings))
+        _settle_purchases(delivery, lines, now)
+        _settle_entries(delivery, lines, now)
+        _move_mirror(delivery.account_id, lines, now)
+        _steer(delivery.account_id, verdict, now)
+    nudge.after_commit({delivery.account_id})
+    return True
+
+
+def _lines(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:
+    payload = delivery.payload
+    for array in ARRAYS:
+        sent = payload["external_ids"] if array == "deletions" and "external_ids" in payload else payload.get(array, [])
+        for index, item in enumerate(delivery.manifest.get(array, [])):
+            told = verdict.fate(array, index)
+            yield Line(
+                array=array,
+                index=index,
+                customer=item["customer"],
+                entries=item["entries"],
+                creates=item["creates"],
+                purchase=item.get("purchase"),
+                sent=sent[index],
+                told=told,
+                fate=_by_policy(array, told, settings),
+                reason=verdict.reasons.get((array, index), verdict.words),
+            )
+
+
+def _by_policy(array: str, fate: ObjectFate, settings: BrazeSettings) -> ObjectFate:
+    """Attributes and deletions are harmless to repeat; events and purchases are counted, so the account decides."""
+    if fate != ObjectFate.UNKNOWN:
+        return fate
+    policy = {"events": settings.unknown_events, "purchases": settings.unknown_purchases}.get(array)
+    return ObjectFate.UNKNOWN if policy == UnknownPolicy.HOLD else ObjectFate.RETRY
+
+
+# --- purchases ------------------------------------------------------------------------------------------
+
+
+def _settle_purchases(delivery: Delivery, lines: list[Line], now: datetime) -> None:
+    by_fate: dict[tuple[ObjectFate, str], list[int]] = defaultdict(list)
+    for line in lines:
+        if line.purchase is not None:
+            reason = "" if line.fate in (ObjectFate.DELIVERED, ObjectFate.RETRY) else line.reason
+            by_fate[line.fate, reason].append(line.purchase)
+    for (fate, reason), ids in by_fate.items():
+        rows = BrazePurchase.objects.filter(pk__in=ids)
+        if fate == ObjectFate.RETRY:
+            rows.update(fate=Fate.PENDING, delivery_id=None)
+        else:
+            rows.update(fate=Fate(fate.value), error=reason, settled_at=now)
+    if by_fate:
+        _unpark({line.customer for line in lines if line.purchase is not None}, delivery.account_id)
+
+
+def _unpark(customers: set[str], account_id: int) -> None:
+    """Reversals that waited for these purchases are looked at again."""
+    parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
+    parked.filter(customer_external_id__in=customers).update(parked=False, error="")
+
+
+# --- entries --------------------------------------------------------------------------------------------
+
+
+def _settle_entries(delivery: Delivery, lines: list[Line], now: datetime) -> None:
+    """An entry goes back as long as any of its objects has to be sent; then its worst object decides."""
+    mine = OutboxEntry.objects.filter(batch=delivery.pk, status=Status.BUFFERED)
+    again = {pk for line in lines if line.fate == ObjectFate.RETRY for pk in line.entries}
+    again |= set(delivery.manifest.get("unfinished", ()))
+    _note_failures(mine, _failures(lines), delivery)
+    mine.filter(pk__in=again).update(status=Status.PENDING, batch=None)
+    for worst in (Status.REJECTED, Status.UNKNOWN):
+        mine.filter(worst=worst).update(status=worst, settled_at=now)
+    mine.update(status=Status.DELIVERED, settled_at=now)
+
+
+def _failures(lines: list[Line]) -> dict[int, Line]:
+    """By entry, the line that fared worst of those that Braze refused or that are held as unknown."""
+    failures: dict[int, Line] = {}
+    for line in lines:
+        for pk in line.entries if line.fate in (ObjectFate.REJECTED, ObjectFate.UNKNOWN) else ():
+            if pk not in failures or line.fate == ObjectFate.UNKNOWN:
+                failures[pk] = line
+    return failures
+
+
+def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line], delivery: Delivery) -> None:
+    """One by one: they are few, and each has its reason. Logged for those who watch logs."""
+    for entry in mine.filter(pk__in=failures):
+        line = failures[entry.pk]
+        mine.filter(pk=entry.pk).update(worst=Status(line.fate.value), error=line.reason)
+        logger.warning(
+            "sync failed: account=%s kind=%s entry=%s request=%s status=%s reason=%s",
+            delivery.account_id, entry.kind, entry.pk, delivery.pk, delivery.status_code, line.reason,
+        )  # fmt: skip
+
+
+# --- mirror ---------------------------------------------------------------------------------------------
+
+
+def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
+    """Only what Braze accepted moves the mirror; what it may have accepted becomes uncertain."""
+    moving = [line for line in lines if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN)]
+    customers = {line.customer for line in moving}
+    known = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
+    profiles = {profile.external_id: profile for profile in known}
+    for line in moving:
+        profile = profiles.setdefault(line.customer, BrazeProfile(account_id=account_id, external_id=line.customer))
+        _move(profile, line, now)
+    BrazeProfile.objects.bulk_create(
+        profiles.values(),
+        update_conflicts=True,
+        unique_fields=["account", "external_id"],
+        update_fields=["attributes", "uncertain", "is_known", "last_accepted_at", "deleted_at"],
+    )
+
+
+def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
+    """Arrays come in Braze's own order, attributes first; an object that may not have found its user proves nothing."""
+    if line.told == ObjectFate.UNKNOWN:
+        if line.array == "attributes":
+            mirror.doubt(profile, _attributes(line))
+        return
+    profile.last_accepted_at = now
+    if line.array == "deletions":
+        profile.attributes, profile.uncertain, profile.is_known, profile.deleted_at = {}, [], False, now
+        return
+    profile.is_known, profile.deleted_at = profile.is_known or line.creates, None
+    if line.array == "attributes" and profile.is_known:
+        mirror.accept(profile, _attributes(line))
+
+
+def _attributes(line: Line) -> dict[str, Any]:
+    return {name: value for name, value in line.sent.items() if name not in ("external_id", "_update_existing_only")}
+
+
+# --- the account's traffic ------------------------------------------------------------------------------
+
+
+def _steer(account_id: int, verdict: Verdict, now: datetime) -> None:
+    state, _ = BrazeState.objects.get_or_create(account_id=account_id)
+    if verdict.traffic == Traffic.GO_ON:
+        if state.failures or state.backoff_until:
+            BrazeState.objects.filter(pk=state.pk).update(failures=0, backoff_until=None, last_error="")
+    elif verdict.traffic == Traffic.WAIT:
+        until = now + timedelta(seconds=verdict.wait_seconds)
+        BrazeState.objects.filter(pk=state.pk).update(backoff_until=until, last_error=verdict.words)
+    elif verdict.traffic == Traffic.BACK_OFF:
+        until = now + timedelta(seconds=backoff_seconds(state.failures, random.random()))  # noqa: S311
+        BrazeState.objects.filter(pk=state.pk).update(
+            failures=state.failures + 1, backoff_until=until, last_error=verdict.words
+        )
+    else:
+        _pause(state, verdict, now)
+
+
+def backoff_seconds(failures: int, chance: float) -> float:
+    """Exponential backoff with full jitter: `chance` in [0, 1) of what the number of failures allows."""
+    ceiling: float = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 16))
+    return chance * ceiling
+
+
+def _pause(state: BrazeState, verdict: Verdict, now: datetime) -> None:
+    """Nothing is sent until an operator saves the settings; nothing is dropped meanwhile."""
+    BrazeState.objects.filter(pk=state.pk).update(paused_at=now, pause_reason=verdict.words, last_error=verdict.words)
+    ledger.dissolve_unstarted(state.account_id)
+    logger.warning("account %s paused: %s", state.account_id, verdict.words)

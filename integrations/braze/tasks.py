@@ -1,0 +1,45 @@
+"""Celery's entries to the integration. Arguments are ids; every message is a hint that may be lost or repeated."""
+
+import logging
+
+import redis
+from celery import shared_task
+from kombu.exceptions import OperationalError
+
+from integrations.braze import flush as flushing
+from integrations.braze import relay as relaying
+from integrations.outbox import nudge
+
+logger = logging.getLogger(__name__)
+
+#: Tasks that send for one account at the same time.
+LANES = 8
+
+
+@shared_task(ignore_result=True)
+def relay(account_id: int) -> None:
+    if relaying.relay(account_id) and relaying.pending(account_id).filter(parked=False).exists():
+        nudge.publish_soon(account_id)
+
+
+@shared_task(ignore_result=True)
+def flush() -> None:
+    """The periodic tick: what the ledger has ready is sent, what went silent is settled."""
+    flushing.settle_silent()
+    for account_id in flushing.due_accounts():
+        try:
+            wake_flush(account_id, flushing.refill(account_id))
+        except (redis.RedisError, OperationalError) as error:
+            logger.warning("flush of account %s waits for Redis: %s", account_id, type(error).__name__)
+            return
+
+
+@shared_task(ignore_result=True)
+def flush_account(account_id: int) -> None:
+    flushing.flush(account_id)
+
+
+def wake_flush(account_id: int, requests: int) -> None:
+    """Start as many lanes as there is work for; raises where the broker is down."""
+    for _ in range(min(requests, LANES)):
+        flush_account.apply_async((account_id,), expires=2)

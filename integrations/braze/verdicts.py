@@ -1,0 +1,179 @@
+"""One table from Braze's answer to what happens next; the code that acts on it has no status codes in it. Pure."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from integrations.braze.client import Answer
+from integrations.braze.models import Outcome
+
+#: Waits told by Braze are believed up to this.
+LONGEST_WAIT_SECONDS = 3_600.0
+DEFAULT_WAIT_SECONDS = 3.0
+MAX_WORDS = 2_000
+
+
+class ObjectFate(StrEnum):
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    RETRY = "retry"
+
+
+class Traffic(StrEnum):
+    """What an answer means for the account's further requests."""
+
+    GO_ON = "go on"
+    BACK_OFF = "back off"
+    WAIT = "wait"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Each object's fate: `fates` by (array, index as sent), else `by_array`, else `otherwise`.
+
+    `words` are Braze's, with the key redacted; `reasons` are those of rejected objects.
+    """
+
+    outcome: Outcome
+    otherwise: ObjectFate
+    traffic: Traffic
+    words: str = ""
+    wait_seconds: float = 0.0
+    fates: dict[tuple[str, int], ObjectFate] = field(default_factory=dict)
+    by_array: dict[str, ObjectFate] = field(default_factory=dict)
+    reasons: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def fate(self, array: str, index: int) -> ObjectFate:
+        return self.fates.get((array, index), self.by_array.get(array, self.otherwise))
+
+
+#: Status → (outcome, fate of every object, what it means for the account) [Braze: Errors; API limits].
+BY_STATUS: dict[int, tuple[Outcome, ObjectFate, Traffic]] = {
+    429: (Outcome.RETRY, ObjectFate.RETRY, Traffic.WAIT),
+    500: (Outcome.RETRY, ObjectFate.RETRY, Traffic.BACK_OFF),
+    502: (Outcome.RETRY, ObjectFate.RETRY, Traffic.BACK_OFF),
+    503: (Outcome.RETRY, ObjectFate.RETRY, Traffic.BACK_OFF),
+    504: (Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF),
+}
+#: Refused as a whole, for a cause that a person has to remove: nothing is dropped meanwhile.
+REFUSED = (Outcome.REFUSED, ObjectFate.RETRY, Traffic.PAUSE)
+HINTS = {
+    400: "(one of the objects, or the number of them, is not to Braze's liking)",
+    401: "(the key is wrong, belongs to another instance or workspace, or was deleted: check key and endpoint)",
+    403: "(the key lacks the permissions users.track and users.delete, or the plan does not allow the call)",
+    404: "(the endpoint is not Braze's REST endpoint of this workspace)",
+}
+#: Any other 5xx: the request may have gone through.
+BROKEN = (Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF)
+
+
+def of_answer(answer: Answer, api_key: str) -> Verdict:
+    body, words = _parsed(answer.body), _words(answer, api_key)
+    if 200 <= answer.status < 300:
+        return _of_success(body, words)
+    errors = _errors(body)
+    if answer.status == 400 and (named := _named(errors)):
+        return _partial(Outcome.PARTIAL, ObjectFate.RETRY, errors, named, words)
+    outcome, fate, traffic = BY_STATUS.get(answer.status, REFUSED if answer.status < 500 else BROKEN)
+    if traffic == Traffic.PAUSE:
+        words = f"Braze answered {answer.status}: {words} {HINTS.get(answer.status, '')}".strip()
+    wait = retry_after(answer.headers, time.time()) if traffic == Traffic.WAIT else 0.0
+    return Verdict(outcome, fate, traffic, words, wait)
+
+
+def not_sent(words: str) -> Verdict:
+    return Verdict(Outcome.RETRY, ObjectFate.RETRY, Traffic.BACK_OFF, words)
+
+
+def no_answer(words: str) -> Verdict:
+    return Verdict(Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF, words)
+
+
+def silent() -> Verdict:
+    """Of a request whose sender never told how it ended: no fault of Braze's, so the account goes on."""
+    return Verdict(Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.GO_ON, "The sender stopped before it had an answer.")
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float:
+    """Seconds to wait, as Braze says it: two styles of headers, any of them missing, empty or absurd at times."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
+        try:
+            told = float(lower.get(name, ""))
+        except ValueError:
+            continue
+        seconds = told - now if told > 1e9 else told
+        if 0 < seconds <= LONGEST_WAIT_SECONDS:
+            return seconds
+    return DEFAULT_WAIT_SECONDS
+
+
+def _of_success(body: Any, words: str) -> Verdict:
+    """A 2xx whose body does not say success is no success: it may be a proxy's, or cut off."""
+    if not isinstance(body, dict) or body.get("message") not in ("success", "queued"):
+        return Verdict(Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF, words)
+    if errors := _errors(body):
+        return _partial(Outcome.PARTIAL, ObjectFate.DELIVERED, errors, _named(errors), words)
+    return Verdict(Outcome.ACCEPTED, ObjectFate.DELIVERED, Traffic.GO_ON, words)
+
+
+def _partial(
+    outcome: Outcome,
+    otherwise: ObjectFate,
+    errors: list[Any],
+    named: dict[tuple[str, int], str],
+    words: str,
+) -> Verdict:
+    """Objects that are named are refused. An entry that names none leaves its array, or all of them, unknown."""
+    nameless = [error for error in errors if _place(error) is None]
+    arrays = {array for error in nameless for array in _arrays(error)}
+    return Verdict(
+        outcome,
+        otherwise,
+        Traffic.GO_ON,
+        words,
+        fates=dict.fromkeys(named, ObjectFate.REJECTED),
+        by_array=dict.fromkeys(arrays, ObjectFate.UNKNOWN),
+        reasons=named,
+    )
+
+
+def _arrays(error: Any) -> tuple[str, ...]:
+    array = error.get("input_array") if isinstance(error, dict) else None
+    return (array,) if isinstance(array, str) else ("attributes", "events", "purchases", "deletions")
+
+
+def _named(errors: list[Any]) -> dict[tuple[str, int], str]:
+    return {place: str(error.get("type", "refused")) for error in errors if (place := _place(error)) is not None}
+
+
+def _place(error: Any) -> tuple[str, int] | None:
+    """Array and index: the index counts inside its own array, as sent [Braze, measured 2026-09]."""
+    if not isinstance(error, dict):
+        return None
+    array, index = error.get("input_array"), error.get("index")
+    return (array, index) if isinstance(array, str) and type(index) is int else None
+
+
+def _errors(body: Any) -> list[Any]:
+    errors = body.get("errors") if isinstance(body, dict) else None
+    return errors if isinstance(errors, list) else []
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _words(answer: Answer, api_key: str) -> str:
+    """Braze's words for people: the body of a 401 repeats the API key."""
+    text = answer.body.decode("utf-8", "replace").replace(api_key, "[key]") if api_key else ""
+    return text[:MAX_WORDS]

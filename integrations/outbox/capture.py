@@ -1,0 +1,124 @@
+"""Writes outbox entries in the transaction of the change they record.
+
+No code of an integration runs here: what is wanted is read from the subscriptions table, so a save can
+neither fail nor wait because of an integration, and a toggle counts from the moment it is committed.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from integrations.outbox import nudge
+from integrations.outbox.models import Kind, OutboxEntry, Status, Subscription, Topic
+
+DELETED_REASON = "customer deleted"
+BATCH_SIZE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed change of one customer, before it is known who wants it."""
+
+    account_id: int
+    kind: Kind
+    customer_external_id: str
+    topics: tuple[Topic, ...]
+    subject: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def record(changes: Sequence[Change]) -> None:
+    """Write an entry for each change and each integration that wants one of its topics."""
+    if not changes:
+        return
+    with transaction.atomic():
+        written = _record_one(changes[0]) if len(changes) == 1 else _record_many(changes)
+    if written:
+        nudge.after_commit({change.account_id for change in changes})
+
+
+def _record_one(change: Change) -> int:
+    """The hot path: one statement that inserts only where somebody wants the change."""
+    if change.kind == Kind.CUSTOMER_DELETED:
+        _skip_unstarted([change])
+    with connection.cursor() as cursor:
+        cursor.execute(_insert_sql(len(change.topics)), _insert_parameters(change))
+        return int(cursor.rowcount)
+
+
+def _insert_sql(topics: int) -> str:
+    json_cast = "::jsonb" if connection.vendor == "postgresql" else ""
+    return (
+        f'INSERT INTO "{OutboxEntry._meta.db_table}" (account_id, integration, kind, customer_external_id, subject,'
+        " data, status, error, worst, parked, created_at)"
+        f" SELECT s.account_id, s.integration, %s, %s, %s, %s{json_cast}, %s, '', '', %s, %s"
+        f' FROM "{Subscription._meta.db_table}" s WHERE s.account_id = %s'
+        f" AND s.topic IN ({', '.join(['%s'] * topics)}) GROUP BY s.account_id, s.integration"
+    )
+
+
+def _insert_parameters(change: Change) -> list[Any]:
+    return [
+        change.kind.value,
+        change.customer_external_id,
+        change.subject,
+        json.dumps(change.data),
+        Status.PENDING.value,
+        False,
+        timezone.now(),
+        change.account_id,
+        *(topic.value for topic in change.topics),
+    ]
+
+
+def _record_many(changes: Sequence[Change]) -> int:
+    wanted = _wanted({change.account_id for change in changes})
+    deletions = [change for change in changes if change.kind == Kind.CUSTOMER_DELETED]
+    if deletions:
+        _skip_unstarted(deletions)
+    entries = [
+        _entry(change, integration)
+        for change in changes
+        for integration in sorted(set().union(*(wanted[change.account_id, topic] for topic in change.topics)))
+    ]
+    OutboxEntry.objects.bulk_create(entries, batch_size=BATCH_SIZE)
+    return len(entries)
+
+
+def _wanted(account_ids: set[int]) -> dict[tuple[int, str], set[str]]:
+    wanted: dict[tuple[int, str], set[str]] = defaultdict(set)
+    rows = Subscription.objects.filter(account_id__in=account_ids).values_list("account_id", "topic", "integration")
+    for account_id, topic, integration in rows:
+        wanted[account_id, topic].add(integration)
+    return wanted
+
+
+def _entry(change: Change, integration: str) -> OutboxEntry:
+    return OutboxEntry(
+        account_id=change.account_id,
+        integration=integration,
+        kind=change.kind,
+        customer_external_id=change.customer_external_id,
+        subject=change.subject,
+        data=change.data,
+    )
+
+
+def _skip_unstarted(deletions: Sequence[Change]) -> None:
+    """A deleted customer's waiting work must not bring the customer back: skip it where the deletion is wanted."""
+    by_account: dict[int, list[str]] = defaultdict(list)
+    for change in deletions:
+        by_account[change.account_id].append(change.customer_external_id)
+    for account_id, customers in by_account.items():
+        wanting = Subscription.objects.filter(account_id=account_id, topic=Topic.CUSTOMER_DELETED)
+        OutboxEntry.objects.filter(
+            account_id=account_id,
+            integration__in=list(wanting.values_list("integration", flat=True)),
+            customer_external_id__in=customers,
+            status=Status.PENDING,
+        ).update(status=Status.SKIPPED, error=DELETED_REASON, settled_at=timezone.now())

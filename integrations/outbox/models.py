@@ -1,0 +1,129 @@
+"""What the outbox keeps: who wants which changes, the captured changes, and who relays them right now."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from masivo_braze.loyalty.models import Account
+
+
+class Kind(models.TextChoices):
+    """What happened in Masivo."""
+
+    CUSTOMER_CREATED = "customer_created", "customer created"
+    CUSTOMER_UPDATED = "customer_updated", "customer updated"
+    CUSTOMER_DELETED = "customer_deleted", "customer deleted"
+    EVENT = "event", "event"
+    ORDER = "order", "order"
+    ORDER_LINE = "order_line", "order line"
+    AUDIENCE_JOINED = "audience_joined", "audience joined"
+    AUDIENCE_LEFT = "audience_left", "audience left"
+    AUDIENCE_RENAMED = "audience_renamed", "audience renamed"
+
+
+class Topic(models.TextChoices):
+    """What an integration can subscribe to. A change is captured where any of its topics is wanted."""
+
+    CUSTOMER_CREATED = "customer_created"
+    CUSTOMER_UPDATED = "customer_updated"
+    CUSTOMER_DELETED = "customer_deleted"
+    CUSTOMER_TAGS = "customer_tags"
+    EVENTS = "events"
+    ORDERS = "orders"
+    AUDIENCES = "audiences"
+
+
+class Status(models.TextChoices):
+    PENDING = "pending", "pending"
+    BUFFERED = "buffered", "buffered"
+    DELIVERED = "delivered", "delivered"
+    SKIPPED = "skipped", "skipped"
+    REJECTED = "rejected", "rejected"
+    UNKNOWN = "unknown", "unknown"
+    DISCARDED = "discarded", "discarded"
+
+
+class Subscription(models.Model):
+    """One topic that one integration wants of one account *now*; kept by the integration's settings."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    integration = models.CharField(max_length=32)
+    topic = models.CharField(max_length=32, choices=Topic.choices)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "topic", "integration"], name="outbox_one_subscription")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.integration} wants {self.topic} of account {self.account_id}"
+
+
+class OutboxEntry(models.Model):
+    """One captured change for one integration. Written in the transaction of the change itself."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    integration = models.CharField(max_length=32)
+    kind = models.CharField(max_length=32, choices=Kind.choices)
+    customer_external_id = models.CharField("customer", max_length=1024)
+    subject = models.CharField(
+        max_length=64, blank=True, help_text="Primary key of the event, order or audience the change is about."
+    )
+    data = models.JSONField(
+        default=dict, blank=True, help_text="What the record can no longer tell: removed tags, an audience's old name."
+    )
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
+    error = models.TextField("reason", blank=True)
+    worst = models.CharField(
+        max_length=16, blank=True, help_text="The worst fate so far of a change that takes several requests."
+    )
+    batch = models.UUIDField(
+        "request", null=True, blank=True, help_text="The integration's request that carries or carried the change."
+    )
+    due_at = models.DateTimeField(
+        null=True, blank=True, help_text="Waits until then, and its customer's later changes with it."
+    )
+    parked = models.BooleanField(default=False, help_text="Waits for another record's outcome, holding up nobody.")
+    created_at = models.DateTimeField(default=timezone.now)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "captured change"
+        indexes = [
+            models.Index(fields=["account", "integration", "id"], condition=Q(status="pending"), name="outbox_pending"),
+            models.Index(
+                fields=["account", "integration", "customer_external_id"],
+                condition=Q(status__in=["pending", "buffered"]),
+                name="outbox_open_by_customer",
+            ),
+            models.Index(
+                fields=["account", "integration", "customer_external_id"],
+                condition=Q(status="buffered"),
+                name="outbox_busy",
+            ),
+            models.Index(
+                fields=["account", "integration", "due_at"],
+                condition=Q(status="pending", due_at__isnull=False),
+                name="outbox_waiting",
+            ),
+            models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="outbox_batch"),
+            models.Index(fields=["account", "customer_external_id", "id"], name="outbox_customer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.kind} of {self.customer_external_id} ({self.status})"
+
+
+class Lease(models.Model):
+    """Who relays an account for an integration right now: one holder, for a limited time, by token."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    integration = models.CharField(max_length=32)
+    token = models.UUIDField(null=True, blank=True)
+    expires_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "integration"], name="outbox_one_lease")]
+
+    def __str__(self) -> str:
+        return f"{self.integration} lease of account {self.account_id}"

@@ -1,0 +1,75 @@
+"""Wakes the relays after a commit, without the commit waiting for it.
+
+`on_commit` only sets a flag; a daemon thread of the process publishes, debounced. A lost nudge costs at most a
+second: the sweep finds every pending entry.
+"""
+
+import logging
+import os
+import threading
+from functools import partial
+
+from django.db import transaction
+
+from integrations.outbox.registry import integrations
+
+logger = logging.getLogger(__name__)
+
+#: Changes committed within this time share one message.
+DEBOUNCE_SECONDS = 0.02
+
+
+def after_commit(account_ids: set[int]) -> None:
+    transaction.on_commit(partial(_nudger.flag, account_ids), robust=True)
+
+
+def publish_soon(account_id: int) -> None:
+    """As after a commit: debounced, from the process' own thread."""
+    _nudger.flag({account_id})
+
+
+def publish(account_id: int) -> None:
+    """Nudge every integration; one that fails is logged and keeps nobody else from being nudged."""
+    for integration in integrations():
+        try:
+            integration.nudge(account_id)
+        except Exception as error:  # the broker may be down in any way; the sweep makes up for it
+            logger.info("nudge of %s for account %s failed: %s", integration.name, account_id, type(error).__name__)
+
+
+class _Nudger:
+    """A set of account ids and the thread that publishes them; the thread is started anew after a fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flagged: set[int] = set()
+        self._wake = threading.Event()
+        self._pid: int | None = None
+
+    def flag(self, account_ids: set[int]) -> None:
+        with self._lock:
+            self._flagged |= account_ids
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name="outbox-nudge", daemon=True).start()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            threading.Event().wait(DEBOUNCE_SECONDS)
+            self._wake.clear()
+            with self._lock:
+                account_ids, self._flagged = self._flagged, set()
+            for account_id in account_ids:
+                publish(account_id)
+
+
+def _renew() -> None:
+    """A fork may happen while another thread holds the lock: the child starts with a fresh nudger."""
+    global _nudger
+    _nudger = _Nudger()
+
+
+_nudger = _Nudger()
+os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,76 @@
+"""Receives Django's and loyalty's signals. Fixture loading (`raw`) changes nothing in the merchant's business."""
+
+from typing import Any
+
+from django.db.models.signals import post_delete, post_save, pre_delete
+
+from integrations.outbox import capture, changes
+from integrations.outbox.models import Kind, Subscription
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
+from masivo_braze.loyalty.signals import rows_changed
+
+
+def connect() -> None:
+    """Called once, when the app registry is ready."""
+    post_save.connect(customer_saved, sender=Customer, dispatch_uid="outbox.customer_saved")
+    post_delete.connect(customer_deleted, sender=Customer, dispatch_uid="outbox.customer_deleted")
+    post_save.connect(event_saved, sender=Event, dispatch_uid="outbox.event_saved")
+    post_save.connect(order_saved, sender=Order, dispatch_uid="outbox.order_saved")
+    post_save.connect(line_saved, sender=OrderLine, dispatch_uid="outbox.line_saved")
+    post_save.connect(membership_saved, sender=Membership, dispatch_uid="outbox.membership_saved")
+    post_delete.connect(membership_deleted, sender=Membership, dispatch_uid="outbox.membership_deleted")
+    post_save.connect(audience_saved, sender=Audience, dispatch_uid="outbox.audience_saved")
+    pre_delete.connect(account_deleted, sender=Account, dispatch_uid="outbox.account_deleted")
+    rows_changed.connect(bulk_changed, dispatch_uid="outbox.bulk_changed")
+
+
+def customer_saved(instance: Customer, created: bool, raw: bool = False, **_: Any) -> None:
+    if raw:
+        return
+    change = changes.customer_created(instance) if created else changes.customer_updated(instance, instance.loaded_tags)
+    capture.record([change])
+
+
+def customer_deleted(instance: Customer, **_: Any) -> None:
+    capture.record([changes.customer_deleted(instance)])
+
+
+def event_saved(instance: Event, created: bool, raw: bool = False, **_: Any) -> None:
+    if created and not raw:
+        capture.record([changes.event_created(instance)])
+
+
+def order_saved(instance: Order, raw: bool = False, **_: Any) -> None:
+    if not raw:
+        capture.record(changes.orders_changed([instance]))
+
+
+def line_saved(instance: OrderLine, created: bool, raw: bool = False, **_: Any) -> None:
+    if created and not raw:
+        capture.record(changes.lines_created([instance]))
+
+
+def membership_saved(instance: Membership, created: bool, raw: bool = False, **_: Any) -> None:
+    if created and not raw:
+        capture.record([changes.membership_changed(instance, Kind.AUDIENCE_JOINED)])
+
+
+def membership_deleted(instance: Membership, **_: Any) -> None:
+    capture.record([changes.membership_changed(instance, Kind.AUDIENCE_LEFT)])
+
+
+def audience_saved(instance: Audience, created: bool, raw: bool = False, **_: Any) -> None:
+    if created or raw or instance.loaded_name in (None, instance.name):
+        return
+    for chunk in changes.audience_renamed(instance, instance.loaded_name):
+        capture.record(chunk)
+
+
+def account_deleted(instance: Account, **_: Any) -> None:
+    """An account that goes is not synced on its way out: its records' deletions are nobody's business any more."""
+    Subscription.objects.filter(account=instance).delete()
+
+
+def bulk_changed(sender: type, action: str, rows: list[Any], before: dict[Any, Any] | None = None, **_: Any) -> None:
+    for chunk in changes.of_rows(sender, action, rows, before or {}):
+        capture.record(chunk)

@@ -1,0 +1,32 @@
+"""The one table of integrations: what each is called, what it wants, and how its relay is woken."""
+
+from typing import Protocol
+
+from integrations.outbox.models import Topic
+
+
+class Integration(Protocol):
+    """A vendor that captured changes are delivered to."""
+
+    name: str
+
+    def wants(self, account_id: int) -> frozenset[Topic]:
+        """The topics that the account's settings ask for now."""
+
+    def nudge(self, account_id: int) -> None:
+        """Ask for the account's pending entries to be relayed; returns without waiting for the work."""
+
+
+_integrations: dict[str, Integration] = {}
+
+
+def register(integration: Integration) -> None:
+    _integrations[integration.name] = integration
+
+
+def unregister(name: str) -> None:
+    del _integrations[name]
+
+
+def integrations() -> list[Integration]:
+    return list(_integrations.values())

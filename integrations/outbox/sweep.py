@@ -1,0 +1,18 @@
+"""Finds what nudges have missed: accounts with pending entries that nobody has been told of."""
+
+from django.db.models import Exists, OuterRef, Q
+
+from integrations.outbox import nudge
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry, Status
+from masivo_braze.loyalty.models import Account
+
+
+def sweep() -> list[int]:
+    """Nudge each account that has an entry ready to be relayed; returns their ids."""
+    due = OutboxEntry.objects.filter(account_id=OuterRef("pk"), status=Status.PENDING, parked=False)
+    due = due.filter(Q(due_at=None) | Q(due_at__lte=database_now()))
+    account_ids = list(Account.objects.filter(Exists(due)).values_list("pk", flat=True))
+    for account_id in account_ids:
+        nudge.publish(account_id)
+    return account_ids

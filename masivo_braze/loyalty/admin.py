@@ -1,0 +1,169 @@
+"""The admin of Masivo's records. Whatever is saved or deleted here is captured like everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Model, QuerySet
+from django.forms import ModelForm
+from django.forms.fields import InvalidJSONInput
+from django.http import HttpRequest
+
+from masivo_braze.loyalty.json_values import validate_data
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+    TabularInline = admin.TabularInline
+
+#: Members of a larger audience are not edited on its page: it would hold a form for each.
+MAX_MEMBERS_INLINE = 200
+
+
+class JSONObjectField(forms.JSONField):
+    """A JSON object; left empty, an empty one. What Python cannot read (too deep, too many digits) is an error too."""
+
+    default_validators = [validate_data]
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            parsed = super().to_python(value)
+        except (RecursionError, ValueError) as error:
+            raise ValidationError(self.error_messages["invalid"], code="invalid", params={"value": "…"}) from error
+        return {} if parsed is None else parsed
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except (RecursionError, ValueError):
+            return InvalidJSONInput(data)
+
+
+class RecordAdmin(ModelAdmin):
+    formfield_overrides = {models.JSONField: {"form_class": JSONObjectField}}
+    show_full_result_count = False
+    list_per_page = 50
+
+
+class FixedAccountAdmin(RecordAdmin):
+    """The account of a saved record is shown, and takes part in the checks of uniqueness, but cannot change."""
+
+    def get_form(
+        self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any
+    ) -> type[ModelForm[Any]]:
+        form: type[ModelForm[Any]] = super().get_form(request, obj, change=change, **kwargs)
+        if obj is not None and "account" in form.base_fields:
+            form.base_fields["account"].disabled = True
+        return form
+
+
+@admin.register(Account)
+class AccountAdmin(ModelAdmin):
+    list_display = ["name", "slug", "currency", "time_zone"]
+    search_fields = ["name", "slug"]
+    autocomplete_fields = ["members"]
+    prepopulated_fields = {"slug": ["name"]}
+
+
+@admin.register(Customer)
+class CustomerAdmin(FixedAccountAdmin):
+    list_display = ["external_id", "account", "email", "tier", "is_anonymous", "updated_at"]
+    list_select_related = ["account"]
+    list_filter = ["account", "is_anonymous"]
+    search_fields = ["external_id", "email", "first_name", "last_name"]
+    autocomplete_fields = ["account"]
+    readonly_fields = ["created_at", "updated_at"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Customer | None = None) -> list[str]:
+        return [*self.readonly_fields, "external_id"] if obj else [*self.readonly_fields]
+
+
+@admin.register(Event)
+class EventAdmin(RecordAdmin):
+    list_display = ["id", "type", "customer", "account", "occurred_at"]
+    list_select_related = ["account", "customer"]
+    list_filter = ["account", "occurred_at"]
+    search_fields = ["type", "customer__external_id"]
+    autocomplete_fields = ["account", "customer"]
+    ordering = ["-occurred_at"]
+
+
+class OrderLineInline(TabularInline):
+    model = OrderLine
+    extra = 0
+    formfield_overrides = RecordAdmin.formfield_overrides
+
+
+@admin.register(Order)
+class OrderAdmin(RecordAdmin):
+    list_display = ["order_id", "account", "customer", "status", "placed_at", "fulfilled_at"]
+    list_select_related = ["account", "customer"]
+    list_filter = ["account", "status", "placed_at"]
+    search_fields = ["order_id", "customer__external_id"]
+    autocomplete_fields = ["account", "customer"]
+    inlines = [OrderLineInline]
+    ordering = ["-pk"]
+
+
+@admin.register(OrderLine)
+class OrderLineAdmin(RecordAdmin):
+    list_display = ["order", "position", "sku", "quantity", "value", "discounted_value"]
+    list_select_related = ["order"]
+    list_filter = ["order__account", "order__status"]
+    search_fields = ["sku", "name", "order__order_id"]
+    autocomplete_fields = ["order"]
+
+
+class MembershipInline(TabularInline):
+    model = Membership
+    extra = 0
+    autocomplete_fields = ["customer"]
+    readonly_fields = ["joined_at"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False  # a membership is made and ended; there is nothing in it to change
+
+
+@admin.register(Audience)
+class AudienceAdmin(FixedAccountAdmin):
+    list_display = ["name", "account", "audience_id"]
+    list_select_related = ["account"]
+    list_filter = ["account"]
+    search_fields = ["name", "audience_id"]
+    autocomplete_fields = ["account"]
+
+    def get_inlines(self, request: HttpRequest, obj: Audience | None) -> list[type[Any]]:
+        is_small = obj is None or obj.memberships.all()[: MAX_MEMBERS_INLINE + 1].count() <= MAX_MEMBERS_INLINE
+        return [MembershipInline] if is_small else []
+
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[Any], list[Any]]:
+        """Counts the members that leave, where Django would list each of them."""
+        members = Membership.objects.filter(audience__in=[obj.pk for obj in objs]).count()
+        counts = {
+            str(Audience._meta.verbose_name_plural): len(objs),
+            str(Membership._meta.verbose_name_plural): members,
+        }
+        lacking: set[Any] = set() if self.has_delete_permission(request) else {Audience._meta.verbose_name}
+        return [*map(str, objs), f"{members} memberships"], counts, lacking, []
+
+
+@admin.register(Membership)
+class MembershipAdmin(RecordAdmin):
+    list_display = ["customer", "audience", "joined_at"]
+    list_select_related = ["customer", "audience"]
+    list_filter = ["audience__account"]
+    search_fields = ["customer__external_id", "audience__name"]
+    autocomplete_fields = ["audience", "customer"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False  # a membership is made and ended; there is nothing in it to change

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class LoyaltyConfig(AppConfig):
+    name = "masivo_braze.loyalty"
+    label = "loyalty"
+    verbose_name = "Loyalty"

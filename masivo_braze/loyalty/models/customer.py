@@ -1,0 +1,98 @@
+from collections.abc import Sequence
+from typing import Any, Self
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+
+from masivo_braze.loyalty.json_values import validate_tags
+from masivo_braze.loyalty.models.account import Account
+from masivo_braze.loyalty.models.record import Record
+from masivo_braze.loyalty.querysets import RecordQuerySet
+
+IS_MEMBER = "Anonymous customers are never members of an audience, and this one is."
+
+
+class Customer(Record):
+    """A person, or an anonymous visitor, under the merchant's own id."""
+
+    class Gender(models.TextChoices):
+        MALE = "MALE"
+        FEMALE = "FEMALE"
+        OTHER = "OTHER"
+
+    tracked = ("tags",)
+    immutable = ("account", "external_id")
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="customers")
+    external_id = models.CharField(max_length=1024, help_text="The merchant's id. It cannot change once saved.")
+    email = models.EmailField(blank=True)
+    phone = models.CharField(max_length=50, blank=True)
+    first_name = models.CharField(max_length=150, blank=True)
+    last_name = models.CharField(max_length=150, blank=True)
+    gender = models.CharField(max_length=6, choices=Gender.choices, blank=True)
+    birth_date = models.DateField(null=True, blank=True)
+    country = models.CharField(max_length=100, blank=True)
+    city = models.CharField(max_length=100, blank=True)
+    language = models.CharField(max_length=35, blank=True)
+    time_zone = models.CharField(max_length=64, blank=True)
+    is_anonymous = models.BooleanField("anonymous", default=False)
+    tier = models.CharField(max_length=100, blank=True)
+    points = models.DecimalField(max_digits=18, decimal_places=4, default=0)
+    tags = models.JSONField(
+        default=dict, blank=True, help_text='A flat JSON object, such as {"vip": true, "visits": 3}.'
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = RecordQuerySet.as_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "external_id"],
+                name="loyalty_customer_external_id",
+                violation_error_message="This account already has a customer with this external id.",
+            ),
+            models.UniqueConstraint(
+                fields=["account", "email"],
+                condition=~models.Q(email=""),
+                name="loyalty_customer_email",
+                violation_error_message="Another customer of this account has this email address.",
+            ),
+            models.CheckConstraint(condition=~models.Q(external_id=""), name="loyalty_customer_external_id_given"),
+            models.CheckConstraint(
+                condition=models.Q(gender__in=["", "MALE", "FEMALE", "OTHER"]), name="loyalty_customer_gender"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+    @property
+    def loaded_tags(self) -> dict[str, Any] | None:
+        """The stored tags as last read or written here; None for a customer that was not stored yet."""
+        return self._loaded.get("tags")
+
+    def validate_values(self) -> None:
+        tags = self.__dict__.get("tags", {})  # a deferred field is not written either
+        if hasattr(tags, "resolve_expression"):
+            return
+        try:
+            validate_tags(tags)
+        except ValidationError as error:
+            raise ValidationError({"tags": error}) from error
+
+    def validate_relations(self) -> None:
+        if self.pk and self.__dict__.get("is_anonymous") and self.memberships.exists():
+            raise ValidationError({"is_anonymous": IS_MEMBER})
+
+    @classmethod
+    def validate_rows(cls, rows: Sequence[Self], using: str) -> None:
+        for row in rows:
+            row.validate_values()
+        anonymous = [row.pk for row in rows if row.is_anonymous]
+        members = cls._base_manager.using(using).filter(pk__in=anonymous, memberships__isnull=False)
+        if anonymous and members.exists():
+            raise ValidationError({"is_anonymous": IS_MEMBER})

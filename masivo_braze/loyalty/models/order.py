@@ -1,0 +1,194 @@
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Self
+
+from django.core.validators import MinValueValidator
+from django.db import models, transaction
+from django.utils import timezone
+
+from masivo_braze.loyalty.models.account import Account, validate_currency
+from masivo_braze.loyalty.models.customer import Customer
+from masivo_braze.loyalty.models.event import validate_customer, validate_data_field
+from masivo_braze.loyalty.models.record import Record
+from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
+
+
+class OrderQuerySet(RecordQuerySet["Order"]):
+    def bulk_update(self, objs: Iterable["Order"], fields: Iterable[str], batch_size: int | None = None) -> int:
+        """As of any record; the times filled in with a new status are read back into `objs`."""
+        objs, fields = list(objs), list(fields)
+        with transaction.atomic(using=self.db):
+            count = super().bulk_update(objs, fields, batch_size)
+            if "status" in fields:
+                self._read_times(objs)
+        return count
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    def _read_times(self, orders: list["Order"]) -> None:
+        for chunk in chunked(order for order in orders if order.missing_time()):
+            stored = self.model._base_manager.using(self.db).filter(pk__in=[order.pk for order in chunk])
+            times = {pk: values for pk, *values in stored.values_list("pk", "fulfilled_at", "closed_at")}
+            for order in chunk:
+                order.fulfilled_at, order.closed_at = times.get(order.pk, (order.fulfilled_at, order.closed_at))
+
+
+class Order(Record):
+    """A purchase as Masivo knows it; what is synced of it are the lines of a fulfilled one."""
+
+    class Status(models.TextChoices):
+        PENDING = "PENDING"
+        FULFILLED = "FULFILLED"
+        REVERSED = "REVERSED"
+        CANCELLED = "CANCELLED"
+        EXPIRED = "EXPIRED"
+
+    CLOSED = (Status.REVERSED, Status.CANCELLED, Status.EXPIRED)
+
+    tracked = ("status",)
+    loaded_with = ("customer",)
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="orders")
+    customer = models.ForeignKey(Customer, models.CASCADE, related_name="orders")
+    order_id = models.CharField(max_length=255)
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.PENDING)
+    currency = models.CharField(
+        max_length=3, blank=True, validators=[validate_currency], help_text="Empty: the account's currency."
+    )
+    placed_at = models.DateTimeField(default=timezone.now)
+    fulfilled_at = models.DateTimeField(null=True, blank=True, help_text="Filled in when the order is fulfilled.")
+    closed_at = models.DateTimeField(
+        null=True, blank=True, help_text="Filled in when the order is reversed or cancelled, or expires."
+    )
+    channel = models.CharField(max_length=100, blank=True)
+    store = models.CharField(max_length=200, blank=True)
+    payment_method = models.CharField(max_length=100, blank=True)
+    data = models.JSONField(default=dict, blank=True)
+
+    objects = OrderQuerySet.as_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "order_id"],
+                name="loyalty_order_order_id",
+                violation_error_message="This account already has an order with this order id.",
+            ),
+            models.CheckConstraint(condition=~models.Q(order_id=""), name="loyalty_order_order_id_given"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=["PENDING", "FULFILLED", "REVERSED", "CANCELLED", "EXPIRED"]),
+                name="loyalty_order_status",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.order_id
+
+    @property
+    def loaded_status(self) -> str | None:
+        """The stored status as last read or written here; None for an order that was not stored yet."""
+        return self._loaded.get("status")
+
+    @property
+    def effective_currency(self) -> str:
+        return self.currency or self.account.currency
+
+    def missing_time(self) -> str | None:
+        """The name of the time that goes with the status and is not filled in yet."""
+        if self.status == self.Status.FULFILLED and self.fulfilled_at is None:
+            return "fulfilled_at"
+        return "closed_at" if self.status in self.CLOSED and self.closed_at is None else None
+
+    def validate_values(self) -> None:
+        validate_data_field(self)
+
+    def validate_relations(self) -> None:
+        validate_customer(self)
+
+    @classmethod
+    def fill_rows(cls, rows: Sequence[Self], using: str, written: Collection[str] | None = None) -> frozenset[str]:
+        if written is not None and "status" not in written:
+            return frozenset()
+        filled = set()
+        for row in rows:
+            if name := row.missing_time():
+                setattr(row, name, timezone.now())
+                filled.add(name)
+        return frozenset(filled)
+
+    @classmethod
+    def complete_update(cls, stored: models.QuerySet[Self], changed: frozenset[str]) -> frozenset[str]:
+        if "status" not in changed:
+            return frozenset()
+        fulfilled = stored.filter(status=cls.Status.FULFILLED, fulfilled_at=None)
+        closed = stored.filter(status__in=cls.CLOSED, closed_at=None)
+        now = timezone.now()  # the base class' update: these rows are told of once, by the update this completes
+        counts = {
+            "fulfilled_at": models.QuerySet.update(fulfilled, fulfilled_at=now),
+            "closed_at": models.QuerySet.update(closed, closed_at=now),
+        }
+        return frozenset(name for name, count in counts.items() if count)
+
+
+class OrderLine(Record):
+    """So many of one product in an order. The line's values are totals, not prices of a unit."""
+
+    loaded_with = ("order__customer",)
+
+    order = models.ForeignKey(Order, models.CASCADE, related_name="lines")
+    position = models.PositiveIntegerField(blank=True, help_text="Empty: after the last line of the order.")
+    sku = models.CharField("SKU", max_length=255)
+    name = models.CharField(max_length=255, blank=True)
+    quantity = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    value = models.DecimalField(max_digits=18, decimal_places=3, help_text="List-price total of the line.")
+    discounted_value = models.DecimalField(
+        max_digits=18, decimal_places=3, null=True, blank=True, help_text="Total paid for the line. Empty: the value."
+    )
+    data = models.JSONField(default=dict, blank=True)
+
+    objects = RecordQuerySet.as_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        ordering = ["order_id", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["order", "position"], name="loyalty_orderline_position"),
+            models.CheckConstraint(condition=models.Q(quantity__gte=1), name="loyalty_orderline_quantity"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.sku}"
+
+    @property
+    def paid(self) -> Decimal:
+        """What was paid for the line in all, in the order's currency."""
+        return self.value if self.discounted_value is None else self.discounted_value
+
+    def validate_values(self) -> None:
+        validate_data_field(self)
+
+    @classmethod
+    def fill_rows(cls, rows: Sequence[Self], using: str, written: Collection[str] | None = None) -> frozenset[str]:
+        unplaced = [row for row in rows if row.position is None]
+        if not unplaced:
+            return frozenset()
+        last = cls._last_positions({row.order_id for row in unplaced}, using)
+        for row in rows:
+            if row.position is not None:
+                last[row.order_id] = max(last[row.order_id], row.position)
+        for row in unplaced:
+            last[row.order_id] += 1
+            row.position = last[row.order_id]
+        return frozenset({"position"})
+
+    @classmethod
+    def _last_positions(cls, order_ids: set[Any], using: str) -> Counter[Any]:
+        """The highest position of each order, 0 where it has no lines; the orders stay locked, so that it is still
+        the highest when the lines are inserted.
+        """
+        orders = Order._base_manager.using(using).filter(pk__in=order_ids).order_by("pk")
+        list(orders.select_for_update(no_key=True).values_list("pk"))
+        lines = cls._base_manager.using(using).filter(order_id__in=order_ids).order_by()
+        return Counter(dict(lines.values_list("order_id").annotate(models.Max("position"))))

@@ -1,0 +1,139 @@
+"""Querysets whose bulk operations are told of, like `save()` is: see `signals`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, NotSupportedError, models, transaction
+
+from masivo_braze.loyalty.signals import CHUNK_ROWS, send_rows_changed
+
+if TYPE_CHECKING:
+    from masivo_braze.loyalty.models.record import Record
+
+RecordType = TypeVar("RecordType", bound="Record")
+T = TypeVar("T")
+
+
+def chunked(items: Iterable[T], size: int = CHUNK_ROWS) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+class RecordQuerySet(models.QuerySet[RecordType]):
+    """Captures `bulk_create`, `bulk_update` and `update`. Deletion sends Django's own signals, row by row.
+
+    All of an operation is one transaction: the write, the checks of `Record` and what receivers write.
+    """
+
+    def bulk_create(
+        self,
+        objs: Iterable[RecordType],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[RecordType]:
+        """As Django's; with `ignore_conflicts`, only rows that were really inserted are told of (and get a pk)."""
+        if update_conflicts:
+            # The database does not say which rows it inserted and which it updated.
+            raise NotSupportedError("update_conflicts is not captured: use update_or_create(), or update() and save().")
+        objs = list(objs)
+        self._for_write = True
+        with transaction.atomic(using=self.db):
+            for chunk in chunked(objs):
+                self._create_chunk(chunk, batch_size, ignore_conflicts)
+        return objs
+
+    def bulk_update(self, objs: Iterable[RecordType], fields: Iterable[str], batch_size: int | None = None) -> int:
+        """As Django's, which writes through `update()`: that is where rows are locked and told of."""
+        objs, fields = tuple(objs), list(fields)
+        self._for_write = True
+        with transaction.atomic(using=self.db):
+            count = super().bulk_update(objs, fields, batch_size)
+        for obj in objs:
+            obj.remember(fields)
+        return count
+
+    def update(self, **kwargs: Any) -> int:
+        """As Django's, on rows that were locked first; told of in chunks, with the values from before."""
+        if not kwargs:
+            return super().update()
+        self._for_write = True
+        changed = self._field_names(kwargs)
+        with transaction.atomic(using=self.db):
+            return sum(self._update_chunk(chunk, kwargs, changed) for chunk in chunked(self._lock()))
+
+    # Django marks its own so: a template must not call them, nor may a related manager hide them.
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def _create_chunk(self, chunk: list[RecordType], batch_size: int | None, ignore_conflicts: bool) -> None:
+        for row in chunk:
+            row.settle_foreign_keys()
+            row.validate_values()
+        self.model.fill_rows(chunk, self.db)
+        if ignore_conflicts:
+            self._insert_what_fits(chunk, batch_size)
+            chunk = [row for row in chunk if not row._state.adding]
+        else:
+            super().bulk_create(chunk, batch_size)
+        rows = self._stored([row.pk for row in chunk]) if self.model.loaded_with else chunk
+        self.model.validate_rows(rows, self.db)
+        for row in chunk:
+            row.remember()
+        send_rows_changed(self.model, "created", rows)
+
+    def _insert_what_fits(self, rows: list[RecordType], batch_size: int | None) -> None:
+        """Insert what breaks no constraint, by halving: ON CONFLICT DO NOTHING would not say which rows it left out."""
+        try:
+            with transaction.atomic(using=self.db):
+                super().bulk_create(rows, batch_size)
+        except IntegrityError:
+            for row in rows:
+                row._state.adding = True
+            if len(rows) > 1:
+                half = len(rows) // 2
+                self._insert_what_fits(rows[:half], batch_size)
+                self._insert_what_fits(rows[half:], batch_size)
+
+    def _field_names(self, kwargs: dict[str, Any]) -> frozenset[str]:
+        opts = self.model._meta
+        names = frozenset(opts.pk.name if name == "pk" else opts.get_field(name).name for name in kwargs)
+        if refused := sorted(names & {opts.pk.name, *self.model.immutable}):
+            raise ValidationError(f"{', '.join(refused)} of a saved {opts.verbose_name} cannot change.")
+        return names
+
+    def _lock(self, *, no_key: bool = True) -> list[Any]:
+        """The pks of the rows this queryset matches, locked in pk order.
+
+        The outer query is a plain one, because PostgreSQL locks no rows of a DISTINCT, grouped or outer-joined one.
+        """
+        matching = self._base().filter(pk__in=self.order_by().values("pk")).order_by("pk")
+        return list(matching.select_for_update(no_key=no_key).values_list("pk", flat=True))
+
+    def _update_chunk(self, pks: Sequence[Any], kwargs: dict[str, Any], changed: frozenset[str]) -> int:
+        # Filtered again, now that the rows are locked: another process may have changed some before that.
+        matching = self.order_by().filter(pk__in=pks)
+        before = {values.pop("pk"): values for values in matching.values("pk", *self.model.tracked)}
+        # New values may refer to annotations of this queryset; without any, its conditions have done their part.
+        target = matching if self.query.annotations else self._base().filter(pk__in=list(before))
+        models.QuerySet.update(target, **kwargs)
+        changed |= self.model.complete_update(self._base().filter(pk__in=list(before)), changed)
+        rows = self._stored(before)
+        self.model.validate_rows(rows, self.db)
+        send_rows_changed(self.model, "updated", rows, changed=changed, before=before)
+        return len(before)
+
+    def _stored(self, pks: Collection[Any]) -> list[RecordType]:
+        rows = self._base().filter(pk__in=list(pks)).order_by("pk")
+        return list(rows.select_related(*self.model.loaded_with) if self.model.loaded_with else rows)
+
+    def _base(self) -> models.QuerySet[RecordType]:
+        return self.model._base_manager.using(self.db)

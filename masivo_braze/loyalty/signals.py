@@ -1,0 +1,38 @@
+"""What loyalty says of changes that Django's own per-row signals do not cover.
+
+A change of one row made by `save()` or `delete()`, and every deletion but that of memberships, sends Django's
+post_save / post_delete. Rows changed in bulk (`bulk_create`, `bulk_update`, `QuerySet.update`, deletion of
+memberships through a queryset) send `rows_changed`. Of the two, each row change sends exactly one.
+Both are sent inside the transaction of the change: what a receiver writes is committed with it, or not at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from django.db import models
+from django.dispatch import Signal
+
+Action = Literal["created", "updated", "deleted"]
+
+#: The most rows that one `rows_changed` carries, so that memory stays flat however many are changed.
+CHUNK_ROWS = 5_000
+
+#: sender: the model class. Keyword arguments:
+#:   action   "created", "updated" or "deleted"
+#:   rows     list of instances, as they are now (deleted: as they were), with the relations of `Record.loaded_with`
+#:   changed  frozenset of the field names that an update wrote; None otherwise
+#:   before   {pk: {field name: value before the update}} for the fields of `Record.tracked`; {} otherwise
+rows_changed = Signal()
+
+
+def send_rows_changed(
+    sender: type[models.Model],
+    action: Action,
+    rows: Sequence[models.Model],
+    *,
+    changed: frozenset[str] | None = None,
+    before: Mapping[Any, Mapping[str, Any]] | None = None,
+) -> None:
+    """Tell of at most `CHUNK_ROWS` rows; nothing is sent for none."""
+    if rows:
+        rows_changed.send(sender=sender, action=action, rows=list(rows), changed=changed, before=dict(before or {}))
