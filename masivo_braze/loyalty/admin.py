@@ -41,10 +41,13 @@ class JSONObjectField(forms.JSONField):
         return {} if parsed is None else parsed
 
     def bound_data(self, data: Any, initial: Any) -> Any:
+        """What the page shows again: text that is refused as it was typed, for some of it no page could hold parsed."""
         try:
-            return super().bound_data(data, initial)
-        except (RecursionError, ValueError):
-            return InvalidJSONInput(data)
+            bound = super().bound_data(data, initial)
+            validate_data(bound)
+        except (RecursionError, ValueError, ValidationError):
+            return data if self.disabled or data is None else InvalidJSONInput(data)
+        return bound
 
 
 class RecordAdmin(ModelAdmin):

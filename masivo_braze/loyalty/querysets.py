@@ -132,8 +132,12 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         return len(before)
 
     def _stored(self, pks: Collection[Any]) -> list[RecordType]:
-        rows = self._base().filter(pk__in=list(pks)).order_by("pk")
-        return list(rows.select_related(*self.model.loaded_with) if self.model.loaded_with else rows)
+        """In the order of `pks`: rows written together are told of in the order they were given."""
+        rows = self._base().filter(pk__in=list(pks))
+        if self.model.loaded_with:
+            rows = rows.select_related(*self.model.loaded_with)
+        by_pk = {row.pk: row for row in rows}
+        return [by_pk[pk] for pk in pks if pk in by_pk]
 
     def _base(self) -> models.QuerySet[RecordType]:
         return self.model._base_manager.using(self.db)

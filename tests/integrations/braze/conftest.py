@@ -1,0 +1,40 @@
+"""An account with everything switched on, whose Braze is the sandbox, and the way to move its changes along."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from integrations.braze import flush as flushing
+from integrations.braze import relay as relaying
+from integrations.braze.integration import TOPICS
+from integrations.braze.models import BrazeSettings
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account
+
+KEY = "0f1e2d3c-test-key"
+
+
+@pytest.fixture
+def account(db: None) -> Account:
+    return Account.objects.create(name="Shop", slug="shop")
+
+
+@pytest.fixture
+def braze(sandbox: SandboxServer, account: Account, settings, redis_client) -> Iterator[BrazeSettings]:
+    """Settings with every toggle on, pointing at the sandbox."""
+    settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url]
+    yield BrazeSettings.objects.create(
+        account=account, is_enabled=True, api_key=KEY, rest_endpoint=sandbox.url, **dict.fromkeys(TOPICS, True)
+    )
+
+
+@pytest.fixture
+def sync(account: Account, braze: BrazeSettings) -> Callable[[], None]:
+    """Relay and flush until nothing moves any more."""
+
+    def run() -> None:
+        while relaying.relay(account.pk) or flushing.refill(account.pk):
+            if not flushing.flush(account.pk):
+                return
+
+    return run

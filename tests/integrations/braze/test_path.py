@@ -1,0 +1,314 @@
+"""A change's whole path, from the model to what Braze holds, with the rules that govern it."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery, Fate
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+
+Sync = Callable[[], None]
+Held = Callable[[str], dict[str, Any]]
+
+
+def ends() -> list[tuple[str, str]]:
+    """Kind and status of every entry, in order."""
+    return list(OutboxEntry.objects.order_by("pk").values_list("kind", "status"))
+
+
+def order(account: Account, customer: Customer, order_id: str = "o1", **fields: Any) -> Order:
+    """A fulfilled order with one line, two discs for 29.33."""
+    made = Order.objects.create(account=account, customer=customer, order_id=order_id, status="FULFILLED", **fields)
+    OrderLine.objects.create(order=made, sku="CD", name="Disc", quantity=2, value=Decimal("29.33"))
+    return made
+
+
+@pytest.fixture
+def ada(account: Account, braze: BrazeSettings) -> Customer:
+    return Customer.objects.create(account=account, external_id="Ada-1", first_name="Ada", tags={"vip": True})
+
+
+@pytest.fixture
+def held(sandbox: SandboxServer) -> Held:
+    """What Braze holds of a customer."""
+    return sandbox.profile
+
+
+def test_it_brings_everything_of_a_customer_in_one_request(
+    account: Account, ada: Customer, sandbox: SandboxServer, sync: Sync, held: Held
+) -> None:
+    Event.objects.create(account=account, customer=ada, type="ADD_TO_CART", data={"order": {"value": 1.5}})
+    order(account, ada)
+    Audience.objects.create(account=account, name="Club").customers.add(ada)
+    sync()
+    assert {status for _, status in ends()} == {"delivered"}
+    assert sandbox.summary()["requests"]["track"] == 1
+    assert held("Ada-1")["standard_attributes"]["first_name"] == "Ada"
+    assert held("Ada-1")["custom_attributes"] == {"tag_vip": True, "masivo_Club": True, "loyalty_points": 0}
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}
+    delivery = Delivery.objects.get()
+    assert (delivery.attributes, delivery.events, delivery.purchases) == (1, 1, 2)
+    assert (delivery.status_code, delivery.outcome) == (201, "accepted")
+
+
+def test_it_sends_only_what_changed(ada: Customer, sync: Sync, held: Held) -> None:
+    sync()
+    ada.last_name = "Lovelace"
+    ada.first_name = ""
+    del ada.tags["vip"]
+    ada.save()
+    sync()
+    sent = Delivery.objects.latest("created_at").payload["attributes"]
+    assert sent == [{"external_id": "Ada-1", "first_name": None, "last_name": "Lovelace", "tag_vip": None}]
+    ada.save()
+    sync()
+    assert ends()[-1] == ("customer_updated", "skipped")
+    assert OutboxEntry.objects.latest("pk").error.startswith("nothing changed")
+    assert Delivery.objects.count() == 2
+
+
+def test_many_changes_of_a_customer_are_one_object(ada: Customer, sync: Sync) -> None:
+    for number in range(30):
+        ada.city = f"City {number}"
+        ada.save()
+    sync()
+    assert ends() == [("customer_created", "delivered")] + [("customer_updated", "delivered")] * 30
+    (sent,) = Delivery.objects.get().payload["attributes"]
+    assert sent["home_city"] == "City 29"
+
+
+def test_it_follows_each_toggle_alone(
+    account: Account, braze: BrazeSettings, ada: Customer, sync: Sync, held: Held
+) -> None:
+    """Switched off after the capture counts as off, too."""
+    Event.objects.create(account=account, customer=ada, type="LOGIN")
+    order(account, ada)
+    braze.sync_events = braze.create_customers = False
+    braze.save()
+    sync()
+    assert ends() == [
+        ("customer_created", "delivered"),  # its tags have a toggle of their own
+        ("event", "skipped"),
+        ("order", "delivered"),
+        ("order_line", "delivered"),
+    ]
+    assert OutboxEntry.objects.get(kind="event").error == "Events is switched off"
+    assert "first_name" not in held("Ada-1")["attributes"]
+
+
+def test_it_never_forwards_internal_events(account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer) -> None:
+    for name in (
+        "REGISTRATION",
+        "FULFILL",
+        "REVERSE",
+        "EXPIRE",
+        "CANCEL",
+        "REDEEM_COUPON",
+        "TIER_ADJUSTMENT",
+        "fulfill",
+    ):
+        Event.objects.create(account=account, customer=ada, type=name)
+    sync()
+    assert [status for kind, status in ends() if kind == "event"] == ["skipped"] * 7 + ["delivered"]
+    assert sandbox.summary()["events"] == 1
+
+
+def test_it_keeps_a_customer_who_may_not_be_created_out_of_braze(
+    account: Account, braze: BrazeSettings, sync: Sync, sandbox: SandboxServer
+) -> None:
+    BrazeSettings.objects.update(create_customers=False)
+    one = Customer.objects.create(account=account, external_id="c1")
+    one.first_name = "Ada"
+    one.save()
+    sync()
+    (sent,) = Delivery.objects.get().payload["attributes"]
+    assert sent["_update_existing_only"] is True
+    assert sandbox.summary()["profiles"] == 0
+    assert BrazeProfile.objects.get().attributes == {}
+
+
+def test_it_sends_a_customer_with_nothing_but_an_id(
+    account: Account, braze: BrazeSettings, sync: Sync, sandbox
+) -> None:
+    Customer.objects.create(account=account, external_id="c1", is_anonymous=True)
+    sync()
+    assert sandbox.summary()["profiles"] == 1
+
+
+# --- orders -----------------------------------------------------------------------------------------------
+
+
+def test_it_sends_a_line_added_later_and_nothing_twice(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
+) -> None:
+    made = order(account, ada)
+    sync()
+    made.save()
+    OrderLine.objects.create(order=made, sku="LP", quantity=1, value=Decimal("5.00"))
+    sync()
+    made.lines.filter(sku="CD").update(value=Decimal("99.00"))
+    made.save()
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "34.33"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+
+
+def test_a_reversal_negates_what_was_sent(account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer) -> None:
+    made = order(account, ada)
+    sync()
+    made.lines.update(value=Decimal("99.00"))
+    made.status = "REVERSED"
+    made.save()
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert sorted(BrazePurchase.objects.values_list("purchase_id", "fate")) == [
+        ("o1:1:1", "delivered"),
+        ("o1:1:1:R", "delivered"),
+        ("o1:1:2", "delivered"),
+        ("o1:1:2:R", "delivered"),
+    ]
+    made.save()
+    sync()
+    assert BrazePurchase.objects.count() == 4
+
+
+def test_an_order_fulfilled_and_reversed_at_once_is_sent_in_that_order(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer, held: Held
+) -> None:
+    made = order(account, ada)
+    made.status = "REVERSED"
+    made.save()
+    sync()
+    prices = [purchase["price"] for purchase in held("Ada-1")["purchases"]]
+    assert prices == ["14.66", "14.67", "-14.66", "-14.67"]
+    assert {status for _, status in ends()} == {"delivered"}
+
+
+def test_nothing_is_sent_for_an_order_that_was_reversed_before_purchases_were_wanted(
+    account: Account, braze: BrazeSettings, ada: Customer, sync: Sync, sandbox: SandboxServer
+) -> None:
+    BrazeSettings.objects.update(sync_purchases=False)
+    made = order(account, ada)
+    BrazeSettings.objects.update(sync_purchases=True)
+    made.status = "REVERSED"
+    made.save()
+    sync()
+    assert sandbox.summary()["purchases"] == 0
+    assert OutboxEntry.objects.latest("pk").error.startswith("nothing to reverse")
+
+
+def test_a_reversal_waits_for_an_unknown_sale_and_holds_up_nobody(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
+) -> None:
+    made = order(account, ada)
+    sync()
+    BrazePurchase.objects.update(fate=Fate.UNKNOWN)
+    made.status = "REVERSED"
+    made.save()
+    Event.objects.create(account=account, customer=ada, type="LOGIN")
+    sync()
+    assert ends()[-2:] == [("order", "pending"), ("event", "delivered")]
+    assert OutboxEntry.objects.get(status="pending").parked
+
+
+def test_an_order_of_more_lines_than_a_request_holds_arrives_whole(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
+) -> None:
+    made = Order.objects.create(account=account, customer=ada, order_id="big", status="FULFILLED")
+    OrderLine.objects.bulk_create(
+        OrderLine(order=made, position=n, sku=f"S{n}", quantity=3, value=Decimal("0.10")) for n in range(1, 121)
+    )
+    Event.objects.create(account=account, customer=ada, type="AFTER")
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "12.00"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+    assert {status for _, status in ends()} == {"delivered"}
+    assert max(Delivery.objects.values_list("purchases", flat=True)) <= 75
+
+
+@pytest.mark.parametrize("limit", ["per_array", "combined"])
+def test_a_customer_with_more_events_than_a_request_holds_keeps_their_order(
+    account: Account, braze: BrazeSettings, ada: Customer, sync: Sync, limit: str
+) -> None:
+    BrazeSettings.objects.update(batch_limit=limit)
+    Event.objects.bulk_create(Event(account=account, customer=ada, type="E", data={"n": n}) for n in range(200))
+    sync()
+    sent = [
+        event["properties"]["n"]
+        for delivery in Delivery.objects.order_by("started_at")
+        for event in delivery.payload.get("events", [])
+    ]
+    assert sent == list(range(200))
+
+
+# --- audiences --------------------------------------------------------------------------------------------
+
+
+def test_audiences_come_and_go(account: Account, ada: Customer, sync: Sync, held: Held) -> None:
+    def audiences() -> set[str]:
+        custom = held("Ada-1")["custom_attributes"]
+        return {name for name in custom if name.startswith("masivo_")}
+
+    club = Audience.objects.create(account=account, name="Club")
+    club.customers.add(ada)
+    sync()
+    assert audiences() == {"masivo_Club"}
+    club.name = "Circle"
+    club.save()
+    sync()
+    assert audiences() == {"masivo_Circle"}
+    club.delete()
+    sync()
+    assert audiences() == set()
+
+
+def test_leaving_clears_an_attribute_that_we_never_sent(account: Account, ada: Customer, sync: Sync) -> None:
+    club = Audience.objects.create(account=account, name="Club")
+    club.customers.add(ada)
+    club.customers.remove(ada)
+    sync()
+    assert Delivery.objects.get().payload["attributes"][0]["masivo_Club"] is None
+
+
+# --- deletion ---------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_customer_is_deleted_and_stays_so_for_a_while(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0.0
+    sync()
+    ada.delete()
+    sync()
+    assert sandbox.summary()["profiles"] == 0
+    Customer.objects.create(account=account, external_id="Ada-1")
+    sync()
+    waiting = OutboxEntry.objects.get(status="pending")
+    assert waiting.due_at is not None
+    assert sandbox.summary()["profiles"] == 0
+    Customer.objects.create(account=account, external_id="Bob-1")
+    sync()
+    assert sandbox.summary()["profiles"] == 1
+
+
+def test_a_deletion_keeps_its_distance_from_the_customers_last_request(ada: Customer, sync: Sync) -> None:
+    sync()
+    ada.delete()
+    sync()
+    deletion = OutboxEntry.objects.get(kind="customer_deleted")
+    assert deletion.status == "pending"
+    assert deletion.due_at is not None
+
+
+def test_what_was_captured_before_a_deletion_is_not_sent(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
+) -> None:
+    Event.objects.create(account=account, customer=ada, type="LOGIN")
+    ada.delete()
+    sync()
+    assert sandbox.summary()["requests"] == {"track": 0, "delete": 1, "export": 0}
+    assert [status for _, status in ends()] == ["skipped", "skipped", "delivered"]

@@ -1,0 +1,290 @@
+"""Every way of changing a record leaves exactly one entry per integration that wants it, in the same transaction."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from integrations.outbox.models import OutboxEntry, Status, Subscription, Topic
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
+
+Captured = Callable[[], list[tuple[str, str]]]
+Want = Callable[..., None]
+
+
+def customer(account: Account, external_id: str = "c1", **fields: object) -> Customer:
+    return Customer.objects.create(account=account, external_id=external_id, **fields)
+
+
+def fulfilled(account: Account, of: Customer, order_id: str = "o1") -> Order:
+    return Order.objects.create(account=account, customer=of, order_id=order_id, status="FULFILLED")
+
+
+# --- what is wanted ---------------------------------------------------------------------------------------
+
+
+def test_it_writes_nothing_where_nobody_wants_anything(account: Account, captured: Captured) -> None:
+    one = customer(account, tags={"vip": True})
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    OrderLine.objects.create(order=fulfilled(account, one), sku="CD", quantity=1, value=1)
+    Audience.objects.create(account=account, name="Club").customers.add(one)
+    one.delete()
+    assert captured() == []
+
+
+def test_it_asks_and_writes_in_one_statement(account: Account, want_all: None) -> None:
+    one = customer(account)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        one.save()
+    writes = [query["sql"] for query in queries if "outbox" in query["sql"]]
+    assert len(writes) == 1
+    assert writes[0].startswith("INSERT INTO")
+
+
+def test_it_writes_only_wanted_topics(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.EVENTS)
+    one = customer(account)
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    fulfilled(account, one)
+    assert captured() == [("event", "c1")]
+
+
+def test_it_writes_one_entry_for_each_integration(account: Account, want: Want) -> None:
+    want(Topic.EVENTS)
+    want(Topic.EVENTS, Topic.ORDERS, integration="other")
+    Event.objects.bulk_create(Event(account=account, customer=customer(account), type="LOGIN") for _ in range(1))
+    Event.objects.create(account=account, customer=Customer.objects.get(), type="LOGIN")
+    written = OutboxEntry.objects.order_by("pk").values_list("integration", flat=True)
+    assert sorted(written) == ["braze", "braze", "other", "other"]
+
+
+def test_it_keeps_accounts_apart(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.CUSTOMER_CREATED)
+    customer(Account.objects.create(name="Other", slug="other"))
+    assert captured() == []
+
+
+def test_it_sees_a_subscription_that_ended_a_moment_ago(account: Account, want_all: None, captured: Captured) -> None:
+    one = customer(account)
+    captured()
+    Subscription.objects.filter(topic=Topic.EVENTS).delete()
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    assert captured() == []
+
+
+# --- the same transaction ---------------------------------------------------------------------------------
+
+
+def test_it_rolls_back_with_the_change(account: Account, want_all: None, captured: Captured) -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        customer(account)
+        Event.objects.bulk_create([Event(account=account, customer=Customer.objects.get(), type="LOGIN")])
+        assert len(captured()) == 2
+        raise RuntimeError
+    assert OutboxEntry.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_fails_the_save_rather_than_lose_the_entry(want_all: None, account: Account, monkeypatch) -> None:
+    """Without a surrounding transaction too: the row and its entry stand or fall together."""
+    monkeypatch.setattr("integrations.outbox.capture._insert_sql", lambda topics: "NOT SQL")
+    with pytest.raises(Exception, match="(?i)syntax"):
+        customer(account)
+    assert Customer.objects.count() == 0
+
+
+# --- customers --------------------------------------------------------------------------------------------
+
+
+def test_it_captures_a_customer_on_every_path(account: Account, want_all: None, captured: Captured) -> None:
+    one = customer(account)
+    assert captured() == [("customer_created", "c1")]
+    one.first_name = "Ada"
+    one.save()
+    assert captured() == [("customer_updated", "c1")]
+    Customer.objects.bulk_create(
+        [Customer(account=account, external_id="c2"), Customer(account=account, external_id="c3")]
+    )
+    assert captured() == [("customer_created", "c2"), ("customer_created", "c3")]
+    Customer.objects.filter(external_id="c2").update(city="Paris")
+    assert captured() == [("customer_updated", "c2")]
+    two = Customer.objects.get(external_id="c2")
+    two.city = "Rome"
+    Customer.objects.bulk_update([two], ["city"])
+    assert captured() == [("customer_updated", "c2")]
+    Customer.objects.filter(external_id__in=["c2", "c3"]).delete()
+    assert sorted(captured()) == [("customer_deleted", "c2"), ("customer_deleted", "c3")]
+    one.delete()
+    assert captured() == [("customer_deleted", "c1")]
+
+
+def test_it_captures_a_tag_change_where_only_tags_are_wanted(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.CUSTOMER_TAGS)
+    one = customer(account)
+    one.first_name = "Ada"
+    one.save()
+    assert captured() == []
+    one.tags["vip"] = True
+    one.save()
+    assert captured() == [("customer_updated", "c1")]
+
+
+def test_it_names_the_tags_that_were_removed(account: Account, want_all: None) -> None:
+    one = customer(account, tags={"vip": True, "size": 3})
+    del one.tags["vip"]
+    one.save()
+    assert OutboxEntry.objects.latest("pk").data == {"removed_tags": ["vip"]}
+    Customer.objects.filter(pk=one.pk).update(tags={})
+    assert OutboxEntry.objects.latest("pk").data == {"removed_tags": ["size"]}
+
+
+def test_it_skips_what_waits_for_a_customer_who_is_deleted(account: Account, want_all: None) -> None:
+    one, two = customer(account), customer(account, "c2")
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    one.delete()
+    of_one = OutboxEntry.objects.filter(customer_external_id="c1").order_by("pk")
+    assert [(entry.kind, entry.status) for entry in of_one] == [
+        ("customer_created", Status.SKIPPED),
+        ("event", Status.SKIPPED),
+        ("customer_deleted", Status.PENDING),
+    ]
+    assert of_one[0].error == "customer deleted"
+    assert OutboxEntry.objects.get(customer_external_id=two.external_id).status == Status.PENDING
+
+
+# --- events and orders ------------------------------------------------------------------------------------
+
+
+def test_it_captures_an_event_once(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.EVENTS)
+    one = customer(account)
+    event = Event.objects.create(account=account, customer=one, type="LOGIN")
+    assert captured() == [("event", "c1")]
+    event.type = "LOGOUT"
+    event.save()
+    assert captured() == []
+    Event.objects.bulk_create([Event(account=account, customer=one, type="LOGIN") for _ in range(3)])
+    assert captured() == [("event", "c1")] * 3
+
+
+def test_it_captures_an_order_once_it_is_fulfilled(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.ORDERS)
+    order = Order.objects.create(account=account, customer=customer(account), order_id="o1")
+    OrderLine.objects.create(order=order, sku="CD", quantity=1, value=1)
+    assert captured() == []
+    order.status = "FULFILLED"
+    order.save()
+    assert captured() == [("order", "c1")]
+    Order.objects.filter(pk=order.pk).update(status="REVERSED")
+    assert captured() == [("order", "c1")]
+    assert OutboxEntry.objects.latest("pk").data == {"status": "REVERSED"}
+
+
+def test_it_captures_a_line_added_to_a_fulfilled_order(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.ORDERS)
+    order = fulfilled(account, customer(account))
+    captured()
+    OrderLine.objects.create(order=order, sku="CD", quantity=1, value=1)
+    assert captured() == [("order_line", "c1")]
+    OrderLine.objects.bulk_create(
+        [OrderLine(order=order, sku="LP", quantity=1, value=1), OrderLine(order=order, sku="MC", quantity=1, value=1)]
+    )
+    assert captured() == [("order_line", "c1")] * 2
+
+
+def test_it_looks_at_the_stored_order_not_at_an_older_copy(account: Account, want: Want, captured: Captured) -> None:
+    """A line that is added through an instance loaded before another process fulfilled the order must not be lost."""
+    want(Topic.ORDERS)
+    stale = Order.objects.create(account=account, customer=customer(account), order_id="o1")
+    Order.objects.filter(pk=stale.pk).update(status="FULFILLED")
+    captured()
+    OrderLine.objects.create(order=stale, sku="CD", quantity=1, value=1)
+    assert captured() == [("order_line", "c1")]
+
+
+# --- audiences --------------------------------------------------------------------------------------------
+
+
+def test_it_captures_membership_from_both_sides_and_through_the_model(
+    account: Account, want: Want, captured: Captured
+) -> None:
+    want(Topic.AUDIENCES)
+    one, two = customer(account), customer(account, "c2")
+    club = Audience.objects.create(account=account, name="Club")
+    joined, left = ("audience_joined", "c1"), ("audience_left", "c1")
+    club.customers.add(one)
+    assert captured() == [joined]
+    club.customers.add(one)
+    assert captured() == []
+    club.customers.remove(one)
+    assert captured() == [left]
+    one.audiences.add(club)
+    assert captured() == [joined]
+    one.audiences.clear()
+    assert captured() == [left]
+    club.customers.set([one, two])
+    assert sorted(captured()) == [joined, ("audience_joined", "c2")]
+    club.customers.set([two])
+    assert captured() == [left]
+    membership = Membership.objects.create(audience=club, customer=one)
+    assert captured() == [joined]
+    membership.delete()
+    assert captured() == [left]
+    club.recalculate(["c1"])
+    assert sorted(captured()) == [joined, ("audience_left", "c2")]
+
+
+def test_it_captures_a_rename_for_every_member(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.AUDIENCES)
+    club = Audience.objects.create(account=account, name="Club", audience_id="a1")
+    club.customers.add(customer(account), customer(account, "c2"))
+    captured()
+    club.name = "Circle"
+    club.save()
+    assert sorted(captured()) == [("audience_renamed", "c1"), ("audience_renamed", "c2")]
+    assert OutboxEntry.objects.latest("pk").data == {"audience_id": "a1", "name": "Circle", "old_name": "Club"}
+    club.save()
+    assert captured() == []
+    Audience.objects.filter(pk=club.pk).update(name="Ring")
+    assert OutboxEntry.objects.latest("pk").data == {"audience_id": "a1", "name": "Ring", "old_name": "Circle"}
+
+
+@pytest.mark.parametrize("delete", [lambda club: club.delete(), lambda club: Audience.objects.all().delete()])
+def test_it_captures_the_members_of_a_deleted_audience(
+    account: Account, want: Want, captured: Captured, delete: Callable[[Audience], object]
+) -> None:
+    want(Topic.AUDIENCES)
+    club = Audience.objects.create(account=account, name="Club", audience_id="a1")
+    club.customers.add(customer(account), customer(account, "c2"))
+    captured()
+    delete(club)
+    assert sorted(captured()) == [("audience_left", "c1"), ("audience_left", "c2")]
+    assert OutboxEntry.objects.latest("pk").data == {"audience_id": "a1", "name": "Club"}
+
+
+# --- what is no change of the merchant's ------------------------------------------------------------------
+
+
+def test_it_ignores_fixtures(account: Account, want_all: None, captured: Captured, tmp_path: Path) -> None:
+    one = customer(account)
+    OrderLine.objects.create(order=fulfilled(account, one), sku="CD", quantity=1, value=1)
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    Audience.objects.create(account=account, name="Club").customers.add(one)
+    fixture = tmp_path / "loyalty.json"
+    call_command("dumpdata", "loyalty", output=str(fixture), verbosity=0)
+    captured()
+    call_command("loaddata", str(fixture), verbosity=0, stdout=StringIO())
+    assert captured() == []
+
+
+def test_it_lets_an_account_go_with_all_its_records(account: Account, want_all: None) -> None:
+    one = customer(account)
+    Audience.objects.create(account=account, name="Club").customers.add(one)
+    account.delete()
+    assert OutboxEntry.objects.count() == 0

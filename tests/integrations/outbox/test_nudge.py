@@ -1,0 +1,122 @@
+"""Relays are woken after commits, debounced, and never at the expense of a save."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import transaction
+
+from integrations.outbox import nudge, registry, sweep
+from integrations.outbox.models import OutboxEntry, Status, Topic
+from masivo_braze.celery import app
+from masivo_braze.loyalty.models import Account, Customer, Event
+
+Want = Callable[..., None]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def until(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        threading.Event().wait(0.005)
+    return bool(condition())
+
+
+def test_it_wakes_the_relay_after_the_commit(account: Account, want: Want, nudged: list[int]) -> None:
+    want(Topic.CUSTOMER_CREATED)
+    with transaction.atomic():
+        Customer.objects.create(account=account, external_id="c1")
+        assert not until(lambda: nudged, seconds=0.1)
+    assert until(lambda: nudged)
+    assert nudged == [account.pk]
+
+
+def test_it_publishes_a_burst_of_commits_a_few_times_at_most(
+    account: Account, want: Want, nudged: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudge, "DEBOUNCE_SECONDS", 0.5)
+    want(Topic.CUSTOMER_CREATED)
+    for number in range(20):
+        Customer.objects.create(account=account, external_id=f"c{number}")
+    assert until(lambda: nudged)
+    assert len(nudged) <= 2
+
+
+def test_it_does_not_wake_anybody_for_what_nobody_wants(account: Account, nudged: list[int]) -> None:
+    Customer.objects.create(account=account, external_id="c1")
+    assert not until(lambda: nudged, seconds=0.1)
+
+
+@pytest.fixture
+def hanging_broker() -> Iterator[int]:
+    """A server that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_broker_that_hangs_does_not_hold_up_a_save(
+    account: Account, want: Want, hanging_broker: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.conf, "broker_url", f"redis://127.0.0.1:{hanging_broker}/0")
+    monkeypatch.setattr(app.conf, "broker_write_url", f"redis://127.0.0.1:{hanging_broker}/0")
+    want(Topic.CUSTOMER_CREATED)
+    begun = time.monotonic()
+    for number in range(20):
+        Customer.objects.create(account=account, external_id=f"c{number}")
+    assert time.monotonic() - begun < 1.5
+    assert OutboxEntry.objects.filter(status=Status.PENDING).count() == 20
+
+
+class Broken:
+    """An integration whose every part raises."""
+
+    name = "broken"
+
+    def wants(self, account_id: int) -> frozenset[Topic]:
+        raise RuntimeError("wants")
+
+    def nudge(self, account_id: int) -> None:
+        raise RuntimeError("nudge")
+
+
+class Sound:
+    name = "sound"
+
+    def __init__(self) -> None:
+        self.nudges: list[int] = []
+
+    def wants(self, account_id: int) -> frozenset[Topic]:
+        return frozenset(Topic)
+
+    def nudge(self, account_id: int) -> None:
+        self.nudges.append(account_id)
+
+
+@pytest.fixture
+def two_integrations(monkeypatch: pytest.MonkeyPatch) -> Sound:
+    sound = Sound()
+    monkeypatch.setattr(registry, "_integrations", {"broken": Broken(), "sound": sound})
+    return sound
+
+
+def test_an_integration_that_fails_keeps_nobody_else_from_being_woken(
+    account: Account, two_integrations: Sound
+) -> None:
+    nudge.publish(account.pk)
+    assert two_integrations.nudges == [account.pk]
+
+
+def test_the_sweep_finds_accounts_whose_nudge_was_lost(
+    account: Account, want: Want, two_integrations: Sound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudge, "after_commit", lambda account_ids: None)
+    Account.objects.create(name="Idle", slug="idle")
+    want(Topic.EVENTS)
+    one = Customer.objects.create(account=account, external_id="c1")
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    assert sweep.sweep() == [account.pk]
+    assert two_integrations.nudges == [account.pk]
+    OutboxEntry.objects.update(status=Status.DELIVERED)
+    assert sweep.sweep() == []
