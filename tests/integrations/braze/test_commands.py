@@ -126,7 +126,7 @@ def test_it_says_so_where_no_account_has_settings(db: None) -> None:
 def test_it_drains_what_is_pending(account: Account, braze: BrazeSettings, sandbox: SandboxServer) -> None:
     Customer.objects.create(account=account, external_id="Ada", first_name="Ada")
     assert run("braze_drain") == "shop: drained\n"
-    assert sandbox.profile("Ada")["first_name"] == "Ada"
+    assert sandbox.profile("Ada")["standard_attributes"]["first_name"] == "Ada"
     assert (status()["pending"], status()["buffered"], status()["delivered"]) == (0, 0, 1)
 
 

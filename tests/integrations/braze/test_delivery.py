@@ -1,0 +1,411 @@
+"""What Braze answers decides each object's fate; nothing is lost, and nothing is doubled without somebody knowing."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from integrations.braze import buffer, flush, ledger, readiness, relay, settlement, verdicts
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+
+Sync = Callable[[], None]
+
+
+def counts() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for status in OutboxEntry.objects.values_list("status", flat=True):
+        found[status] = found.get(status, 0) + 1
+    return found
+
+
+def forget_backoff() -> None:
+    BrazeState.objects.update(backoff_until=None)
+
+
+@pytest.fixture
+def change(account: Account, braze: BrazeSettings) -> Customer:
+    """A customer with an event and an order: an attribute object, an event and two purchases."""
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="CD", quantity=2, value=Decimal("29.33"))
+    return one
+
+
+# --- nothing lost ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_it_sends_again_what_braze_could_not_take(
+    change: Customer, sandbox: SandboxServer, sync: Sync, status: int
+) -> None:
+    sandbox.faults.add(status=status, times=1)
+    sync()
+    assert counts() == {"pending": 4}
+    assert Delivery.objects.get().outcome == "retry"
+    forget_backoff()
+    sync()
+    assert counts() == {"delivered": 4}
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}
+    assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
+
+
+def test_it_waits_as_braze_tells_it_to(account: Account, change: Customer, sandbox: SandboxServer, sync: Sync) -> None:
+    sandbox.faults.add(status=429, times=1, retry_after=1)
+    begun = time.monotonic()
+    sync()
+    assert counts() == {"pending": 4}
+    assert readiness.of(account.pk).state == "backing off"
+    assert BrazeState.objects.get().failures == 0
+    while counts() != {"delivered": 4} and time.monotonic() - begun < 10:
+        threading.Event().wait(0.02)
+        sync()
+    assert counts() == {"delivered": 4}
+    assert time.monotonic() - begun >= 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415])
+def test_it_pauses_the_account_for_what_a_person_has_to_mend(
+    account: Account, braze: BrazeSettings, change: Customer, sandbox: SandboxServer, sync: Sync, status: int
+) -> None:
+    sandbox.faults.add(status=status)
+    sync()
+    assert counts() == {"pending": 4}
+    ready = readiness.of(account.pk)
+    assert ready.state == "paused"
+    assert f"Braze answered {status}" in ready.detail
+    sync()
+    assert Delivery.objects.filter(started_at__isnull=False).count() == 1
+    sandbox.faults.clear()
+    braze.save()
+    sync()
+    assert counts() == {"delivered": 4}
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}
+
+
+def test_braze_s_words_about_a_wrong_key_do_not_repeat_it(
+    account: Account, braze: BrazeSettings, change: Customer, sync: Sync, caplog: pytest.LogCaptureFixture
+) -> None:
+    BrazeSettings.objects.update(api_key="invalid")
+    with caplog.at_level(logging.DEBUG):
+        sync()
+    assert readiness.of(account.pk).detail.startswith('Braze answered 401: {"message":"Invalid API key: [key]"}')
+    assert "[key]" in Delivery.objects.get().answer
+
+
+def test_it_backs_off_longer_with_each_failure_and_forgets_it_when_braze_is_back(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(status=503, times=3)
+    for failures in (1, 2, 3):
+        sync()
+        assert BrazeState.objects.get().failures == failures
+        forget_backoff()
+    sync()
+    state = BrazeState.objects.get()
+    assert (state.failures, state.backoff_until) == (0, None)
+
+
+def test_backoff_is_jittered_and_capped() -> None:
+    assert settlement.backoff_seconds(0, 0.0) == 0
+    assert settlement.backoff_seconds(3, 0.5) == 2.0
+    assert settlement.backoff_seconds(10_000, 0.999) <= settlement.BACKOFF_MOST_SECONDS
+
+
+def test_a_refused_connection_costs_nothing_but_time(
+    account: Account, braze: BrazeSettings, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.stop()
+    sync()
+    assert counts() == {"pending": 4}
+    assert Delivery.objects.get().outcome == "retry"
+    assert BrazeState.objects.get().failures == 1
+
+
+# --- objects that Braze refuses ---------------------------------------------------------------------------
+
+
+def test_one_refused_object_takes_nobody_with_it(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, caplog: pytest.LogCaptureFixture
+) -> None:
+    Customer.objects.create(account=account, external_id="good")
+    bad = Customer.objects.create(account=account, external_id="bad")
+    Customer.objects.filter(pk=bad.pk).update(email="not-an-address")
+    Event.objects.create(account=account, customer=bad, type="LOGIN")
+    sync()
+    ends = dict(OutboxEntry.objects.order_by("pk").values_list("customer_external_id", "status"))
+    assert ends == {"good": "delivered", "bad": "delivered"}
+    rejected = OutboxEntry.objects.filter(status="rejected")
+    assert {entry.kind for entry in rejected} == {"customer_created", "customer_updated"}
+    assert all("email" in entry.error for entry in rejected)
+    assert BrazeProfile.objects.get(external_id="bad").attributes == {}
+    assert Delivery.objects.get().outcome == "partial"
+    warnings = [record.getMessage() for record in caplog.records if "sync failed" in record.getMessage()]
+    assert len(warnings) == rejected.count()
+    assert f"entry={rejected[0].pk} request={Delivery.objects.get().pk} status=201" in warnings[0]
+
+
+def test_an_index_counts_inside_its_own_array(account: Account, change: Customer, monkeypatch: Any) -> None:
+    """Objects with the same index in other arrays are not the refused one."""
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    assert ledger.start(delivery.pk)
+    body = b'{"message":"success","errors":[{"type":"\'quantity\' is not valid","input_array":"purchases","index":0}]}'
+    verdict = verdicts.of_answer(verdicts.Answer(201, body), "key")
+    assert settlement.settle(delivery.pk, verdict, 201)
+    assert list(BrazePurchase.objects.order_by("pk").values_list("fate", flat=True)) == ["rejected", "delivered"]
+    ends = dict(OutboxEntry.objects.values_list("kind", "status"))
+    assert ends == {
+        "customer_created": "delivered",
+        "event": "delivered",
+        "order": "rejected",
+        "order_line": "rejected",
+    }
+
+
+# --- outcomes that cannot be known ------------------------------------------------------------------------
+
+
+def test_an_unknown_purchase_is_held_and_an_event_sent_again(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    assert Delivery.objects.get().outcome == "unknown"
+    forget_backoff()
+    sync()
+    ends = dict(OutboxEntry.objects.values_list("kind", "status"))
+    assert ends == {"customer_created": "delivered", "event": "delivered", "order": "unknown", "order_line": "unknown"}
+    summary = sandbox.summary()
+    assert summary["revenue"] == {"USD": "29.33"}
+    assert summary["duplicates"] == {"event_id": 1, "purchase_id": 0}
+
+
+def test_the_policies_can_be_the_other_way_round(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    BrazeSettings.objects.update(unknown_events="hold", unknown_purchases="resend")
+    sandbox.faults.add(status=504, times=1)
+    sync()
+    forget_backoff()
+    sync()
+    ends = dict(OutboxEntry.objects.values_list("kind", "status"))
+    assert ends == {
+        "customer_created": "delivered",
+        "event": "unknown",
+        "order": "delivered",
+        "order_line": "delivered",
+    }
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}
+
+
+def test_attributes_of_unknown_outcome_differ_from_anything(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """A → B → A while B is on its way ends as A in Braze."""
+    sync()
+    change.first_name = "Bea"
+    change.save()
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    change.first_name = "Ada"
+    change.save()
+    forget_backoff()
+    sync()
+    assert sandbox.profile("c1")["standard_attributes"]["first_name"] == "Ada"
+
+
+@pytest.mark.parametrize("fault", [{"truncate": True}, {"status": 504}, {"close": "before"}])
+def test_no_clear_answer_means_unknown(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync, fault: dict[str, Any]
+) -> None:
+    sandbox.faults.add(times=1, **fault)
+    sync()
+    assert Delivery.objects.get().outcome == "unknown"
+    assert counts()["unknown"] == 2
+
+
+def test_a_sender_that_died_leaves_an_unknown_outcome_once_its_time_is_up(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    assert ledger.start(delivery.pk)
+    flush.settle_silent()
+    assert Delivery.objects.get().finished_at is None
+    Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
+    flush.settle_silent()
+    assert Delivery.objects.get().outcome == "unknown"
+    assert counts() == {"pending": 2, "unknown": 2}
+
+
+# --- started once, settled once ---------------------------------------------------------------------------
+
+
+def test_a_request_is_started_by_one_winner(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    pk = Delivery.objects.get().pk
+    assert [ledger.start(pk) for _ in range(3)] == [True, False, False]
+
+
+def test_a_request_that_redis_repeats_is_sent_once(
+    account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any
+) -> None:
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    redis_client.rpush(f"braze:{{{account.pk}}}:ready", str(delivery.pk), str(delivery.pk))
+    flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 1
+
+
+def test_a_request_is_settled_once(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    pk = Delivery.objects.get().pk
+    assert not settlement.settle(pk, verdicts.silent())  # not started
+    ledger.start(pk)
+    assert settlement.settle(pk, verdicts.not_sent("first"))
+    assert not settlement.settle(pk, verdicts.silent())
+    assert Delivery.objects.get(pk=pk).answer == "first"
+
+
+def test_a_sender_too_slow_to_send_gives_the_request_back(
+    account: Account, change: Customer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.relay(account.pk)
+    monkeypatch.setattr(ledger, "SEND_WITHIN", timedelta(seconds=-1))
+    flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 0
+    delivery = Delivery.objects.get()
+    assert (delivery.started_at, delivery.finished_at) == (None, None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_flushes_share_the_work_and_double_nothing(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer
+) -> None:
+    customers = Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(600))
+    Event.objects.bulk_create(Event(account=account, customer=one, type="LOGIN") for one in customers)
+    relay.relay(account.pk)
+
+    def work() -> None:
+        flush.flush(account.pk)
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sandbox.summary()["events"] == 600
+    assert sandbox.summary()["duplicates"]["event_id"] == 0
+    assert counts() == {"delivered": 1200}
+
+
+# --- Redis is disposable ----------------------------------------------------------------------------------
+
+
+def test_nothing_happens_but_a_delay_when_redis_forgets(
+    account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any, sync: Sync
+) -> None:
+    relay.relay(account.pk)
+    redis_client.flushall()
+    redis_client.script_flush()
+    assert flush.flush(account.pk) == 0
+    sync()
+    assert counts() == {"delivered": 4}
+
+
+def test_a_body_that_redis_lost_is_read_from_the_ledger(
+    account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any
+) -> None:
+    relay.relay(account.pk)
+    redis_client.delete(f"braze:{{{account.pk}}}:bodies")
+    assert flush.flush(account.pk) == 1
+    assert counts() == {"delivered": 4}
+
+
+def test_a_request_unknown_to_the_ledger_is_dropped(account: Account, braze: BrazeSettings, redis_client: Any) -> None:
+    """After a database was restored from a backup, Redis may know more than the ledger."""
+    redis_client.rpush(f"braze:{{{account.pk}}}:ready", str(uuid.uuid4()))
+    assert flush.flush(account.pk) == 1
+    assert buffer.claim(account.pk) is None
+
+
+# --- a changed setting ------------------------------------------------------------------------------------
+
+
+def test_a_changed_setting_takes_back_what_has_not_left(
+    account: Account, braze: BrazeSettings, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    relay.relay(account.pk)
+    braze.sync_purchases = False
+    braze.save()
+    assert Delivery.objects.get().outcome == "dissolved"
+    assert counts() == {"pending": 4}
+    sync()
+    assert sandbox.summary()["purchases"] == 0
+    assert counts() == {"delivered": 2, "skipped": 2}
+
+
+def test_a_relay_at_work_under_old_settings_commits_nothing(
+    account: Account, braze: BrazeSettings, change: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = relay.records.load
+
+    def load_and_be_overtaken(*arguments: Any) -> Any:
+        loaded = load(*arguments)
+        BrazeSettings.objects.update(sync_events=False)
+        return loaded
+
+    monkeypatch.setattr(relay.records, "load", load_and_be_overtaken)
+    relay.relay(account.pk)
+    assert Delivery.objects.count() == 0
+    assert counts() == {"pending": 4}
+
+
+def test_a_customer_deleted_while_a_request_is_composed_is_not_in_it(
+    account: Account, change: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = relay.records.load
+
+    def load_and_delete(*arguments: Any) -> Any:
+        loaded = load(*arguments)
+        if change.pk:
+            change.delete()
+        return loaded
+
+    monkeypatch.setattr(relay.records, "load", load_and_delete)
+    relay.relay(account.pk)
+    assert set(Delivery.objects.values_list("endpoint", flat=True)) == {"delete"}
+
+
+# --- busy customers ---------------------------------------------------------------------------------------
+
+
+def test_no_two_unsettled_requests_share_a_customer(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    Event.objects.create(account=account, customer=change, type="LATER")
+    other = Customer.objects.create(account=account, external_id="c2")
+    relay.relay(account.pk)
+    assert [entry.customer_external_id for entry in OutboxEntry.objects.filter(status="pending")] == ["c1"]
+    assert OutboxEntry.objects.get(customer_external_id=other.external_id).status == "buffered"
+
+
+def test_the_relay_stops_when_enough_is_ready(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "READY", 2)
+    monkeypatch.setattr(relay, "TAKE", 75)
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(300))
+    relay.relay(account.pk)
+    assert ledger.unstarted(account.pk).count() == 2
+    assert counts() == {"pending": 150, "buffered": 150}
