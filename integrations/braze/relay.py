@@ -81,7 +81,16 @@ def _take(account_id: int, now: datetime) -> list[OutboxEntry]:
     free = (
         pending(account_id).filter(parked=False).exclude(customer_external_id__in=busy.values("customer_external_id"))
     )
-    return list(free.order_by("pk")[:TAKE])
+    taken = list(free.order_by("pk")[:TAKE])
+    return taken + _of_the_same_orders(taken, free) if len(taken) == TAKE else taken
+
+
+def _of_the_same_orders(taken: list[OutboxEntry], free: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
+    """An order is sent whole: later entries about it come along, rather than being found to have nothing to add."""
+    of_orders = [entry for entry in taken if entry.kind in records.ORDER_KINDS]
+    later = free.filter(kind__in=records.ORDER_KINDS, pk__gt=taken[-1].pk)
+    later = later.filter(customer_external_id__in={entry.customer_external_id for entry in of_orders})
+    return list(later.filter(subject__in={entry.subject for entry in of_orders}).order_by("pk"))
 
 
 def _compose(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from integrations.braze import relay
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery, Fate
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
@@ -155,6 +156,18 @@ def test_it_sends_a_line_added_later_and_nothing_twice(
     sync()
     assert sandbox.summary()["revenue"] == {"USD": "34.33"}
     assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+
+
+def test_the_lines_of_an_order_share_its_fate_however_much_is_taken_at_once(
+    account: Account, ada: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "TAKE", 3)
+    orders = Order.objects.bulk_create(
+        Order(account=account, customer=ada, order_id=f"o{n}", status="FULFILLED") for n in range(5)
+    )
+    OrderLine.objects.bulk_create(OrderLine(order=made, sku="CD", quantity=1, value=1) for made in orders)
+    sync()
+    assert {status for _, status in ends()} == {"delivered"}
 
 
 def test_a_reversal_negates_what_was_sent(account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer) -> None:
