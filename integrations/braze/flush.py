@@ -85,6 +85,8 @@ def _send(claim: buffer.Claim, settings: BrazeSettings) -> bool:
     if verdict.traffic == Traffic.WAIT:
         limiter.defer(limit, verdict.wait_seconds)
     _settle(claim.id, verdict, status)
+    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE):
+        refill(delivery.account_id)
     return True
 
 

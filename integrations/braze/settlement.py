@@ -4,7 +4,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,11 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from integrations.braze import ledger, mirror
+from integrations.braze import ledger, mirror, splitting
+from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
-from integrations.braze.models.account import UnknownPolicy
+from integrations.braze.models.account import BatchLimit, UnknownPolicy
 from integrations.braze.verdicts import ObjectFate, Traffic, Verdict
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
@@ -52,6 +53,10 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
             return False
         delivery = Delivery.objects.get(pk=delivery_id)
         settings = BrazeSettings.objects.get(account_id=delivery.account_id)
+        verdict = _after_refusal(delivery, verdict, settings)
+        if verdict.traffic == Traffic.SPLIT:
+            splitting.split(delivery)
+            return True
         lines = list(_lines(delivery, verdict, settings))
         _settle_purchases(delivery, lines, now)
         _settle_entries(delivery, lines, now)
@@ -59,6 +64,19 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
         _steer(delivery.account_id, verdict, now)
     nudge.after_commit({delivery.account_id})
     return True
+
+
+def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Verdict:
+    """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
+    if verdict.traffic == Traffic.COMBINE:
+        if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
+            logger.warning("account %s: Braze takes 75 objects a request in all; switched", settings.account_id)
+            BrazeSettings.objects.filter(pk=settings.pk).update(batch_limit=BatchLimit.COMBINED)
+            return replace(verdict, traffic=Traffic.GO_ON)
+        verdict = replace(verdict, traffic=Traffic.SPLIT)
+    if verdict.traffic == Traffic.SPLIT and delivery.size == 1:
+        return replace(verdict, traffic=Traffic.GO_ON, otherwise=ObjectFate.REJECTED)
+    return verdict
 
 
 def _lines(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -11,10 +12,11 @@ import orjson
 from integrations.braze.client import Answer
 from integrations.braze.models import Outcome
 
-#: Waits told by Braze are believed up to this.
+#: A longer wait told by Braze is cut to this: hourly limits reset on the clock hour.
 LONGEST_WAIT_SECONDS = 3_600.0
 DEFAULT_WAIT_SECONDS = 3.0
 MAX_WORDS = 2_000
+ARRAYS = ("attributes", "events", "purchases", "deletions")
 
 
 class ObjectFate(StrEnum):
@@ -31,6 +33,8 @@ class Traffic(StrEnum):
     BACK_OFF = "back off"
     WAIT = "wait"
     PAUSE = "pause"
+    SPLIT = "split"
+    COMBINE = "combine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,11 @@ BY_STATUS: dict[int, tuple[Outcome, ObjectFate, Traffic]] = {
 }
 #: Refused as a whole, for a cause that a person has to remove: nothing is dropped meanwhile.
 REFUSED = (Outcome.REFUSED, ObjectFate.RETRY, Traffic.PAUSE)
+#: Refused as a whole, though perhaps for one object: the request is halved until the culprit stands alone.
+REFUSED_FOR_AN_OBJECT = frozenset({400, 413})
+#: What Braze says of more objects than the contract allows in a request [Braze: Errors].
+TOO_MANY = "Max Input Length Exceeded"
 HINTS = {
-    400: "(one of the objects, or the number of them, is not to Braze's liking)",
     401: "(the key is wrong, belongs to another instance or workspace, or was deleted: check key and endpoint)",
     403: "(the key lacks the permissions users.track and users.delete, or the plan does not allow the call)",
     404: "(the endpoint is not Braze's REST endpoint of this workspace)",
@@ -74,12 +81,17 @@ BROKEN = (Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF)
 
 
 def of_answer(answer: Answer, api_key: str) -> Verdict:
-    body, words = _parsed(answer.body), _words(answer, api_key)
+    text = _redacted(answer.body, api_key)
+    body, words = _parsed(text), _storable(text.decode("utf-8", "replace"))
     if 200 <= answer.status < 300:
         return _of_success(body, words)
     errors = _errors(body)
     if answer.status == 400 and (named := _named(errors)):
-        return _partial(Outcome.PARTIAL, ObjectFate.RETRY, errors, named, words)
+        return _partial(ObjectFate.RETRY, errors, named, words)
+    if answer.status in REFUSED_FOR_AN_OBJECT:
+        is_too_many = isinstance(body, dict) and TOO_MANY in str(body.get("message"))
+        traffic = Traffic.COMBINE if is_too_many else Traffic.SPLIT
+        return Verdict(Outcome.REFUSED, ObjectFate.RETRY, traffic, f"Braze answered {answer.status}: {words}")
     outcome, fate, traffic = BY_STATUS.get(answer.status, REFUSED if answer.status < 500 else BROKEN)
     if traffic == Traffic.PAUSE:
         words = f"Braze answered {answer.status}: {words} {HINTS.get(answer.status, '')}".strip()
@@ -109,32 +121,37 @@ def retry_after(headers: Mapping[str, str], now: float) -> float:
         except ValueError:
             continue
         seconds = told - now if told > 1e9 else told
-        if 0 < seconds <= LONGEST_WAIT_SECONDS:
-            return seconds
+        if seconds > 0 and isfinite(seconds):
+            return min(seconds, LONGEST_WAIT_SECONDS)
     return DEFAULT_WAIT_SECONDS
 
 
 def _of_success(body: Any, words: str) -> Verdict:
     """A 2xx whose body does not say success is no success: it may be a proxy's, or cut off."""
-    if not isinstance(body, dict) or body.get("message") not in ("success", "queued"):
+    errors = _errors(body)
+    named = _named(errors)
+    if not _says_success(body):
+        if named:
+            return _partial(ObjectFate.UNKNOWN, errors, named, words)
         return Verdict(Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF, words)
-    if errors := _errors(body):
-        return _partial(Outcome.PARTIAL, ObjectFate.DELIVERED, errors, _named(errors), words)
+    if errors:
+        return _partial(ObjectFate.DELIVERED, errors, named, words)
     return Verdict(Outcome.ACCEPTED, ObjectFate.DELIVERED, Traffic.GO_ON, words)
 
 
-def _partial(
-    outcome: Outcome,
-    otherwise: ObjectFate,
-    errors: list[Any],
-    named: dict[tuple[str, int], str],
-    words: str,
-) -> Verdict:
+def _says_success(body: Any) -> bool:
+    """`queued` is an answer during maintenance; of a deletion the documents show the count alone."""
+    if not isinstance(body, dict):
+        return False
+    return body.get("message", "success" if "deleted" in body else None) in ("success", "queued")
+
+
+def _partial(otherwise: ObjectFate, errors: list[Any], named: dict[tuple[str, int], str], words: str) -> Verdict:
     """Objects that are named are refused. An entry that names none leaves its array, or all of them, unknown."""
     nameless = [error for error in errors if _place(error) is None]
     arrays = {array for error in nameless for array in _arrays(error)}
     return Verdict(
-        outcome,
+        Outcome.PARTIAL,
         otherwise,
         Traffic.GO_ON,
         words,
@@ -146,11 +163,13 @@ def _partial(
 
 def _arrays(error: Any) -> tuple[str, ...]:
     array = error.get("input_array") if isinstance(error, dict) else None
-    return (array,) if isinstance(array, str) else ("attributes", "events", "purchases", "deletions")
+    return (array,) if array in ARRAYS else ARRAYS
 
 
 def _named(errors: list[Any]) -> dict[tuple[str, int], str]:
-    return {place: str(error.get("type", "refused")) for error in errors if (place := _place(error)) is not None}
+    return {
+        place: _storable(str(error.get("type", "refused"))) for error in errors if (place := _place(error)) is not None
+    }
 
 
 def _place(error: Any) -> tuple[str, int] | None:
@@ -158,7 +177,7 @@ def _place(error: Any) -> tuple[str, int] | None:
     if not isinstance(error, dict):
         return None
     array, index = error.get("input_array"), error.get("index")
-    return (array, index) if isinstance(array, str) and type(index) is int else None
+    return (array, index) if array in ARRAYS and type(index) is int and index >= 0 else None
 
 
 def _errors(body: Any) -> list[Any]:
@@ -173,7 +192,11 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _words(answer: Answer, api_key: str) -> str:
-    """Braze's words for people: the body of a 401 repeats the API key."""
-    text = answer.body.decode("utf-8", "replace").replace(api_key, "[key]") if api_key else ""
-    return text[:MAX_WORDS]
+def _redacted(body: bytes, api_key: str) -> bytes:
+    """The body of a 401 repeats the API key [Braze, measured]."""
+    return body.replace(api_key.encode(), b"[key]") if api_key else body
+
+
+def _storable(words: str) -> str:
+    """PostgreSQL's text takes no NUL, and nobody reads more."""
+    return words.replace("\x00", "")[:MAX_WORDS]

@@ -75,6 +75,11 @@ class Delivery(models.Model):
         return f"{self.endpoint} {self.pk}"
 
     @property
+    def size(self) -> int:
+        """Objects in all."""
+        return self.attributes + self.events + self.purchases + self.deletions
+
+    @property
     def payload(self) -> dict[str, Any]:
         """The body as it was, or will be, sent."""
         payload: dict[str, Any] = orjson.loads(zlib.decompress(self.body))

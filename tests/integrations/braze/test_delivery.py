@@ -75,7 +75,7 @@ def test_it_waits_as_braze_tells_it_to(account: Account, change: Customer, sandb
     assert time.monotonic() - begun >= 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415])
+@pytest.mark.parametrize("status", [401, 403, 404, 415, 302])
 def test_it_pauses_the_account_for_what_a_person_has_to_mend(
     account: Account, braze: BrazeSettings, change: Customer, sandbox: SandboxServer, sync: Sync, status: int
 ) -> None:
@@ -154,6 +154,67 @@ def test_one_refused_object_takes_nobody_with_it(
     warnings = [record.getMessage() for record in caplog.records if "sync failed" in record.getMessage()]
     assert len(warnings) == rejected.count()
     assert f"entry={rejected[0].pk} request={Delivery.objects.get().pk} status=201" in warnings[0]
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_poisonous_object_is_found_by_halving_and_the_rest_goes_through(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, status: int
+) -> None:
+    sandbox.faults.add(status=status, contains="poison")
+    customers = [Customer(account=account, external_id=f"c{n}", first_name=f"n{n}") for n in range(60)]
+    customers[37].first_name = "poison"
+    Customer.objects.bulk_create(customers)
+    Event.objects.bulk_create(Event(account=account, customer=one, type="LOGIN") for one in customers)
+    sync()
+    assert counts() == {"delivered": 119, "rejected": 1}
+    rejected = OutboxEntry.objects.get(status="rejected")
+    assert (rejected.customer_external_id, rejected.kind) == ("c37", "customer_created")
+    assert f"Braze answered {status}" in rejected.error
+    assert sandbox.summary()["events"] == 60
+    assert sandbox.summary()["duplicates"]["event_id"] == 0
+
+
+def test_a_poisonous_purchase_of_a_long_order_stands_alone(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(status=400, contains="S57")
+    one = Customer.objects.create(account=account, external_id="c1")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.bulk_create(OrderLine(order=order, sku=f"S{n}", quantity=1, value=1) for n in range(10, 90))
+    Event.objects.create(account=account, customer=one, type="LATER")
+    sync()
+    fates = dict(BrazePurchase.objects.values_list("product_id", "fate"))
+    assert [sku for sku, fate in fates.items() if fate != "delivered"] == ["S57"]
+    assert fates["S57"] == "rejected"
+    assert OutboxEntry.objects.get(kind="order").status == "rejected"
+    assert OutboxEntry.objects.get(kind="event").status == "delivered"
+    assert sandbox.summary()["revenue"] == {"USD": "79.00"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+
+
+def test_a_poisonous_deletion_stands_alone(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(10, 30))
+    Customer.objects.all().delete()
+    sandbox.faults.add(status=400, endpoint="delete", contains="c17")
+    sync()
+    of_deletions = OutboxEntry.objects.filter(kind="customer_deleted")
+    assert of_deletions.filter(status="delivered").count() == 19
+    assert of_deletions.get(status="rejected").customer_external_id == "c17"
+
+
+def test_an_account_with_the_newer_contract_is_switched_to_it(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(status=400, message="Max Input Length Exceeded", times=1)
+    customers = Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(60))
+    Event.objects.bulk_create(Event(account=account, customer=one, type="LOGIN") for one in customers)
+    sync()
+    assert BrazeSettings.objects.get().batch_limit == "combined"
+    assert counts() == {"delivered": 120}
+    sent = Delivery.objects.filter(outcome="accepted")
+    assert max(delivery.size for delivery in sent) <= 75
 
 
 def test_an_index_counts_inside_its_own_array(account: Account, change: Customer, monkeypatch: Any) -> None:
