@@ -125,6 +125,8 @@ BRAZE_EXTRA_ENDPOINTS: list[str] = env.list("BRAZE_EXTRA_ENDPOINTS", default=[])
 #: Off outside production, so that no laptop writes to a merchant's workspace.
 BRAZE_ALLOW_REAL_HOSTS: bool = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=False)
 
+#: Events that are Masivo's own business, beside the seven that never leave; exact names, case included.
+BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
 #: A deletion leaves at least this long after the customer's last accepted request …
 BRAZE_DELETE_AFTER_SECONDS: float = env.float("BRAZE_DELETE_AFTER_SECONDS", default=5.0)
 #: … and a customer created again waits until Braze has deleted the old one everywhere: up to five minutes.

@@ -89,9 +89,12 @@ def _desired(
         desired |= payloads.tag_attributes(customer)
         gone = {f"{payloads.TAG_PREFIX}{key}" for entry in entries for key in entry.data.get("removed_tags", ())}
         removed |= {name for name in gone | _with_prefix(held, payloads.TAG_PREFIX) if name not in desired}
-    if audiences := [entry for entry in entries if entry.kind in AUDIENCE_KINDS]:
+    is_resync = any(entry.data.get("resync") for entry in entries)
+    audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
+    if settings.sync_audiences and (audiences or is_resync):
         now = {payloads.audience_attribute(name) for name in records.audiences.get(external_id, ())}
         named = {payloads.audience_attribute(name) for entry in audiences for name in mentioned(entry)}
+        named |= _with_prefix(held, payloads.AUDIENCE_PREFIX) if is_resync else set()
         desired |= dict.fromkeys(now, True)
         removed |= named - now
     return desired, removed
@@ -178,12 +181,14 @@ def _sales(order: Order, known: list[BrazePurchase], was_fulfilled: bool) -> lis
 
 def _reversals(order: Order, known: list[BrazePurchase]) -> list[BrazePurchase]:
     """The negation of each delivered row that has none yet: of what was sent, not of the lines as they are now."""
+    if order.closed_at is None:
+        raise ValueError(f"order {order.order_id} is not closed")
     negated = {row.purchase_id for row in known if row.is_reversal}
     new = [
         row
         for sale in known
         if not sale.is_reversal and sale.fate == Fate.DELIVERED
-        for row in [payloads.reversal(sale, order.closed_at or order.fulfilled_at)]
+        for row in [payloads.reversal(sale, order.closed_at)]
         if row.purchase_id not in negated
     ]
     return [row for row in known if row.is_reversal and row.fate == Fate.PENDING] + new

@@ -1,6 +1,5 @@
 """The ledger's transitions: composed, started by one winner, taken back. How a request ends is settlement's."""
 
-from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from django.db.models import QuerySet
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import Kind, OutboxEntry, Status
 
 #: A sender that has not got its request out this long after the start gives it back.
 SEND_WITHIN = timedelta(seconds=2)
@@ -40,18 +39,25 @@ def silent() -> list[UUID]:
     return list(in_flight.filter(deadline__lt=database_now()).values_list("pk", flat=True))
 
 
-@transaction.atomic
 def dissolve_unstarted(account_id: int) -> None:
     """Turn requests that nobody has started back into pending entries, to be composed anew."""
-    ids = list(unstarted(account_id).select_for_update().values_list("pk", flat=True))
+    _dissolve(unstarted(account_id))
+
+
+def make_way_for_deletions(account_id: int) -> None:
+    """Take back unstarted requests with objects of customers who have been deleted since."""
+    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
+    busy = mine.filter(status=Status.BUFFERED, customer_external_id__in=deleted)
+    if batches := [batch for batch in busy.values_list("batch", flat=True).distinct() if batch]:
+        _dissolve(unstarted(account_id).filter(pk__in=batches))
+
+
+@transaction.atomic
+def _dissolve(deliveries: "QuerySet[Delivery]") -> None:
+    ids = list(deliveries.select_for_update().values_list("pk", flat=True))
     Delivery.objects.filter(pk__in=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
     OutboxEntry.objects.filter(batch__in=ids, integration=NAME, status=Status.BUFFERED).update(
         status=Status.PENDING, batch=None
     )
-    take_back_purchases(ids)
-
-
-def take_back_purchases(delivery_ids: Iterable[UUID]) -> None:
-    BrazePurchase.objects.filter(delivery_id__in=list(delivery_ids), fate=Fate.BUFFERED).update(
-        fate=Fate.PENDING, delivery_id=None
-    )
+    BrazePurchase.objects.filter(delivery_id__in=ids, fate=Fate.BUFFERED).update(fate=Fate.PENDING, delivery_id=None)

@@ -10,13 +10,15 @@ from integrations.braze.models import BrazePurchase
 class BrazeObject:
     """One object of a request body, and the outbox entries whose fate it decides.
 
-    `creates` is false for an object that cannot prove that its user exists (`_update_existing_only`).
+    `adjustments` say in words what was left out or changed so that Braze takes the rest. `creates` is false for an
+    object that cannot prove that its user exists (`_update_existing_only`).
     """
 
     customer: str
     body: dict[str, Any]
     entries: tuple[int, ...]
     creates: bool = True
+    adjustments: tuple[str, ...] = ()
     purchase: BrazePurchase | None = None
 
 

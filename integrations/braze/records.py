@@ -70,13 +70,15 @@ def _audiences(account_id: int, external_ids: set[str], entries: Sequence[Outbox
     """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention."""
     mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
     members: dict[str, set[str]] = defaultdict(set)
-    if not mine:
+    if not mine and not any(entry.data.get("resync") for entry in entries):
         return members
     names = {name for entry in mine for name in mentioned(entry)}
+    resynced = {entry.customer_external_id for entry in entries if entry.data.get("resync")}
     rows = Membership.objects.filter(audience__account_id=account_id, customer__external_id__in=external_ids)
     by_name = rows.filter(audience__name__in=names)
     by_id = rows.filter(audience_id__in={entry.subject for entry in mine if entry.subject})
-    for query in (by_name, by_id):
+    all_of_some = rows.filter(customer__external_id__in=resynced)
+    for query in (by_name, by_id, all_of_some):
         for external_id, name in query.values_list("customer__external_id", "audience__name"):
             members[external_id].add(name)
     return members

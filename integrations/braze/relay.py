@@ -62,6 +62,7 @@ def _round(account_id: int, held: Held) -> tuple[list[Delivery], bool]:
     ready, now = readiness.of(account_id), database_now()
     if not ready.is_ready or ready.settings is None or ledger.unstarted(account_id).count() >= READY:
         return [], False
+    ledger.make_way_for_deletions(account_id)
     entries = _take(account_id, now)
     if not entries:
         return [], False
@@ -112,6 +113,7 @@ def _compose(
         _save_purchases(bundles, drafts)
         deliveries = Delivery.objects.bulk_create([packing.delivery(draft, account_id) for draft in drafts])
         _move_entries(bundles, deliveries, now)
+        _note_adjustments(drafts)
         _wait(by_customer, waiting)
         _discard_purchases(account_id, bundles)
     return deliveries
@@ -169,6 +171,14 @@ def _move_entries(bundles: Sequence[Bundle], deliveries: Sequence[Delivery], now
         _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
     for reason, ids in parked.items():
         _move(ids, parked=True, error=reason)
+
+
+def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
+    """One by one: values that Braze would not take are few."""
+    for draft in drafts:
+        for item in (*draft.attributes, *draft.events, *draft.purchases):
+            if item.adjustments:
+                OutboxEntry.objects.filter(pk__in=item.entries).update(adjustments=list(item.adjustments))
 
 
 def _move(ids: set[int], **changes: object) -> None:

@@ -1,10 +1,12 @@
 """Whether a captured change is sent, or skipped because …: the one readable place."""
 
+from django.conf import settings as django_settings
+
 from integrations.braze.models import BrazeSettings
 from integrations.braze.records import AUDIENCE_KINDS, ORDER_KINDS, Records
 from integrations.outbox.models import Kind, OutboxEntry
 
-#: Masivo's internal events, never forwarded; the match is exact, case included.
+#: Masivo's internal events, never forwarded; the match is exact, case included. Settings can only add to them.
 INTERNAL_EVENTS = frozenset(
     {"REGISTRATION", "FULFILL", "REVERSE", "EXPIRE", "CANCEL", "REDEEM_COUPON", "TIER_ADJUSTMENT"}
 )
@@ -30,6 +32,8 @@ def _customer(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> 
         return "the customer is no longer there"
     if settings.sync_customer_tags or sends_profile(entry.kind, settings):
         return ""
+    if entry.data.get("resync") and settings.sync_audiences:
+        return ""
     return (
         "Create customers is switched off"
         if entry.kind == Kind.CUSTOMER_CREATED
@@ -48,7 +52,8 @@ def _event(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str
     event = records.events.get(entry.subject)
     if event is None:
         return "the event is no longer there"
-    return f"{event.type} is an internal event" if event.type in INTERNAL_EVENTS else ""
+    is_internal = event.type in INTERNAL_EVENTS or event.type in django_settings.BRAZE_INTERNAL_EVENTS
+    return f"{event.type} is an internal event" if is_internal else ""
 
 
 def _order(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:

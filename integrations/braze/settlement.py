@@ -3,7 +3,7 @@
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,12 +18,14 @@ from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
 from integrations.braze.models.account import BatchLimit, UnknownPolicy
 from integrations.braze.verdicts import ObjectFate, Traffic, Verdict
-from integrations.outbox import nudge
+from integrations.outbox import capture, nudge
+from integrations.outbox.capture import Change
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import Kind, OutboxEntry, Status, Topic
 
 logger = logging.getLogger(__name__)
 
+STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
 ARRAYS = ("attributes", "events", "purchases", "deletions")
 BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
 
@@ -180,11 +182,25 @@ def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
     for line in moving:
         profile = profiles.setdefault(line.customer, BrazeProfile(account_id=account_id, external_id=line.customer))
         _move(profile, line, now)
+    _send_again_what_was_unproven(account_id, profiles.values())
     BrazeProfile.objects.bulk_create(
         profiles.values(),
         update_conflicts=True,
         unique_fields=["account", "external_id"],
-        update_fields=["attributes", "uncertain", "is_known", "last_accepted_at", "deleted_at"],
+        update_fields=["attributes", "uncertain", "is_known", "is_unproven", "last_accepted_at", "deleted_at"],
+    )
+
+
+def _send_again_what_was_unproven(account_id: int, profiles: Iterable[BrazeProfile]) -> None:
+    """Updates that Braze took before the user was known to exist may have met nobody."""
+    proven = [profile for profile in profiles if profile.is_known and profile.is_unproven]
+    for profile in proven:
+        profile.is_unproven = False
+    capture.record(
+        [
+            Change(account_id, Kind.CUSTOMER_UPDATED, profile.external_id, STATE_TOPICS, data={"resync": True})
+            for profile in proven
+        ]
     )
 
 
@@ -197,10 +213,13 @@ def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
     profile.last_accepted_at = now
     if line.array == "deletions":
         profile.attributes, profile.uncertain, profile.is_known, profile.deleted_at = {}, [], False, now
+        profile.is_unproven = False
         return
     profile.is_known, profile.deleted_at = profile.is_known or line.creates, None
     if line.array == "attributes" and profile.is_known:
         mirror.accept(profile, _attributes(line))
+    elif line.array == "attributes":
+        profile.is_unproven = True
 
 
 def _attributes(line: Line) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from integrations.outbox.models import Kind, OutboxEntry, Status, Subscription, 
 
 DELETED_REASON = "customer deleted"
 BATCH_SIZE = 500
+#: Pending, held or dead: nothing of these is on its way.
+UNSTARTED = (Status.PENDING, Status.UNKNOWN, Status.REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,13 @@ def _record_one(change: Change) -> int:
 
 def _insert_sql(topics: int) -> str:
     json_cast = "::jsonb" if connection.vendor == "postgresql" else ""
-    return (
+    return (  # the names are our own tables', the values are parameters
         f'INSERT INTO "{OutboxEntry._meta.db_table}" (account_id, integration, kind, customer_external_id, subject,'
-        " data, status, error, worst, parked, created_at)"
-        f" SELECT s.account_id, s.integration, %s, %s, %s, %s{json_cast}, %s, '', '', %s, %s"
+        " data, adjustments, status, error, worst, parked, created_at)"
+        f" SELECT s.account_id, s.integration, %s, %s, %s, %s{json_cast}, '[]'{json_cast}, %s, '', '', %s, %s"
         f' FROM "{Subscription._meta.db_table}" s WHERE s.account_id = %s'
         f" AND s.topic IN ({', '.join(['%s'] * topics)}) GROUP BY s.account_id, s.integration"
-    )
+    )  # fmt: skip
 
 
 def _insert_parameters(change: Change) -> list[Any]:
@@ -110,7 +112,10 @@ def _entry(change: Change, integration: str) -> OutboxEntry:
 
 
 def _skip_unstarted(deletions: Sequence[Change]) -> None:
-    """A deleted customer's waiting work must not bring the customer back: skip it where the deletion is wanted."""
+    """A deleted customer's unstarted work must not bring the customer back: skip it where the deletion is wanted.
+
+    That includes what is held as unknown, and dead letters that somebody might retry.
+    """
     by_account: dict[int, list[str]] = defaultdict(list)
     for change in deletions:
         by_account[change.account_id].append(change.customer_external_id)
@@ -120,5 +125,5 @@ def _skip_unstarted(deletions: Sequence[Change]) -> None:
             account_id=account_id,
             integration__in=list(wanting.values_list("integration", flat=True)),
             customer_external_id__in=customers,
-            status=Status.PENDING,
+            status__in=UNSTARTED,
         ).update(status=Status.SKIPPED, error=DELETED_REASON, settled_at=timezone.now())

@@ -74,6 +74,9 @@ class OutboxEntry(models.Model):
     )
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.PENDING)
     error = models.TextField("reason", blank=True)
+    adjustments = models.JSONField(
+        default=list, blank=True, help_text="In words, what was left out or changed so that the vendor takes the rest."
+    )
     worst = models.CharField(
         max_length=16, blank=True, help_text="The worst fate so far of a change that takes several requests."
     )
@@ -105,6 +108,11 @@ class OutboxEntry(models.Model):
                 fields=["account", "integration", "due_at"],
                 condition=Q(status="pending", due_at__isnull=False),
                 name="outbox_waiting",
+            ),
+            models.Index(
+                fields=["account", "integration", "customer_external_id"],
+                condition=Q(status="pending", kind="customer_deleted"),
+                name="outbox_deletions",
             ),
             models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="outbox_batch"),
             models.Index(fields=["account", "customer_external_id", "id"], name="outbox_customer"),

@@ -16,6 +16,9 @@ class BrazeProfile(models.Model):
         help_text="Names of attributes whose last request had no known outcome: they differ from anything.",
     )
     is_known = models.BooleanField(default=False, help_text="Braze has accepted an object that proves the user exists.")
+    is_unproven = models.BooleanField(
+        default=False, help_text="Braze took updates of a user who may not exist: they are sent again once one does."
+    )
     last_accepted_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="When Braze accepted the deletion of the user.")
 

@@ -96,7 +96,9 @@ def test_it_follows_each_toggle_alone(
         ("event", "skipped"),
         ("order", "delivered"),
         ("order_line", "delivered"),
+        ("customer_updated", "delivered"),  # the tags again: only the purchase made the user exist
     ]
+    assert held("Ada-1")["custom_attributes"] == {"tag_vip": True}
     assert OutboxEntry.objects.get(kind="event").error == "Events is switched off"
     assert "first_name" not in held("Ada-1")["attributes"]
 
@@ -130,6 +132,36 @@ def test_it_keeps_a_customer_who_may_not_be_created_out_of_braze(
     assert sent["_update_existing_only"] is True
     assert sandbox.summary()["profiles"] == 0
     assert BrazeProfile.objects.get().attributes == {}
+
+
+def test_updates_that_may_have_met_nobody_are_sent_again_once_the_user_exists(
+    account: Account, braze: BrazeSettings, sync: Sync, sandbox: SandboxServer
+) -> None:
+    """An update-only object proves nothing; an event creates the user, whatever Create says."""
+    BrazeSettings.objects.update(create_customers=False)
+    one = Customer.objects.create(account=account, external_id="c1")
+    one.first_name = "Ada"
+    one.save()
+    club = Audience.objects.create(account=account, name="Club")
+    club.customers.add(one)
+    sync()
+    assert sandbox.summary()["profiles"] == 0
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    sync()
+    profile = sandbox.profile("c1")
+    assert profile["standard_attributes"]["first_name"] == "Ada"
+    assert profile["custom_attributes"]["masivo_Club"] is True
+    assert BrazeProfile.objects.get().attributes["first_name"] == "Ada"
+
+
+def test_a_deployment_can_add_internal_events_and_take_none_away(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer, settings: Any
+) -> None:
+    settings.BRAZE_INTERNAL_EVENTS = ["AUDIT"]
+    for name in ("AUDIT", "FULFILL", "audit"):
+        Event.objects.create(account=account, customer=ada, type=name)
+    sync()
+    assert [status for kind, status in ends() if kind == "event"] == ["skipped", "skipped", "delivered"]
 
 
 def test_it_sends_a_customer_with_nothing_but_an_id(
@@ -315,6 +347,22 @@ def test_a_deletion_keeps_its_distance_from_the_customers_last_request(ada: Cust
     deletion = OutboxEntry.objects.get(kind="customer_deleted")
     assert deletion.status == "pending"
     assert deletion.due_at is not None
+
+
+def test_a_deletion_takes_back_what_is_buffered_and_skips_what_is_held(
+    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
+) -> None:
+    Event.objects.create(account=account, customer=ada, type="LOGIN")
+    other = Customer.objects.create(account=account, external_id="Bob-1")
+    held = OutboxEntry.objects.filter(kind="event")
+    relay.relay(account.pk)
+    held.update(status="unknown", batch=None)
+    ada.delete()
+    sync()
+    assert held.get().error == "customer deleted"
+    assert sandbox.profile("Ada-1") is None
+    assert sandbox.profile(other.external_id) is not None
+    assert sandbox.summary()["events"] == 0
 
 
 def test_what_was_captured_before_a_deletion_is_not_sent(
