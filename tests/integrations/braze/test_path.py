@@ -88,7 +88,7 @@ def test_it_follows_each_toggle_alone(
     """Switched off after the capture counts as off, too."""
     Event.objects.create(account=account, customer=ada, type="LOGIN")
     order(account, ada)
-    braze.sync_events = braze.create_customers = False
+    braze.sync_events = braze.create_customers = braze.update_customers = False
     braze.save()
     sync()
     assert ends() == [
