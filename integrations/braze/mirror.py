@@ -1,14 +1,16 @@
 """Deltas against what Braze is believed to hold, and how an answer moves that belief. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from integrations.braze.models import BrazeProfile
 
 _ABSENT = object()
+#: The longest gap between changes of an attribute that an account can ask for.
+RECENT_SECONDS = 300
 
 
-def delta(profile: BrazeProfile | None, desired: dict[str, Any], removed: Iterable[str] = ()) -> dict[str, Any]:
+def delta(profile: BrazeProfile | None, desired: dict[str, Any], removed: Collection[str] = ()) -> dict[str, Any]:
     """What to send so that Braze holds `desired`; null for what it must no longer hold.
 
     Values compare with their types, so 1, True and "1" are three things. Names in `removed` are nulled even where
@@ -35,6 +37,18 @@ def accept(profile: BrazeProfile, sent: dict[str, Any]) -> None:
 def doubt(profile: BrazeProfile, sent: Iterable[str]) -> None:
     """Braze may or may not have taken these attributes: they differ from any value until it has."""
     profile.uncertain = sorted({*profile.uncertain, *sent})
+
+
+def touch(profile: BrazeProfile, sent: Iterable[str], at: float) -> None:
+    """Braze queued, or may have queued, a change of these attributes at this time (seconds since 1970)."""
+    recent = {name: then for name, then in profile.recent.items() if at - then < RECENT_SECONDS}
+    profile.recent = recent | dict.fromkeys(sent, at)
+
+
+def free_at(profile: BrazeProfile | None, names: Iterable[str], gap_seconds: float) -> float:
+    """When none of these attributes was changed within the gap any more, in seconds since 1970; 0 for at once."""
+    times = [profile.recent[name] for name in names if name in profile.recent] if profile else []
+    return max(times) + gap_seconds if times and gap_seconds else 0.0
 
 
 def _same(held: Any, wanted: Any) -> bool:

@@ -7,7 +7,7 @@ then one commit writes the requests and moves the entries, or nothing at all.
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import redis
@@ -15,7 +15,7 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from integrations.braze import buffer, compose, ledger, packing, readiness, records
+from integrations.braze import buffer, compose, ledger, mirror, packing, readiness, records
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery, Fate
 from integrations.braze.objects import Bundle
@@ -107,6 +107,8 @@ def _compose(
         for customer, theirs in by_customer.items()
         if customer not in waiting
     ]
+    waiting |= _too_soon(bundles, settings, loaded, now)
+    bundles = [bundle for bundle in bundles if bundle.customer not in waiting]
     drafts = packing.pack(bundles, settings.batch_limit)
     with transaction.atomic():
         held.confirm()
@@ -134,6 +136,22 @@ def _due(customer: str, entries: Sequence[OutboxEntry], loaded: Records, now: da
     elif profile.last_accepted_at and any(entry.kind == Kind.CUSTOMER_DELETED for entry in entries):
         due = profile.last_accepted_at + timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
     return due if due and due > now else None
+
+
+def _too_soon(
+    bundles: Sequence[Bundle], settings: BrazeSettings, loaded: Records, now: datetime
+) -> dict[str, datetime]:
+    """Customers with an attribute that was changed a moment ago: Braze might apply the two changes in the other order.
+
+    Braze: "leave a few seconds between requests for the same user" [Braze: /users/track, FAQ].
+    """
+    waiting = {}
+    for bundle in bundles:
+        names = [name for item in bundle.attributes for name in item.body]
+        free_at = mirror.free_at(loaded.profiles.get(bundle.customer), names, settings.attribute_gap_seconds)
+        if free_at > now.timestamp():
+            waiting[bundle.customer] = datetime.fromtimestamp(free_at, UTC)
+    return waiting
 
 
 # --- the commit -----------------------------------------------------------------------------------------

@@ -187,7 +187,15 @@ def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
         profiles.values(),
         update_conflicts=True,
         unique_fields=["account", "external_id"],
-        update_fields=["attributes", "uncertain", "is_known", "is_unproven", "last_accepted_at", "deleted_at"],
+        update_fields=[
+            "attributes",
+            "uncertain",
+            "recent",
+            "is_known",
+            "is_unproven",
+            "last_accepted_at",
+            "deleted_at",
+        ],
     )
 
 
@@ -206,6 +214,8 @@ def _send_again_what_was_unproven(account_id: int, profiles: Iterable[BrazeProfi
 
 def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
     """Arrays come in Braze's own order, attributes first; an object that may not have found its user proves nothing."""
+    if line.array == "attributes":
+        mirror.touch(profile, _attributes(line), now.timestamp())
     if line.told == ObjectFate.UNKNOWN:
         if line.array == "attributes":
             mirror.doubt(profile, _attributes(line))
@@ -213,7 +223,7 @@ def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
     profile.last_accepted_at = now
     if line.array == "deletions":
         profile.attributes, profile.uncertain, profile.is_known, profile.deleted_at = {}, [], False, now
-        profile.is_unproven = False
+        profile.is_unproven, profile.recent = False, {}
         return
     profile.is_known, profile.deleted_at = profile.is_known or line.creates, None
     if line.array == "attributes" and profile.is_known:

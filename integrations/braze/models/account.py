@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.dispatch import Signal
 
@@ -112,6 +112,13 @@ class BrazeSettings(models.Model):
         choices=UnknownPolicy.choices,
         default=UnknownPolicy.HOLD,
         help_text="The same for purchases: one sent twice inflates revenue for good.",
+    )
+    attribute_gap_seconds = models.FloatField(
+        "gap between changes of an attribute",
+        default=2.0,
+        validators=[MinValueValidator(0), MaxValueValidator(300)],
+        help_text="Seconds between two requests that change the same attribute of a customer, because Braze may apply "
+        "them in the other order. 0: none.",
     )
     updated_at = models.DateTimeField(auto_now=True)
 

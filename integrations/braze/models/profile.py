@@ -15,6 +15,9 @@ class BrazeProfile(models.Model):
         default=list,
         help_text="Names of attributes whose last request had no known outcome: they differ from anything.",
     )
+    recent = models.JSONField(
+        default=dict, help_text="Attributes sent of late, with the time of Braze's answer in seconds since 1970."
+    )
     is_known = models.BooleanField(default=False, help_text="Braze has accepted an object that proves the user exists.")
     is_unproven = models.BooleanField(
         default=False, help_text="Braze took updates of a user who may not exist: they are sent again once one does."

@@ -24,7 +24,12 @@ def braze(sandbox: SandboxServer, account: Account, settings, redis_client) -> I
     """Settings with every toggle on, pointing at the sandbox."""
     settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url]
     yield BrazeSettings.objects.create(
-        account=account, is_enabled=True, api_key=KEY, rest_endpoint=sandbox.url, **dict.fromkeys(TOPICS, True)
+        account=account,
+        is_enabled=True,
+        api_key=KEY,
+        rest_endpoint=sandbox.url,
+        attribute_gap_seconds=0,
+        **dict.fromkeys(TOPICS, True),
     )
 
 

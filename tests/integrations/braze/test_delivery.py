@@ -235,6 +235,43 @@ def test_an_index_counts_inside_its_own_array(account: Account, change: Customer
     }
 
 
+# --- order at Braze's end ---------------------------------------------------------------------------------
+
+
+def test_a_second_change_of_an_attribute_waits_and_coalesces(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Braze only queues: two changes of one attribute in quick succession may be applied in the other order."""
+    BrazeSettings.objects.update(attribute_gap_seconds=60)
+    sync()
+    for name in ("Bea", "Cleo"):
+        change.first_name = name
+        change.save()
+    Event.objects.create(account=account, customer=change, type="LATER")
+    other = Customer.objects.create(account=account, external_id="c2")
+    sync()
+    waiting = OutboxEntry.objects.filter(status="pending")
+    assert {(entry.customer_external_id, entry.kind) for entry in waiting} == {
+        ("c1", "customer_updated"),
+        ("c1", "event"),
+    }
+    assert sandbox.profile(other.external_id) is not None
+    BrazeProfile.objects.update(recent={})
+    waiting.update(due_at=None)
+    sync()
+    assert counts().keys() == {"delivered"}
+    assert sandbox.profile("c1")["standard_attributes"]["first_name"] == "Cleo"
+
+
+def test_another_attribute_need_not_wait(account: Account, change: Customer, sync: Sync) -> None:
+    BrazeSettings.objects.update(attribute_gap_seconds=60)
+    sync()
+    change.last_name = "Lovelace"
+    change.save()
+    sync()
+    assert counts().keys() == {"delivered"}
+
+
 # --- outcomes that cannot be known ------------------------------------------------------------------------
 
 
