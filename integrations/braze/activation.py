@@ -2,24 +2,35 @@
 
 from typing import Any
 
+from django.db.models.signals import post_delete
+
 from integrations.braze import ledger
 from integrations.braze.integration import NAME, BrazeIntegration
-from integrations.braze.models import BrazeState
-from integrations.braze.models.account import settings_changed
+from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.braze.models.account import PauseKind, settings_changed
 from integrations.outbox import lease, nudge, subscriptions
 
 
 def connect() -> None:
     settings_changed.connect(put_in_force, dispatch_uid="braze.put_in_force")
+    post_delete.connect(settings_deleted, sender=BrazeSettings, dispatch_uid="braze.settings_deleted")
 
 
 def put_in_force(account_id: int, **_: Any) -> None:
     """Subscribe anew, resume a paused account, and take back requests composed under the old settings."""
     lease.revoke(account_id, NAME)  # a relay at work under the old settings must not commit what it composed
     subscriptions.refresh(BrazeIntegration(), account_id)
-    BrazeState.objects.update_or_create(
-        account_id=account_id,
-        defaults={"paused_at": None, "pause_reason": "", "backoff_until": None, "failures": 0, "last_error": ""},
-    )
+    BrazeState.objects.get_or_create(account_id=account_id)
+    mine = BrazeState.objects.filter(account_id=account_id)
+    mine.update(backoff_until=None, failures=0, last_error="")
+    # Settings cannot mend a database that lost commits: that pause has a command of its own.
+    mine.exclude(pause_kind=PauseKind.RESTORED).update(paused_at=None, pause_kind="", pause_reason="")
     ledger.dissolve_unstarted(account_id)
     nudge.after_commit({account_id})
+
+
+def settings_deleted(instance: BrazeSettings, **_: Any) -> None:
+    """Nobody wants the account's changes any more; what was captured stays pending, in case settings come back."""
+    lease.revoke(instance.account_id, NAME)
+    subscriptions.refresh(BrazeIntegration(), instance.account_id)
+    ledger.dissolve_unstarted(instance.account_id)

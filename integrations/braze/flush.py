@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from integrations.braze import buffer, client, ledger, limiter, readiness, settlement, verdicts
+from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, verdicts
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.verdicts import Traffic, Verdict
 from integrations.outbox.clock import database_now
@@ -47,8 +47,9 @@ def flush(account_id: int) -> int:
     """Send ready requests of one account until none is left or the slice is over; how many were sent."""
     sent, end = 0, time.monotonic() + SLICE_SECONDS
     while time.monotonic() < end:
+        is_sound = not restored.has_lost_commits(account_id)
         ready = readiness.of(account_id)
-        if not ready.is_ready or ready.settings is None:
+        if not is_sound or not ready.is_ready or ready.settings is None:
             break
         claim = buffer.claim(account_id)
         if claim is None:

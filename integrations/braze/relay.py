@@ -15,7 +15,7 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from integrations.braze import buffer, compose, ledger, mirror, packing, readiness, records
+from integrations.braze import buffer, compose, ledger, mirror, packing, readiness, records, restored
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery, Fate
 from integrations.braze.objects import Bundle
@@ -59,8 +59,9 @@ def pending(account_id: int) -> "QuerySet[OutboxEntry]":
 
 def _round(account_id: int, held: Held) -> tuple[list[Delivery], bool]:
     """Take, map, pack, commit. The second value says whether another round may find more."""
+    is_sound = restored.may_go_on(account_id)
     ready, now = readiness.of(account_id), database_now()
-    if not ready.is_ready or ready.settings is None or ledger.unstarted(account_id).count() >= READY:
+    if not is_sound or not ready.is_ready or ready.settings is None or ledger.unstarted(account_id).count() >= READY:
         return [], False
     ledger.make_way_for_deletions(account_id)
     entries = _take(account_id, now)
@@ -118,6 +119,7 @@ def _compose(
         _note_adjustments(drafts)
         _wait(by_customer, waiting)
         _discard_purchases(account_id, bundles)
+        restored.count_commit(account_id)
     return deliveries
 
 
@@ -224,6 +226,7 @@ def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:
     from integrations.braze import tasks
 
     try:
+        restored.tell_redis(account_id)
         buffer.push(account_id, deliveries)
         tasks.wake_flush(account_id, len(deliveries))
     except redis.RedisError as error:

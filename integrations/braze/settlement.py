@@ -16,7 +16,7 @@ from integrations.braze import ledger, mirror, splitting
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
-from integrations.braze.models.account import BatchLimit, UnknownPolicy
+from integrations.braze.models.account import BatchLimit, PauseKind, UnknownPolicy
 from integrations.braze.verdicts import ObjectFate, Traffic, Verdict
 from integrations.outbox import capture, nudge
 from integrations.outbox.capture import Change
@@ -264,6 +264,8 @@ def backoff_seconds(failures: int, chance: float) -> float:
 
 def _pause(state: BrazeState, verdict: Verdict, now: datetime) -> None:
     """Nothing is sent until an operator saves the settings; nothing is dropped meanwhile."""
-    BrazeState.objects.filter(pk=state.pk).update(paused_at=now, pause_reason=verdict.words, last_error=verdict.words)
+    BrazeState.objects.filter(pk=state.pk).update(
+        paused_at=now, pause_kind=PauseKind.REFUSED, pause_reason=verdict.words, last_error=verdict.words
+    )
     ledger.dissolve_unstarted(state.account_id)
     logger.warning("account %s paused: %s", state.account_id, verdict.words)

@@ -1,5 +1,6 @@
 """An account's Braze settings, which an operator edits, and its state, which the workers keep."""
 
+import uuid
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -155,17 +156,27 @@ class BrazeSettings(models.Model):
         return "" if self.rest_endpoint else "No REST endpoint yet."
 
 
+class PauseKind(models.TextChoices):
+    """Why an account is paused, and so what ends it."""
+
+    REFUSED = "refused", "Braze refused: saving the settings resumes"
+    RESTORED = "restored", "the database was restored: braze_restored resumes"
+
+
 class BrazeState(models.Model):
     """How an account's traffic is going; kept apart from the settings, so neither overwrites the other."""
 
     account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="braze_state")
     paused_at = models.DateTimeField(null=True, blank=True)
+    pause_kind = models.CharField(max_length=16, choices=PauseKind.choices, blank=True)
     pause_reason = models.TextField(blank=True)
     backoff_until = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(
         default=0, help_text="Requests that failed since the last one Braze answered."
     )
     last_error = models.TextField(blank=True)
+    ledger_id = models.UUIDField(default=uuid.uuid4, editable=False)
+    commits = models.PositiveBigIntegerField(default=0, help_text="Relay commits; Redis counts them, too.")
 
     class Meta:
         verbose_name = "Braze state"

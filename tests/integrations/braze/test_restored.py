@@ -1,0 +1,102 @@
+"""A database that lost commits is noticed before anything is sent again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from integrations.braze import readiness, relay
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+
+Sync = Callable[[], None]
+KEPT = (Delivery, OutboxEntry, BrazePurchase, BrazeProfile, BrazeState)
+
+
+@contextmanager
+def lost_afterwards() -> Iterator[None]:
+    """What is done to the ledger inside is undone, as by restoring a backup made before; Redis and Braze go on."""
+    backup = {model: list(model.objects.all()) for model in KEPT}
+    yield
+    for model in KEPT:
+        model.objects.all().delete()
+        model.objects.bulk_create(backup[model])
+
+
+@pytest.fixture
+def order(account: Account, braze: BrazeSettings) -> Order:
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    made = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=made, sku="CD", quantity=1, value=10)
+    return made
+
+
+def test_it_stops_before_it_sends_anything_twice(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    assert sandbox.summary()["requests"]["track"] == 1
+    ready = readiness.of(account.pk)
+    assert ready.state == "paused"
+    assert "braze_restored" in ready.detail
+
+
+def test_a_request_that_was_ready_in_the_backup_is_not_sent_again(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    relay.relay(account.pk)
+    with lost_afterwards():
+        sync()
+        Customer.objects.create(account=account, external_id="c2")
+        sync()
+    sync()
+    assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
+
+
+def test_settings_do_not_resume_it(account: Account, braze: BrazeSettings, order: Order, sync: Sync) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    braze.save()
+    assert readiness.of(account.pk).state == "paused"
+
+
+def test_a_person_resumes_it_and_what_is_in_doubt_is_held(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    call_command("braze_restored", since=(database_now() - timedelta(hours=1)).isoformat())
+    sync()
+    ends = dict(OutboxEntry.objects.values_list("kind", "status"))
+    assert ends == {"customer_created": "delivered", "event": "unknown", "order": "unknown", "order_line": "unknown"}
+    assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
+    assert readiness.of(account.pk).state == "healthy"
+    Event.objects.create(account=account, customer=order.customer, type="LATER")
+    sync()
+    assert sandbox.summary()["events"] == 2
+
+
+def test_a_redis_that_is_behind_means_nothing(account: Account, order: Order, sync: Sync, redis_client: Any) -> None:
+    sync()
+    redis_client.flushall()
+    Event.objects.create(account=account, customer=order.customer, type="LATER")
+    sync()
+    assert set(OutboxEntry.objects.values_list("status", flat=True)) == {"delivered"}
+
+
+def test_the_command_says_what_is_wrong_with_its_arguments(account: Account, braze: BrazeSettings) -> None:
+    with pytest.raises(CommandError, match="is not a time"):
+        call_command("braze_restored", since="yesterday")
+    with pytest.raises(CommandError, match="No account is paused"):
+        call_command("braze_restored", since="2026-11-23T09:30:00Z")
