@@ -108,12 +108,14 @@ CELERY_TASK_DEFAULT_QUEUE = "relay"
 CELERY_TASK_ROUTES = {
     "integrations.outbox.tasks.*": {"queue": "relay"},
     "integrations.braze.tasks.relay": {"queue": "relay"},
+    "integrations.braze.tasks.purge": {"queue": "relay"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
 }
 # `expires` is the period: a tick that could not be taken in time is dropped, the next one is due anyway.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
+    "purge": {"task": "integrations.braze.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": 1.0, "options": {"expires": 1.0}},
 }
 
@@ -127,6 +129,11 @@ BRAZE_ALLOW_REAL_HOSTS: bool = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=False)
 
 #: Events that are Masivo's own business, beside the seven that never leave; exact names, case included.
 BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
+#: How long settled changes and finished requests are kept. Purchases and the mirror are kept for ever.
+BRAZE_RETENTION_DAYS: float = env.float("BRAZE_RETENTION_DAYS", default=30.0)
+#: What an account may have ready in Redis; the rest waits in the database.
+BRAZE_READY_REQUESTS: int = env.int("BRAZE_READY_REQUESTS", default=200)
+BRAZE_READY_BYTES: int = env.int("BRAZE_READY_BYTES", default=32 * 1024 * 1024)
 #: A deletion leaves at least this long after the customer's last accepted request …
 BRAZE_DELETE_AFTER_SECONDS: float = env.float("BRAZE_DELETE_AFTER_SECONDS", default=5.0)
 #: … and a customer created again waits until Braze has deleted the old one everywhere: up to five minutes.

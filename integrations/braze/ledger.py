@@ -3,8 +3,9 @@
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet, Sum
 
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
@@ -19,6 +20,12 @@ SILENT_AFTER = timedelta(seconds=45)
 
 def unstarted(account_id: int) -> "QuerySet[Delivery]":
     return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by("created_at")
+
+
+def has_enough(account_id: int) -> bool:
+    """Whether so much is ready to be sent that a backlog better waits in the database, where it packs full."""
+    ready = unstarted(account_id).order_by().aggregate(requests=Count("pk"), size=Sum("bytes"))
+    return ready["requests"] >= settings.BRAZE_READY_REQUESTS or (ready["size"] or 0) >= settings.BRAZE_READY_BYTES
 
 
 def start(delivery_id: UUID) -> bool:

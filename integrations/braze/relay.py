@@ -32,8 +32,6 @@ LEASE = timedelta(seconds=30)
 SLICE_SECONDS = 5.0
 #: Entries taken at once.
 TAKE = 2_000
-#: Requests waiting in the buffer beyond which the relay stops: a backlog then packs full, and Redis stays small.
-READY = 200
 
 
 class Overtaken(Exception):
@@ -61,7 +59,7 @@ def _round(account_id: int, held: Held) -> tuple[list[Delivery], bool]:
     """Take, map, pack, commit. The second value says whether another round may find more."""
     is_sound = restored.may_go_on(account_id)
     ready, now = readiness.of(account_id), database_now()
-    if not is_sound or not ready.is_ready or ready.settings is None or ledger.unstarted(account_id).count() >= READY:
+    if not is_sound or not ready.is_ready or ready.settings is None or ledger.has_enough(account_id):
         return [], False
     ledger.make_way_for_deletions(account_id)
     entries = _take(account_id, now)

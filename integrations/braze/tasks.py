@@ -8,6 +8,7 @@ from kombu.exceptions import OperationalError
 
 from integrations.braze import flush as flushing
 from integrations.braze import relay as relaying
+from integrations.braze import retention
 from integrations.outbox import nudge
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,11 @@ def flush() -> None:
 @shared_task(ignore_result=True)
 def flush_account(account_id: int) -> None:
     flushing.flush(account_id)
+
+
+@shared_task(ignore_result=True)
+def purge() -> None:
+    retention.purge()
 
 
 def wake_flush(account_id: int, requests: int) -> None:

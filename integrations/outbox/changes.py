@@ -61,9 +61,8 @@ def lines_created(lines: Sequence[OrderLine]) -> list[Change]:
 
 def _of_order(order: Order, kind: Kind) -> Change:
     """The status as captured tells a fulfilment from a reversal of an order that was never wanted."""
-    return Change(
-        order.account_id, kind, order.customer.external_id, (Topic.ORDERS,), str(order.pk), {"status": order.status}
-    )
+    data = {"order_id": order.order_id, "status": order.status}
+    return Change(order.account_id, kind, order.customer.external_id, (Topic.ORDERS,), str(order.pk), data)
 
 
 def membership_changed(membership: Membership, kind: Kind) -> Change:

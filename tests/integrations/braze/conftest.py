@@ -6,12 +6,19 @@ import pytest
 
 from integrations.braze import flush as flushing
 from integrations.braze import relay as relaying
+from integrations.braze import settlement
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account
 
 KEY = "0f1e2d3c-test-key"
+
+
+@pytest.fixture(autouse=True)
+def longest_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full jitter may come to nothing: chance has no part in whether a test waits."""
+    monkeypatch.setattr(settlement.random, "random", lambda: 0.999)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def test_it_ends_at_once_naming_an_account_that_cannot_send(account: Account, br
     before = database_now()
     output, error = refused("braze_drain", "--timeout", "30")
     assert error.returncode == 1
-    assert "1 changes cannot be sent, the account is paused: Invalid API key" in output
+    assert "1 change cannot be sent, the account is paused: Invalid API key" in output
     assert database_now() - before < timedelta(seconds=5)
 
 
@@ -170,7 +170,7 @@ def test_it_sends_one_account_although_another_cannot(account: Account, braze: B
     for owner in (other, account):
         Customer.objects.create(account=owner, external_id="Ada")
     output, _ = refused("braze_drain")
-    assert "a-first: 1 changes cannot be sent, the account is incomplete: No API key yet." in output
+    assert "a-first: 1 change cannot be sent, the account is incomplete: No API key yet." in output
     assert "shop: drained" in output
     assert status()["delivered"] == 1
 
@@ -182,7 +182,7 @@ def test_it_names_what_waits_by_rule(account: Account, braze: BrazeSettings, set
     again = Customer.objects.create(account=account, external_id="Ada")
     Event.objects.create(account=account, customer=again, type="VISIT")
     output = run("braze_drain", "--timeout", "30")  # the wait is of five minutes
-    assert "shop: 2 changes wait by rule" in output
+    assert "shop: 2 changes waiting by rule" in output
     assert "customer created of customer Ada: waits until" in output
     assert status()["pending"] == 2
 
@@ -203,14 +203,14 @@ def test_it_ends_with_an_error_when_time_is_up(account: Account, braze: BrazeSet
     sandbox.faults.add(status=503, times=100)
     output, error = refused("braze_drain", "--timeout", "0.7")
     assert error.returncode == 1
-    assert "shop: time is up with 1 changes still on their way" in output
+    assert "shop: time is up with 1 change still on their way" in output
 
 
 def test_it_says_that_redis_is_down(account: Account, braze: BrazeSettings, no_redis: None) -> None:
     Customer.objects.create(account=account, external_id="Ada")
     _, error = refused("braze_drain")
     assert error.returncode == 1
-    assert "Redis does not answer" in str(error)
+    assert "Redis cannot be used" in str(error)
     assert status()["buffered"] == 1
 
 

@@ -499,11 +499,32 @@ def test_no_two_unsettled_requests_share_a_customer(account: Account, change: Cu
 
 
 def test_the_relay_stops_when_enough_is_ready(
-    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+    account: Account, braze: BrazeSettings, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "READY", 2)
+    settings.BRAZE_READY_REQUESTS = 2
     monkeypatch.setattr(relay, "TAKE", 75)
     Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(300))
     relay.relay(account.pk)
     assert ledger.unstarted(account.pk).count() == 2
     assert counts() == {"pending": 150, "buffered": 150}
+
+
+def test_the_relay_stops_when_what_is_ready_is_large(
+    account: Account, braze: BrazeSettings, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BRAZE_READY_BYTES = 1
+    monkeypatch.setattr(relay, "TAKE", 75)
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(300))
+    relay.relay(account.pk)
+    assert ledger.unstarted(account.pk).count() == 1
+
+
+def test_a_redis_that_is_full_loses_nothing(account: Account, change: Customer, redis_client: Any, sync: Sync) -> None:
+    redis_client.config_set("maxmemory", 1)
+    try:
+        relay.relay(account.pk)
+        assert counts() == {"buffered": 4}
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    sync()
+    assert counts() == {"delivered": 4}

@@ -17,6 +17,7 @@ from integrations.braze.fields import Undecryptable
 from integrations.braze.forms import cleaned_key
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Outcome
+from integrations.braze.models.account import PauseKind
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status, Subscription
 from masivo_braze.loyalty.models import Account, Customer
@@ -77,7 +78,7 @@ def warnings(text: str) -> list[str]:
 
 
 def errors(text: str) -> list[str]:
-    return [error for found in re.findall(r'<ul class="errorlist"[^>]*>(.*?)</ul>', text) for error in _items(found)]
+    return [error for found in re.findall(r'<ul class="errorlist[^>]*>(.*?)</ul>', text) for error in _items(found)]
 
 
 def _items(html: str) -> list[str]:
@@ -138,8 +139,17 @@ def test_it_says_that_a_stored_key_cannot_be_decrypted_and_keeps_it(page: Page, 
 
 @pytest.mark.parametrize(
     "typed",
-    [f"  {KEY}\n", f'"{KEY}"', f"'{KEY}'", f"“{KEY}”", f"Bearer {KEY}", f"bearer  {KEY}", f'"Bearer {KEY}"']
-    + [f"Authorization: Bearer {KEY}", f"Authorization: Bearer '{KEY}'"],
+    [
+        f"  {KEY}\n",
+        f'"{KEY}"',
+        f"'{KEY}'",
+        f"“{KEY}”",
+        f"Bearer {KEY}",
+        f"bearer  {KEY}",
+        f'"Bearer {KEY}"',
+        f"Authorization: Bearer {KEY}",
+        f"Authorization: Bearer '{KEY}'",
+    ],
 )
 def test_it_cleans_what_was_copied_along_with_the_key(page: Page, typed: str) -> None:
     page.save(api_key=typed)
@@ -166,6 +176,14 @@ def test_it_refuses_what_cannot_be_a_key_without_repeating_it(page: Page, typed:
     assert not BrazeSettings.objects.exists()
 
 
+def test_it_asks_for_the_key_again_where_something_else_was_wrong(page: Page) -> None:
+    page.save(api_key=KEY)
+    found = errors(page.save(api_key="another-key-of-the-workspace", rest_endpoint="https://example.com"))
+    assert [error for error in found if error.startswith("Paste the key again")]
+    assert stored().api_key == KEY
+    assert len(errors(page.save(rest_endpoint="https://example.com"))) == 1
+
+
 def test_it_leaves_a_key_of_a_uuid_as_it_is() -> None:
     assert cleaned_key(KEY) == KEY
 
@@ -189,7 +207,7 @@ def test_it_stores_the_endpoint_as_a_bare_address(page: Page) -> None:
     ],
 )
 def test_it_says_once_what_is_wrong_with_an_endpoint(page: Page, typed: str, words: str) -> None:
-    found = errors(page.save(rest_endpoint=typed, api_key=KEY))
+    found = errors(page.save(rest_endpoint=typed))
     assert len(found) == 1
     assert words in found[0]
     assert not BrazeSettings.objects.exists()
@@ -274,13 +292,23 @@ def test_it_shows_the_state_in_words(page: Page, account: Account, braze: BrazeS
     assert shown(page) == "healthy"
     since = database_now().replace(2026, 11, 23, 18, 5)
     BrazeState.objects.update(backoff_until=database_now() + timedelta(minutes=1), last_error="Braze answered 503")
-    assert re.fullmatch(r"backing off until .+ UTC: Braze answered 503", shown(page))
+    assert re.fullmatch(r"backing off until [-0-9]+ [:0-9]+: Braze answered 503", shown(page))
     BrazeState.objects.update(paused_at=since, pause_reason="Invalid API key")
-    assert shown(page) == "paused since Nov. 23, 2026, 6:05 p.m. UTC: Invalid API key"
+    assert shown(page).startswith(f"paused since {since:%Y-%m-%d %H:%M:%S}: Invalid API key.")
+    assert "saving these settings resumes" in shown(page)
     BrazeSettings.objects.update(api_key="")
     assert shown(page) == "incomplete: No API key yet."
     BrazeSettings.objects.update(is_enabled=False)
     assert shown(page) == "disabled"
+
+
+def test_it_promises_no_resumption_where_saving_does_not_resume(page: Page, braze: BrazeSettings) -> None:
+    BrazeState.objects.update(
+        paused_at=database_now(), pause_kind=PauseKind.RESTORED, pause_reason="Run braze_restored."
+    )
+    assert shown(page).endswith(": Run braze_restored.")
+    page.save(is_enabled=True, rest_endpoint=braze.rest_endpoint)
+    assert shown(page).endswith(": Run braze_restored.")
 
 
 def test_it_accepts_settings_without_a_key_but_warns(page: Page, account: Account) -> None:
@@ -304,5 +332,18 @@ def test_it_lists_accounts_with_their_state(page: Page, account: Account, braze:
     assert braze.api_key not in text
 
 
-def test_it_names_the_permissions_the_key_needs(page: Page) -> None:
-    assert "users.track and users.delete" in page.read()
+def test_it_explains_what_is_typed_and_ticked(page: Page) -> None:
+    html = page.client.get(page.url).content.decode()
+    assert "users.track and users.delete" in html
+    assert "the attribute tag_&lt;key&gt;" in html
+    assert "masivo_&lt;audience&gt;" in html
+
+
+def test_it_links_to_the_records_of_the_account(page: Page, account: Account, braze: BrazeSettings) -> None:
+    Customer.objects.create(account=account, external_id="Ada")
+    other = Account.objects.create(name="Other", slug="other")
+    OutboxEntry.objects.create(account=other, integration="braze", kind="event", customer_external_id="Bob")
+    links = re.findall(r'<a href="([^"]+account__id__exact=\d+)">', page.read())
+    assert len(links) == 4
+    listed = [page.client.get(link).context["cl"].result_list for link in links]
+    assert [entry.customer_external_id for entry in listed[0]] == ["Ada"]

@@ -183,7 +183,7 @@ def test_it_captures_an_order_once_it_is_fulfilled(account: Account, want: Want,
     assert captured() == [("order", "c1")]
     Order.objects.filter(pk=order.pk).update(status="REVERSED")
     assert captured() == [("order", "c1")]
-    assert OutboxEntry.objects.latest("pk").data == {"status": "REVERSED"}
+    assert OutboxEntry.objects.latest("pk").data == {"order_id": "o1", "status": "REVERSED"}
 
 
 def test_it_captures_a_line_added_to_a_fulfilled_order(account: Account, want: Want, captured: Captured) -> None:

@@ -1,0 +1,325 @@
+"""The limiter on a real Redis: it denies, it spaces, it is shared by those who share a budget, and it fails closed."""
+
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import hypothesis
+import pytest
+import redis
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from integrations.braze import connection, limiter
+from integrations.braze.limiter import Limit, Slot
+from integrations.braze.models import BrazeSettings, Endpoint
+
+HOUR = 3_600
+_budgets = itertools.count()
+
+pytestmark = pytest.mark.usefixtures("redis_client")
+
+
+def limit(calls: int = 3000, window: float = 3, per_hour: int | None = None, budget: str = "") -> Limit:
+    """A limit whose budget nobody else uses, unless one is named."""
+    return Limit(budget or f"test-{next(_budgets)}", calls, window, per_hour)
+
+
+def never() -> int:
+    raise AssertionError("the ledger was asked")
+
+
+def reserve(of: Limit, used: int = 0) -> Slot:
+    return limiter.reserve(of, lambda: used)
+
+
+def slot_key(of: Limit) -> str:
+    return f"braze:{{{of.budget}}}:slot"
+
+
+def hour_key(of: Limit) -> str:
+    return f"braze:{{{of.budget}}}:hour"
+
+
+def server_us() -> int:
+    seconds, micros = connection.client().time()
+    return int(seconds) * 1_000_000 + int(micros)
+
+
+def away_from_the_turn_of_the_hour() -> None:
+    """Tests of the hour's cap start with at least five seconds of the hour left."""
+    while server_us() // 1_000_000 % HOUR > HOUR - 5:
+        time.sleep(0.1)
+
+
+def next_free_us(of: Limit) -> int:
+    value = connection.client().get(slot_key(of))
+    assert isinstance(value, bytes)
+    return int(value)
+
+
+# --- the window -----------------------------------------------------------------------------------------
+
+
+def test_it_denies_once_the_wait_is_too_long() -> None:
+    slow = limit(calls=1, window=1)
+    assert reserve(slow) == Slot(True, 0.0)
+    denied = reserve(slow)
+    assert not denied.is_granted
+    assert 1.0 < denied.wait_seconds <= 1 / 0.97
+
+
+def test_it_charges_nothing_for_a_denied_slot() -> None:
+    slow = limit(calls=1, window=10)
+    reserve(slow)
+    free = next_free_us(slow)
+    assert not any(reserve(slow).is_granted for _ in range(20))
+    assert next_free_us(slow) == free
+
+
+def test_it_grants_exactly_what_the_longest_wait_has_room_for() -> None:
+    of = limit(calls=100, window=1)
+    started = server_us()
+    granted = sum(reserve(of).is_granted for _ in range(300))
+    took = (server_us() - started) / 1_000_000
+    spacing = 1 / 97
+    assert 1 / spacing <= granted <= (1 + took) / spacing + 2
+
+
+@given(st.integers(1, 10**6), st.integers(1, 3600))
+def test_it_spaces_slots_so_that_no_window_holds_one_too_many(calls: int, window: int) -> None:
+    spacing = limit(calls, window).spacing_us
+    assert spacing * calls > window * 1_000_000  # from the first to the one after the last allowed
+    assert spacing <= window * 1_000_000 / (0.97 * calls) + 1  # and no slower than need be
+
+
+@hypothesis.settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 60), st.sampled_from([0.2, 0.3, 0.4]))
+def test_it_never_grants_more_than_the_limit_in_any_window_to_many_threads(calls: int, window: float) -> None:
+    of = limit(calls, window)
+
+    def grant(_: int) -> tuple[float, float] | None:
+        """The earliest and the latest moment, on the server's clock, that a granted slot can be."""
+        before, slot, after = server_us(), reserve(of), server_us()
+        wait = slot.wait_seconds * 1_000_000
+        return (before + wait, after + wait) if slot.is_granted else None
+
+    with ThreadPoolExecutor(8) as pool:
+        granted = sorted(found for found in pool.map(grant, range(6 * calls)) if found)
+    assert len(granted) > calls
+    for first in range(len(granted) - calls):
+        one_too_many = granted[first : first + calls + 1]
+        assert max(latest for _, latest in one_too_many) - one_too_many[0][0] > window * 1_000_000
+
+
+def test_it_hands_out_each_slot_once_and_exactly_spaced() -> None:
+    of = limit(calls=97, window=1)
+    limiter.defer(of, 0.5)
+    begin = next_free_us(of)
+    slots = []
+    for _ in range(20):
+        assert reserve(of).is_granted
+        slots.append(next_free_us(of))
+    assert [slot - begin for slot in slots] == [of.spacing_us * n for n in range(1, 21)]
+
+
+def test_it_wastes_no_slot_that_went_by_and_saves_none_either() -> None:
+    """After a pause the next slot is now, not one in the past: nothing piles up."""
+    of = limit(calls=10, window=0.1)
+    reserve(of)
+    wait_until_server(next_free_us(of) + 50_000)
+    before = server_us()
+    assert reserve(of) == Slot(True, 0.0)
+    assert next_free_us(of) >= before + of.spacing_us
+
+
+def wait_until_server(moment_us: int) -> None:
+    while server_us() < moment_us:
+        time.sleep(0.005)
+
+
+# --- the hour -------------------------------------------------------------------------------------------
+
+
+def test_it_stops_at_the_hourly_cap_until_the_hour_is_over() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=5)
+    assert [reserve(of).is_granted for _ in range(7)] == [True] * 5 + [False] * 2
+    left = HOUR - server_us() / 1_000_000 % HOUR
+    assert reserve(of).wait_seconds == pytest.approx(left, abs=1)
+
+
+def test_it_counts_what_the_ledger_knows_where_redis_knows_nothing() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=5)
+    assert [reserve(of, used=3).is_granted for _ in range(4)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("used", [0, 5, 500])
+def test_it_asks_the_ledger_just_once(used: int) -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=5)
+    reserve(of, used)
+    limiter.reserve(of, never)
+
+
+def test_it_asks_the_ledger_just_once_even_if_no_slot_is_near() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(per_hour=5)
+    limiter.defer(of, 2)
+    assert not reserve(of, used=1).is_granted
+    assert not limiter.reserve(of, never).is_granted
+
+
+def test_it_is_seeded_once_however_many_ask_at_the_same_time() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=1_000_000, per_hour=50)
+    with ThreadPoolExecutor(8) as pool:
+        granted = sum(slot.is_granted for slot in pool.map(lambda _: reserve(of, used=30), range(100)))
+    assert granted == 20
+
+
+def test_it_never_asks_the_ledger_where_there_is_no_cap() -> None:
+    of = limit()
+    assert all(limiter.reserve(of, never).is_granted for _ in range(3))
+
+
+def test_it_starts_every_hour_anew_without_asking_the_ledger() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=2)
+    reserve(of, used=2)
+    assert not limiter.reserve(of, never).is_granted
+    last_hour = server_us() // 1_000_000 // HOUR - 1
+    connection.client().hset(hour_key(of), "hour", str(last_hour))
+    assert [limiter.reserve(of, never).is_granted for _ in range(3)] == [True, True, False]
+
+
+def test_it_charges_a_slot_to_the_hour_in_which_it_lies() -> None:
+    """A slot reserved in the last second of an hour for the next one counts there: Braze sees it there."""
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=3)
+    reserve(of)
+    this_hour = server_us() // 1_000_000 // HOUR
+    connection.client().hset(hour_key(of), mapping={"hour": this_hour - 1, "used": 3})
+    assert reserve(of).is_granted
+    assert connection.client().hgetall(hour_key(of)) == {b"hour": str(this_hour).encode(), b"used": b"1"}
+
+
+def test_it_lives_by_redis_clock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines whose clocks are hours apart share one cap."""
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=4)
+    granted = 0
+    for hours_off in (0, -1, 1, 24):
+        monkeypatch.setattr(time, "time", lambda off=hours_off, now=time.time: now() + off * HOUR)
+        granted += sum(reserve(of).is_granted for _ in range(4))
+        monkeypatch.undo()
+    assert granted == 4
+
+
+# --- 429 ------------------------------------------------------------------------------------------------
+
+
+def test_it_defers_everybody_with_the_budget() -> None:
+    of = limit()
+    reserve(of)
+    limiter.defer(of, 5)
+    denied = limiter.reserve(of, never)
+    assert not denied.is_granted
+    assert 4 < denied.wait_seconds <= 5
+
+
+def test_it_never_shortens_a_wait_nor_forgets_it_early() -> None:
+    of = limit()
+    limiter.defer(of, 300)
+    limiter.defer(of, 3)
+    assert 295 < limiter.reserve(of, never).wait_seconds <= 300
+    assert connection.client().pttl(slot_key(of)) > 295_000
+
+
+def test_it_leaves_no_key_behind_for_ever() -> None:
+    of = limit(per_hour=10)
+    reserve(of)
+    assert 0 < connection.client().pttl(slot_key(of)) <= 2_100
+    assert 0 < connection.client().ttl(hour_key(of)) <= 2 * HOUR
+    limiter.defer(of, 60)
+    assert 60_000 < connection.client().pttl(slot_key(of)) <= 62_000
+    assert set(connection.client().keys()) == {slot_key(of).encode(), hour_key(of).encode()}
+
+
+# --- budgets --------------------------------------------------------------------------------------------
+
+
+def account(**fields: object) -> BrazeSettings:
+    known = {"api_key": "key-1", "rest_endpoint": "https://rest.iad-01.braze.com", "calls_per_hour": 7}
+    return BrazeSettings(**known | fields)
+
+
+def test_it_shares_a_budget_among_accounts_of_one_key_and_host() -> None:
+    one, other = (limiter.limit_of(account(), Endpoint.TRACK) for _ in range(2))
+    limiter.defer(one, 5)
+    assert not reserve(other).is_granted
+
+
+@pytest.mark.parametrize(
+    ("fields", "endpoint"),
+    [
+        ({"api_key": "key-2"}, Endpoint.TRACK),
+        ({"rest_endpoint": "https://rest.iad-02.braze.com"}, Endpoint.TRACK),
+        ({}, Endpoint.DELETE),
+        ({"api_key": "key-1\0https://x", "rest_endpoint": ""}, Endpoint.TRACK),
+    ],
+)
+def test_it_keeps_other_budgets_apart(fields: dict[str, object], endpoint: Endpoint) -> None:
+    limiter.defer(limiter.limit_of(account(), Endpoint.TRACK), 5)
+    assert reserve(limiter.limit_of(account(**fields), endpoint)).is_granted
+
+
+def test_it_takes_its_limits_from_the_settings_and_from_braze_for_deletions() -> None:
+    of = limiter.limit_of(account(calls_per_window=50, window_seconds=2), Endpoint.TRACK)
+    assert (of.calls, of.window_seconds, of.per_hour) == (50, 2, 7)
+    of = limiter.limit_of(account(calls_per_window=50, window_seconds=2), Endpoint.DELETE)
+    assert (of.calls, of.window_seconds, of.per_hour) == (20_000, 60, None)
+
+
+def test_it_never_names_a_key_by_the_api_key() -> None:
+    of = limiter.limit_of(account(api_key="secret-key"), Endpoint.TRACK)
+    reserve(of)
+    assert not [key for key in connection.client().scan_iter() if b"secret" in key]
+
+
+# --- Redis' bad days ------------------------------------------------------------------------------------
+
+
+def test_it_survives_that_redis_forgets_its_scripts() -> None:
+    of = limit()
+    reserve(of)
+    connection.client().script_flush()
+    assert reserve(of).is_granted
+    connection.client().script_flush()
+    limiter.defer(of, 5)
+    assert not reserve(of).is_granted
+
+
+@pytest.fixture
+def dead_redis(redis_client: "redis.Redis", settings: Settings) -> Iterator[None]:
+    """This process' connection leads nowhere."""
+    caches = (connection.client, connection.script)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        settings.REDIS_URL = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
+    for cached in caches:
+        cached.cache_clear()
+    yield
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("dead_redis")
+def test_it_grants_nothing_without_redis() -> None:
+    with pytest.raises(redis.ConnectionError):
+        limiter.reserve(limit(), never)
+    with pytest.raises(redis.ConnectionError):
+        limiter.defer(limit(), 1)

@@ -1,0 +1,107 @@
+"""A person's decisions about what Braze refused, or may have taken."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+
+from integrations.braze import resolution
+from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+
+Sync = Callable[[], None]
+
+
+@pytest.fixture
+def unknown_order(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> Order:
+    """An order whose purchases were applied, though the answer was lost."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    made = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=made, sku="CD", quantity=2, value=Decimal("29.33"))
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    BrazeState.objects.update(backoff_until=None)
+    sync()
+    assert set(BrazePurchase.objects.values_list("fate", flat=True)) == {"unknown"}
+    return made
+
+
+def orders() -> dict[str, str]:
+    return dict(OutboxEntry.objects.filter(kind__startswith="order").values_list("kind", "status"))
+
+
+def test_treated_as_delivered_it_can_be_reversed(unknown_order: Order, sandbox: SandboxServer, sync: Sync) -> None:
+    unknown_order.status = "REVERSED"
+    unknown_order.save()
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(kind="order"), by="ada")
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert set(OutboxEntry.objects.values_list("status", flat=True)) == {"delivered"}
+    assert "treated as delivered by ada" in OutboxEntry.objects.filter(kind="order").order_by("pk")[0].error
+
+
+def test_sent_again_it_is_sent_with_the_same_purchase_ids(
+    unknown_order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    assert resolution.send_again(OutboxEntry.objects.filter(kind="order_line")) == 1
+    sync()
+    assert orders() == {"order": "delivered", "order_line": "delivered"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 2
+
+
+def test_discarded_it_keeps_the_reason_and_is_never_reversed(
+    unknown_order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    resolution.discard(OutboxEntry.objects.all(), by="ada", reason="a test order")
+    unknown_order.status = "REVERSED"
+    unknown_order.save()
+    sync()
+    assert OutboxEntry.objects.filter(status="discarded").count() == 2
+    assert set(BrazePurchase.objects.values_list("error", flat=True)) == {"discarded by ada: a test order"}
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}
+
+
+def test_a_refused_object_is_sent_again_without_its_accepted_sibling(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = Customer.objects.create(account=account, external_id="c1")
+    made = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=made, sku="CD", quantity=1, value=1)
+    OrderLine.objects.create(order=made, sku="POISON", quantity=1, value=2)
+    sandbox.faults.add(status=400, contains="POISON")
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "1.00"}
+    sandbox.faults.clear()
+    assert resolution.send_again(OutboxEntry.objects.filter(status="rejected")) > 0
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "3.00"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+    assert set(orders().values()) == {"delivered"}
+
+
+def test_it_leaves_alone_what_is_settled(account: Account, braze: BrazeSettings, sync: Sync) -> None:
+    Customer.objects.create(account=account, external_id="c1")
+    sync()
+    everything = OutboxEntry.objects.all()
+    assert resolution.send_again(everything) == 0
+    assert resolution.treat_as_delivered(everything, by="ada") == 0
+    assert resolution.discard(everything, by="ada", reason="no") == 0
+    assert everything.get().status == "delivered"
+
+
+def test_an_unknown_event_can_be_resolved_too(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    BrazeSettings.objects.update(unknown_events="hold")
+    one = Customer.objects.create(account=account, external_id="c1")
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    sandbox.faults.add(close="before", times=1)
+    sync()
+    BrazeState.objects.update(backoff_until=None)
+    assert resolution.send_again(OutboxEntry.objects.filter(status="unknown")) == 1
+    sync()
+    assert sandbox.summary()["events"] == 1
