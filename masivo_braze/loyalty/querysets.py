@@ -121,10 +121,11 @@ class RecordQuerySet(models.QuerySet[RecordType]):
     def _update_chunk(self, pks: Sequence[Any], kwargs: dict[str, Any], changed: frozenset[str]) -> int:
         # Filtered again, now that the rows are locked: another process may have changed some before that.
         matching = self.order_by().filter(pk__in=pks)
-        before = {values.pop("pk"): values for values in matching.values("pk", *self.model.tracked)}
+        stored = matching.order_by("pk").values("pk", *self.model.tracked)
+        before = {values.pop("pk"): values for values in stored}
         # New values may refer to annotations of this queryset; without any, its conditions have done their part.
-        target = matching if self.query.annotations else self._base().filter(pk__in=list(before))
-        models.QuerySet.update(target, **kwargs)
+        target = self.order_by() if self.query.annotations else self._base()
+        models.QuerySet.update(target.filter(pk__in=list(before)), **kwargs)
         changed |= self.model.complete_update(self._base().filter(pk__in=list(before)), changed)
         rows = self._stored(before)
         self.model.validate_rows(rows, self.db)

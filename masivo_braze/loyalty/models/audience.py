@@ -118,7 +118,7 @@ class Audience(Record):
         return frozenset({"audience_id"} if unnamed else ())
 
     def _lock(self, using: str) -> None:
-        """Members join and leave one recalculation or deletion at a time; a new membership waits for it as well."""
+        """One recalculation or deletion at a time; a transaction that adds a member waits for it when it commits."""
         list(type(self)._base_manager.using(using).filter(pk=self.pk).select_for_update().values_list("pk"))
 
     def _resolve(self, external_ids: set[str], using: str) -> tuple[set[int], list[str]]:
@@ -127,10 +127,7 @@ class Audience(Record):
         unknown = set(external_ids)
         customers = Customer.objects.using(using).filter(account_id=self.account_id)
         for chunk in chunked(external_ids):
-            found = customers.filter(external_id__in=chunk).values_list("pk", "external_id", "is_anonymous")
-            for pk, external_id, is_anonymous in found:
-                if is_anonymous:
-                    raise ValidationError(_anonymous_message(external_id))
+            for pk, external_id in customers.filter(external_id__in=chunk).values_list("pk", "external_id"):
                 pks.add(pk)
                 unknown.discard(external_id)
         return pks, sorted(unknown)
@@ -148,12 +145,17 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
         update_fields: Collection[str] | None = None,
         unique_fields: Collection[str] | None = None,
     ) -> list["Membership"]:
-        """As of any record; joining twice is joining once, so that two processes may add the same customer."""
+        """As of any record, but conflicts are always ignored: joining twice is joining once.
+
+        Two processes may add the same customer at the same time, and `Audience.customers.add` ignores no conflicts.
+        """
         rows = list(objs)
         for row in rows:
             row.settle_foreign_keys()
-        rows.sort(key=lambda row: (row.audience_id or 0, row.customer_id or 0))  # one order of locks for all
-        return super().bulk_create(rows, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
+            if row.audience_id is None or row.customer_id is None:
+                raise ValueError("A membership needs a saved audience and a saved customer.")
+        rows.sort(key=lambda row: (row.audience_id, row.customer_id))  # everybody in one order: no deadlocks
+        return super().bulk_create(rows, batch_size, True, update_conflicts, update_fields, unique_fields)
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Set-based, told of in chunks: nothing depends on a membership, so nothing cascades."""

@@ -1,0 +1,261 @@
+"""What a record may hold, on every way it can be written."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+
+T0 = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", ["external_id", "account"])
+def test_it_keeps_a_customers_identity(
+    account: Account, other_account: Account, customers: list[Customer], name: str
+) -> None:
+    new = {"external_id": "new", "account": other_account}[name]
+    customer = customers[0]
+    setattr(customer, name, new)
+    for refused in (customer.save, customer.clean, lambda: Customer.objects.bulk_update([customer], [name])):
+        with pytest.raises(ValidationError, match="cannot change"):
+            refused()
+    with pytest.raises(ValidationError, match="cannot change"):
+        Customer.objects.update(**{name: new})
+    stored = Customer.objects.get(pk=customer.pk)
+    assert (stored.external_id, stored.account) == ("c0", account)
+
+
+def test_it_keeps_the_identity_of_an_instance_made_by_hand(account: Account, customers: list[Customer]) -> None:
+    with pytest.raises(ValidationError, match="cannot change"):
+        Customer(pk=customers[0].pk, account=account, external_id="new").save()
+
+
+def test_it_copies_a_record_under_a_new_identity(customers: list[Customer]) -> None:
+    copy = Customer.objects.get(external_id="c0")
+    copy.pk, copy._state.adding, copy.external_id = None, True, "copy"
+    copy.save()
+    assert Customer.objects.filter(external_id__in=["c0", "copy"]).count() == 2
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [["vip"], "vip", None, {"a": None}, {"a": {"b": 1}}, {"a": [1]}, {"": 1}, {"a": float("nan")}, {"a": "\x00"}],
+)
+def test_it_refuses_tags_that_are_no_flat_dict_of_scalars(
+    account: Account, customers: list[Customer], tags: Any
+) -> None:
+    customer = Customer(account=account, external_id="a", tags=tags)
+    for refused in (customer.save, customer.clean, lambda: Customer.objects.bulk_create([customer])):
+        with pytest.raises(ValidationError) as caught:
+            refused()
+        assert list(caught.value.message_dict) == ["tags"]
+    assert not Customer.objects.filter(external_id="a").exists()
+
+
+def test_it_refuses_wrong_tags_in_an_update(customers: list[Customer]) -> None:
+    with pytest.raises(ValidationError, match="must be a string"):
+        Customer.objects.update(tags={"a": {"b": 1}})
+    customers[0].refresh_from_db()
+    assert customers[0].tags == {"n": 0}
+
+
+def test_it_takes_tags_of_every_documented_type(account: Account) -> None:
+    tags = {"text": "Crème brûlée 🍮", "whole": 3, "fraction": 2.5, "yes": True}
+    Customer.objects.create(account=account, external_id="a", tags=tags)
+    assert Customer.objects.get(external_id="a").tags == tags
+
+
+@pytest.mark.parametrize("data", [[], None, {"a": float("inf")}, {"a": ["\ud800"]}, {"a": {"b": object()}}, {1: 2}])
+def test_it_refuses_data_that_is_no_json_object(account: Account, customers: list[Customer], data: Any) -> None:
+    with pytest.raises(ValidationError):
+        Event.objects.create(account=account, customer=customers[0], type="VISIT", data=data)
+
+
+def test_it_refuses_data_nested_too_deep(account: Account, customers: list[Customer]) -> None:
+    data: dict[str, Any] = {}
+    for _ in range(2_000):
+        data = {"a": data}
+    with pytest.raises(ValidationError, match="levels deep"):
+        Event.objects.create(account=account, customer=customers[0], type="VISIT", data=data)
+
+
+def test_it_has_each_email_address_once_per_account(account: Account, other_account: Account) -> None:
+    Customer.objects.create(account=account, external_id="a", email="ana@example.com")
+    Customer.objects.create(account=other_account, external_id="a", email="ana@example.com")
+    Customer.objects.create(account=account, external_id="b")
+    Customer.objects.create(account=account, external_id="c")
+    twin = Customer(account=account, external_id="d", email="ana@example.com")
+    with pytest.raises(ValidationError, match="has this email address"):
+        twin.full_clean()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        twin.save()
+
+
+def test_it_keeps_the_time_an_importer_gives(account: Account) -> None:
+    customer = Customer.objects.create(account=account, external_id="a", created_at=T0)
+    customer.refresh_from_db()
+    assert customer.created_at == T0 < customer.updated_at
+
+
+@pytest.mark.parametrize("write", ["create", "bulk_create", "bulk_update", "update"])
+@pytest.mark.parametrize(
+    ("status", "filled"),
+    [
+        ("FULFILLED", "fulfilled_at"),
+        ("REVERSED", "closed_at"),
+        ("CANCELLED", "closed_at"),
+        ("EXPIRED", "closed_at"),
+        ("PENDING", None),
+    ],
+)
+def test_it_fills_in_the_time_of_a_status(
+    account: Account, customers: list[Customer], write: str, status: str, filled: str | None
+) -> None:
+    order = Order(account=account, customer=customers[0], order_id="o", status=status)
+    if write == "create":
+        order.save()
+    elif write == "bulk_create":
+        Order.objects.bulk_create([order])
+    else:
+        order.status = "PENDING"
+        order.save()
+        order.status = status
+        if write == "update":
+            Order.objects.update(status=status)
+            order.refresh_from_db()
+        else:
+            Order.objects.bulk_update([order], ["status"])
+    stored = Order.objects.get()
+    for instance in (order, stored):
+        assert {name for name in ("fulfilled_at", "closed_at") if getattr(instance, name)} == ({filled} - {None})
+    assert order.fulfilled_at == stored.fulfilled_at and order.closed_at == stored.closed_at
+
+
+@pytest.mark.parametrize("write", ["save", "save status", "bulk_update", "update"])
+def test_it_keeps_a_time_that_is_there(account: Account, customers: list[Customer], write: str) -> None:
+    order = Order.objects.create(
+        account=account, customer=customers[0], order_id="o", status="FULFILLED", fulfilled_at=T0
+    )
+    order.status = "REVERSED"
+    if write == "save":
+        order.save()
+    elif write == "save status":
+        order.save(update_fields=["status"])
+    elif write == "bulk_update":
+        Order.objects.bulk_update([order], ["status"])
+    else:
+        Order.objects.update(status="REVERSED")
+    stored = Order.objects.get()
+    assert stored.fulfilled_at == T0
+    assert stored.closed_at is not None and stored.closed_at > T0
+
+
+def test_it_fills_in_nothing_when_the_status_is_not_written(order: Order) -> None:
+    order.status = "FULFILLED"
+    order.save(update_fields=["channel"])
+    stored = Order.objects.get()
+    assert (stored.status, stored.fulfilled_at) == ("PENDING", None)
+
+
+def test_it_knows_the_currency_of_an_order(account: Account, order: Order) -> None:
+    assert order.effective_currency == "COP"
+    order.currency = "USD"
+    assert order.effective_currency == "USD"
+
+
+def test_it_has_each_order_id_once_per_account(order: Order, other_account: Account) -> None:
+    stranger = Customer.objects.create(account=other_account, external_id="s")
+    Order.objects.create(account=other_account, customer=stranger, order_id=order.order_id)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Order.objects.create(account=order.account, customer=order.customer, order_id=order.order_id)
+
+
+@pytest.mark.parametrize(("model", "values"), [(Event, {"type": "VISIT"}), (Order, {"order_id": "o"})])
+def test_it_refuses_the_customer_of_another_account(
+    account: Account, other_account: Account, model: type[Event] | type[Order], values: dict[str, str]
+) -> None:
+    stranger = Customer.objects.create(account=other_account, external_id="s")
+    record = model(account=account, customer=stranger, **values)
+    for refused in (record.save, record.clean, lambda: model.objects.bulk_create([record])):
+        with pytest.raises(ValidationError, match="another account"):
+            refused()
+
+
+def test_it_places_lines_after_the_last(order: Order) -> None:
+    OrderLine.objects.create(order=order, sku="first", value=1)
+    OrderLine.objects.create(order=order, sku="fifth", value=1, position=5)
+    OrderLine.objects.bulk_create(
+        [
+            OrderLine(order=order, sku="ninth", value=1),
+            OrderLine(order=order, sku="eighth", value=1, position=8),
+            OrderLine(order=order, sku="tenth", value=1),
+        ]
+    )
+    order.lines.create(sku="eleventh", value=1)
+    assert [(line.position, line.sku) for line in order.lines.all()] == [
+        (1, "first"),
+        (5, "fifth"),
+        (8, "eighth"),
+        (9, "ninth"),
+        (10, "tenth"),
+        (11, "eleventh"),
+    ]
+
+
+def test_it_places_lines_of_orders_saved_after_they_were_assigned(account: Account, customers: list[Customer]) -> None:
+    orders = [Order(account=account, customer=customers[0], order_id=f"o{n}") for n in range(2)]
+    lines = [OrderLine(order=order, sku="s", value=1) for order in orders for _ in range(2)]
+    Order.objects.bulk_create(orders)
+    OrderLine.objects.bulk_create(lines)
+    assert [line.position for line in lines] == [1, 2, 1, 2]
+
+
+def test_it_refuses_a_line_of_nothing(order: Order) -> None:
+    line = OrderLine(order=order, sku="s", value=1, quantity=0)
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        line.full_clean()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        line.save()
+
+
+@pytest.mark.parametrize(("discounted", "paid"), [(None, "9.990"), (Decimal("0"), "0"), (Decimal("5.125"), "5.125")])
+def test_it_says_what_was_paid_for_a_line(order: Order, discounted: Decimal | None, paid: str) -> None:
+    OrderLine.objects.create(order=order, sku="s", value=Decimal("9.99"), discounted_value=discounted)
+    assert OrderLine.objects.get().paid == Decimal(paid)
+
+
+def test_it_makes_an_audience_id(account: Account) -> None:
+    first = Audience.objects.create(account=account, name="A")
+    second = Audience(account=account, name="B")
+    Audience.objects.bulk_create([second])
+    assert first.audience_id != second.audience_id
+    assert len(second.audience_id) == 32
+    assert Audience.objects.create(account=account, name="C", audience_id="mine").audience_id == "mine"
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 249])
+def test_it_refuses_a_name_braze_could_not_hold(account: Account, name: str) -> None:
+    audience = Audience(account=account, name=name)
+    for refused in (audience.save, audience.clean, lambda: Audience.objects.bulk_create([audience])):
+        with pytest.raises(ValidationError) as caught:
+            refused()
+        assert list(caught.value.message_dict) == ["name"]
+
+
+def test_it_takes_a_name_of_248_characters_once_per_account(account: Account, other_account: Account) -> None:
+    Audience.objects.create(account=account, name="x" * 248)
+    Audience.objects.create(account=other_account, name="x" * 248)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Audience.objects.create(account=account, name="x" * 248)
+
+
+@pytest.mark.parametrize(("field", "value"), [("currency", "usd"), ("currency", "US"), ("time_zone", "Mars/Olympus")])
+def test_it_refuses_an_account_with_no_such_currency_or_time_zone(account: Account, field: str, value: str) -> None:
+    setattr(account, field, value)
+    with pytest.raises(ValidationError) as caught:
+        account.full_clean()
+    assert list(caught.value.message_dict) == [field]
