@@ -111,6 +111,7 @@ CELERY_TASK_ROUTES = {
     "integrations.braze.tasks.purge": {"queue": "relay"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
+    "integrations.braze.tasks.probe_account": {"queue": "probation"},
 }
 # `expires` is the period: a tick that could not be taken in time is dropped, the next one is due anyway.
 CELERY_BEAT_SCHEDULE = {

@@ -43,15 +43,21 @@ def settle_silent() -> None:
         settlement.settle(delivery_id, verdicts.silent())
 
 
-def flush(account_id: int) -> int:
-    """Send ready requests of one account until none is left or the slice is over; how many were sent."""
+def flush(account_id: int, on_probation: bool | None = None) -> int:
+    """Send ready requests of one account until none is left or the slice is over; how many were sent.
+
+    Stops where the account turns out to be on probation, or not any more, and the caller's threads are not for that;
+    None for a caller who takes either.
+    """
     sent, end = 0, time.monotonic() + SLICE_SECONDS
     while time.monotonic() < end:
         is_sound = not restored.has_lost_commits(account_id)
         ready = readiness.of(account_id)
         if not is_sound or not ready.is_ready or ready.settings is None:
             break
-        claim = buffer.claim(account_id)
+        if on_probation not in (None, ready.on_probation):
+            break
+        claim = buffer.claim(account_id, 1 if ready.on_probation else buffer.IN_FLIGHT)
         if claim is None:
             break
         try:

@@ -240,6 +240,8 @@ def _attributes(line: Line) -> dict[str, Any]:
 
 
 def _steer(account_id: int, verdict: Verdict, now: datetime) -> None:
+    if verdict.traffic == Traffic.AS_BEFORE:
+        return
     state, _ = BrazeState.objects.get_or_create(account_id=account_id)
     if verdict.traffic == Traffic.GO_ON:
         if state.failures or state.backoff_until:

@@ -7,8 +7,8 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze import flush as flushing
+from integrations.braze import readiness, retention
 from integrations.braze import relay as relaying
-from integrations.braze import retention
 from integrations.outbox import nudge
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,13 @@ def flush() -> None:
 
 @shared_task(ignore_result=True)
 def flush_account(account_id: int) -> None:
-    flushing.flush(account_id)
+    flushing.flush(account_id, on_probation=False)
+
+
+@shared_task(ignore_result=True)
+def probe_account(account_id: int) -> None:
+    """One request at a time, on threads of its own: an account that hangs holds up nobody but itself."""
+    flushing.flush(account_id, on_probation=True)
 
 
 @shared_task(ignore_result=True)
@@ -47,5 +53,8 @@ def purge() -> None:
 
 def wake_flush(account_id: int, requests: int) -> None:
     """Start as many lanes as there is work for; raises where the broker is down."""
+    if readiness.of(account_id).on_probation:
+        probe_account.apply_async((account_id,), expires=2)
+        return
     for _ in range(min(requests, LANES)):
         flush_account.apply_async((account_id,), expires=2)

@@ -30,6 +30,7 @@ class Traffic(StrEnum):
     """What an answer means for the account's further requests."""
 
     GO_ON = "go on"
+    AS_BEFORE = "as before"
     BACK_OFF = "back off"
     WAIT = "wait"
     PAUSE = "pause"
@@ -108,8 +109,10 @@ def no_answer(words: str) -> Verdict:
 
 
 def silent() -> Verdict:
-    """Of a request whose sender never told how it ended: no fault of Braze's, so the account goes on."""
-    return Verdict(Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.GO_ON, "The sender stopped before it had an answer.")
+    """Of a request whose sender never told how it ended: it says nothing about Braze."""
+    return Verdict(
+        Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.AS_BEFORE, "The sender stopped before it had an answer."
+    )
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:

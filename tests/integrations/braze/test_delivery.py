@@ -117,6 +117,23 @@ def test_it_backs_off_longer_with_each_failure_and_forgets_it_when_braze_is_back
     assert (state.failures, state.backoff_until) == (0, None)
 
 
+def test_an_account_that_fails_is_tried_one_request_at_a_time_on_threads_set_apart(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer
+) -> None:
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(150))
+    relay.relay(account.pk)
+    sandbox.faults.add(status=503, times=1)
+    assert flush.flush(account.pk, on_probation=False) == 1
+    forget_backoff()
+    assert flush.flush(account.pk, on_probation=False) == 0
+    relay.relay(account.pk)
+    assert buffer.claim(account.pk, most=1) is not None
+    assert flush.flush(account.pk, on_probation=True) == 0  # one is in flight
+    buffer.release(account.pk, Delivery.objects.filter(finished_at=None).order_by("created_at")[0].pk)
+    assert flush.flush(account.pk, on_probation=True) == 1
+    assert not readiness.of(account.pk).on_probation
+
+
 def test_backoff_is_jittered_and_capped() -> None:
     assert settlement.backoff_seconds(0, 0.0) == 0
     assert settlement.backoff_seconds(3, 0.5) == 2.0
