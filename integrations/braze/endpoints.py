@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 #: `rest.iad-01.braze.com`, `rest.fra-02.braze.eu`: a pattern, since Braze adds instances [Braze: API overview].
-REST_HOST = re.compile(r"rest\.[a-z]{2,4}-\d{2}\.braze\.(com|eu)")
+REST_HOST = re.compile(r"rest\.[a-z]{2,4}-[0-9]{2}\.braze\.(com|eu)")
 
 WHERE = "In Braze: Settings → APIs and Identifiers shows your instance and its REST endpoint."
 

@@ -6,6 +6,9 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 
+#: Marks ciphertext in a fixture: without it, loading one would encrypt the ciphertext once more.
+IN_FIXTURES = "fernet:"
+
 
 class Undecryptable(str):
     """What a stored secret reads as when none of the keys decrypts it: empty, so it is never sent anywhere.
@@ -31,6 +34,17 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
             return _cipher().decrypt(value.encode()).decode()
         except InvalidToken:
             return Undecryptable(value)
+
+    def to_python(self, value: Any) -> Any:
+        """Clear text stays as it is; what `value_to_string` wrote into a fixture is decrypted."""
+        if isinstance(value, str) and value.startswith(IN_FIXTURES):
+            return self.from_db_value(value.removeprefix(IN_FIXTURES))
+        return super().to_python(value)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """For fixtures (`dumpdata`): ciphertext, marked as such, so that no secret leaves in clear text."""
+        value = self.get_prep_value(self.value_from_object(obj))
+        return f"{IN_FIXTURES}{value}" if value else ""
 
     def get_prep_value(self, value: Any) -> Any:
         if isinstance(value, Undecryptable):

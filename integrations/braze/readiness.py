@@ -13,11 +13,15 @@ from integrations.outbox.clock import database_now
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`state` is one of healthy, disabled, incomplete, paused, backing off; `detail` says more in words."""
+    """`state` is one of healthy, disabled, incomplete, paused, backing off; `detail` says more in words.
+
+    An account whose last request failed is on probation: it sends one request at a time, on threads set apart.
+    """
 
     settings: BrazeSettings | None
     state: str
     detail: str = ""
+    on_probation: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -27,20 +31,20 @@ class Readiness:
 def of(account_id: int, now: datetime | None = None) -> Readiness:
     settings = BrazeSettings.objects.filter(account_id=account_id).first()
     state = BrazeState.objects.filter(account_id=account_id).first() if settings else None
-    return judge(settings, state, now or database_now())
+    return judge(settings, state, now)
 
 
-def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetime) -> Readiness:
-    """The same for rows that are at hand already; `now` is the database's."""
+def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetime | None = None) -> Readiness:
+    """The same for rows that are at hand already; the database's clock is asked only where it matters."""
     if settings is None or not settings.is_enabled:
         return Readiness(settings, "disabled")
     if missing := settings.missing() or _forbidden(settings.rest_endpoint):
         return Readiness(settings, "incomplete", missing)
     if state and state.paused_at:
         return Readiness(settings, "paused", state.pause_reason)
-    if state and state.backoff_until and state.backoff_until > now:
+    if state and state.backoff_until and state.backoff_until > (now or database_now()):
         return Readiness(settings, "backing off", state.last_error)
-    return Readiness(settings, "healthy")
+    return Readiness(settings, "healthy", on_probation=bool(state and state.failures))
 
 
 def _forbidden(endpoint: str) -> str:

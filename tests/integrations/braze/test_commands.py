@@ -13,7 +13,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from dev.ports import free_port
-from integrations.braze import backfill, connection
+from integrations.braze import backfill, connection, ledger, relay
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
@@ -74,7 +74,8 @@ def test_it_reports_how_long_the_oldest_entry_has_been_pending(account: Account,
     assert status()["oldest_pending_seconds"] == 0
     entry(account, created_at=database_now() - timedelta(seconds=90))
     entry(account, created_at=database_now() - timedelta(seconds=30))
-    entry(account, created_at=database_now() - timedelta(hours=1), status=Status.DELIVERED)
+    for settled in (Status.DELIVERED, Status.SKIPPED):  # before and after "pending" in the alphabet
+        entry(account, created_at=database_now() - timedelta(hours=1), status=settled)
     assert 90 <= status()["oldest_pending_seconds"] < 100
 
 
@@ -185,6 +186,28 @@ def test_it_names_what_waits_by_rule(account: Account, braze: BrazeSettings, set
     assert "shop: 2 changes waiting by rule" in output
     assert "customer created of customer Ada: waits until" in output
     assert status()["pending"] == 2
+
+
+def test_it_names_what_came_after_a_change_that_waits(account: Account, braze: BrazeSettings) -> None:
+    entry(account, due_at=database_now() + timedelta(minutes=5))
+    entry(account)
+    assert "shop: 2 changes waiting by rule" in run("braze_drain", "--timeout", "2")
+
+
+def test_it_names_what_waits_for_the_outcome_of_another_record(account: Account, braze: BrazeSettings) -> None:
+    entry(account, kind=Kind.ORDER, parked=True, error="waits for the outcome of the order's purchases")
+    assert "order of customer c-1: waits for the outcome" in run("braze_drain", "--timeout", "2")
+
+
+def test_it_waits_for_a_request_in_flight_although_the_account_is_paused(
+    account: Account, braze: BrazeSettings
+) -> None:
+    Customer.objects.create(account=account, external_id="Ada")
+    relay.relay(account.pk)
+    assert ledger.start(Delivery.objects.get().pk)  # by another process, which has not settled it yet
+    BrazeState.objects.update(paused_at=database_now(), pause_reason="Invalid API key")
+    output, _ = refused("braze_drain", "--timeout", "0.3")
+    assert "shop: time is up with 1 change still on their way" in output
 
 
 def test_it_waits_for_what_comes_due_in_time(

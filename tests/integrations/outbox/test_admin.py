@@ -78,6 +78,13 @@ def test_it_says_why_a_change_was_skipped(shop: Account, admin_client: Client) -
     assert "skipped: nothing changed: Braze already has this" in text
 
 
+def test_it_shows_what_was_left_out_of_a_change(shop: Account, admin_client: Client) -> None:
+    entry = OutboxEntry.objects.get(kind="event")
+    OutboxEntry.objects.filter(pk=entry.pk).update(adjustments=["name cut to <255>", "page left out"])
+    text = admin_client.get(url(OutboxEntry, "change", entry.pk)).content.decode()
+    assert "name cut to &lt;255&gt;<br>page left out" in text
+
+
 def test_it_finds_changes_by_customer_number_and_request(shop: Account, admin_client: Client) -> None:
     entry = OutboxEntry.objects.filter(customer_external_id="Ada", status=Status.DELIVERED).earliest("pk")
     assert listed(admin_client, OutboxEntry, "Bob") == 2
@@ -106,6 +113,15 @@ def test_it_shows_each_object_of_a_request_with_the_changes_behind_it(shop: Acco
     assert "<b>" not in text  # escaped
     assert '"price": 11.77' in unescape(text)
     assert '"name":"VISIT"' in unescape(text)
+
+
+def test_it_leads_from_a_change_and_a_purchase_to_their_request(shop: Account, admin_client: Client) -> None:
+    for row, request in (
+        (OutboxEntry.objects.get(kind="event"), OutboxEntry.objects.get(kind="event").batch),
+        (BrazePurchase.objects.get(), BrazePurchase.objects.get().delivery_id),
+    ):
+        text = admin_client.get(url(type(row), "change", row.pk)).content.decode()
+        assert f'<a href="{url(Delivery, "change", request)}">{request}</a>' in text
 
 
 def test_it_shows_a_request_whose_contents_are_gone(shop: Account, admin_client: Client) -> None:

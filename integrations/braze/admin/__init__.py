@@ -1,0 +1,6 @@
+"""The admin: the settings page, and the records of the sync to look at."""
+
+from integrations.braze.admin.records import BrazeProfileAdmin, BrazePurchaseAdmin, DeliveryAdmin
+from integrations.braze.admin.settings import BrazeSettingsAdmin
+
+__all__ = ["BrazeProfileAdmin", "BrazePurchaseAdmin", "BrazeSettingsAdmin", "DeliveryAdmin"]

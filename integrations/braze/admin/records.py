@@ -1,0 +1,129 @@
+"""The ledger, the purchases and the mirror, to be looked at."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from integrations.braze.admin.request_page import objects_table, payload
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
+from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pretty_json, to_the_second
+
+REQUEST_PAGES[NAME] = "admin:braze_delivery_change"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    list_display = ["composed", "account", "endpoint", "objects", "result"]
+    list_select_related = ["account"]
+    list_filter = ["outcome", "endpoint", "account"]
+    search_fields = ["id"]
+    search_help_text = "The exact id of a request."
+    ordering = ["-created_at"]  # the ids are random
+    fieldsets = [
+        (None, {"fields": ["id", "account", "endpoint", "objects", "bytes"]}),
+        ("What became of it", {"fields": ["result", "answer", "composed", "started", "finished"]}),
+        ("Objects", {"fields": ["objects_sent"]}),
+        ("Payload", {"classes": ["collapse"], "fields": ["payload"]}),
+    ]
+    readonly_fields = ["objects", "result", "composed", "started", "finished", "objects_sent", "payload"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("body", "manifest")
+
+    @admin.display(description="objects")
+    def objects(self, delivery: Delivery) -> str:
+        counts = {name: getattr(delivery, name) for name in ("attributes", "events", "purchases", "deletions")}
+        return ", ".join(f"{number} {name[: -1 if number == 1 else None]}" for name, number in counts.items() if number)
+
+    @admin.display(description="composed")
+    def composed(self, delivery: Delivery) -> str:
+        return to_the_second(delivery.created_at)
+
+    @admin.display(description="started")
+    def started(self, delivery: Delivery) -> str:
+        return to_the_second(delivery.started_at)
+
+    @admin.display(description="finished")
+    def finished(self, delivery: Delivery) -> str:
+        return to_the_second(delivery.finished_at)
+
+    @admin.display(description="result")
+    def result(self, delivery: Delivery) -> str:
+        words = delivery.get_outcome_display() or ("in flight" if delivery.started_at else "not sent yet")
+        return f"{words} ({delivery.status_code})" if delivery.status_code else words
+
+    @admin.display(description="in order")
+    def objects_sent(self, delivery: Delivery) -> str:
+        return objects_table(delivery)
+
+    @admin.display(description="JSON")
+    def payload(self, delivery: Delivery) -> str:
+        return payload(delivery)
+
+
+@admin.register(BrazePurchase)
+class BrazePurchaseAdmin(ReadOnlyAdmin):
+    list_display = ["purchase_id", "account", "customer_external_id", "amount", "at", "outcome"]
+    list_select_related = ["account"]
+    list_filter = ["fate", "is_reversal", "account"]
+    search_fields = ["order_id", "purchase_id", "customer_external_id"]
+    search_help_text = "An exact order id, purchase id or customer id."
+    fields = ["account", "customer_external_id", "order_id", "line", "part", "is_reversal", "purchase_id", "product_id",
+              "amount", "at", "more", "outcome", "request", "made", "settled"]  # fmt: skip
+    readonly_fields = ["amount", "at", "more", "outcome", "request", "made", "settled"]
+
+    @admin.display(description="time")
+    def at(self, purchase: BrazePurchase) -> str:
+        return to_the_second(purchase.time)
+
+    @admin.display(description="composed")
+    def made(self, purchase: BrazePurchase) -> str:
+        return to_the_second(purchase.created_at)
+
+    @admin.display(description="settled")
+    def settled(self, purchase: BrazePurchase) -> str:
+        return to_the_second(purchase.settled_at)
+
+    @admin.display(description="properties")
+    def more(self, purchase: BrazePurchase) -> str:
+        return pretty_json(purchase.properties)
+
+    @admin.display(description="request")
+    def request(self, purchase: BrazePurchase) -> str:
+        return link_to(REQUEST_PAGES[NAME], purchase.delivery_id) if purchase.delivery_id else "-"
+
+    @admin.display(description="price × quantity")
+    def amount(self, purchase: BrazePurchase) -> str:
+        return f"{purchase.price} {purchase.currency} × {purchase.quantity}"
+
+    @admin.display(description="fate")
+    def outcome(self, purchase: BrazePurchase) -> str:
+        words = purchase.get_fate_display()
+        return f"{words}: {purchase.error}" if purchase.error else words
+
+
+@admin.register(BrazeProfile)
+class BrazeProfileAdmin(ReadOnlyAdmin):
+    list_display = ["external_id", "account", "is_known", "last_accepted_at", "deleted_at"]
+    list_select_related = ["account"]
+    list_filter = ["is_known", "account"]
+    search_fields = ["external_id"]
+    search_help_text = "An exact customer id."
+    fields = [
+        "account",
+        "external_id",
+        "is_known",
+        "is_unproven",
+        "held",
+        "uncertain",
+        "last_accepted_at",
+        "deleted_at",
+    ]
+    readonly_fields = ["held"]
+
+    @admin.display(description="attributes")
+    def held(self, profile: BrazeProfile) -> str:
+        return pretty_json(profile.attributes)

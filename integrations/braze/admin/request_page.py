@@ -1,0 +1,48 @@
+"""What the page of a request shows of its contents."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from integrations.braze.models import Delivery
+from integrations.outbox.admin import link_to, pretty_json
+
+ARRAYS = ("attributes", "events", "purchases", "deletions")
+NOT_KEPT = "The contents of a request that was never sent are not kept."
+#: Of each object; the payload has all of it.
+MOST_CHARACTERS = 300
+
+
+def payload(delivery: Delivery) -> str:
+    return pretty_json(delivery.payload) if delivery.body else NOT_KEPT
+
+
+def objects_table(delivery: Delivery) -> SafeString:
+    """A row for each object: whose it is, the captured changes behind it, and its JSON."""
+    rows = format_html_join(
+        "",
+        '<tr><td>{}</td><td>{}</td><td>{}</td><td style="overflow-wrap: anywhere">{}</td></tr>',
+        _rows(delivery),
+    )
+    heading = "<thead><tr><th>kind</th><th>customer</th><th>changes</th><th>object</th></tr></thead>"
+    return format_html(f"<table>{heading}<tbody>{{}}</tbody></table>", rows)
+
+
+def _rows(delivery: Delivery) -> Iterator[tuple[str, str, SafeString, str]]:
+    sent = delivery.payload if delivery.body else {}
+    for array in ARRAYS:
+        objects = sent.get("external_ids" if array == "deletions" else array, [])
+        for index, line in enumerate(delivery.manifest.get(array, [])):
+            yield array[:-1], line["customer"], _entries(line["entries"]), _json(objects[index : index + 1])
+
+
+def _entries(ids: list[int]) -> SafeString:
+    return format_html_join(", ", "{}", ((link_to("admin:outbox_outboxentry_change", pk),) for pk in ids))
+
+
+def _json(objects: list[Any]) -> str:
+    text = orjson.dumps(objects[0]).decode() if objects else ""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"

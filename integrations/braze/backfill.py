@@ -1,0 +1,94 @@
+"""Captures what an account already has, so that a new workspace begins with all of it.
+
+Repeating it is harmless: unchanged attributes are left out against the mirror, each purchase has its one row, and
+events that were captured before are left out here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from integrations.braze.integration import NAME, BrazeIntegration
+from integrations.braze.models import BrazeSettings
+from integrations.outbox import capture, changes
+from integrations.outbox.capture import Change
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from masivo_braze.loyalty.models import Customer, Event, Membership, Order
+
+#: Records read and captured in one transaction: memory stays flat, and the settings are locked only briefly.
+CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far one kind of record is. Those seen and not captured are not wanted, or were captured before."""
+
+    name: str
+    seen: int
+    captured: int
+
+
+def backfill(account_id: int) -> Iterator[Step]:
+    """Capture the account's records by the toggles of the moment; yields a `Step` after each chunk."""
+    customers = Customer.objects.filter(account_id=account_id)
+    events = Event.objects.filter(account_id=account_id).select_related("customer")
+    orders = Order.objects.filter(account_id=account_id, fulfilled_at__isnull=False).select_related("customer")
+    memberships = Membership.objects.filter(audience__account_id=account_id).select_related("audience", "customer")
+    yield from _capture(account_id, "customers", customers, _created)
+    yield from _capture(account_id, "events", events, _events)
+    yield from _capture(account_id, "fulfilled orders", orders, changes.orders_changed)
+    yield from _capture(account_id, "audience memberships", memberships, _joined)
+
+
+def _created(customers: Sequence[Customer]) -> list[Change]:
+    return [changes.customer_created(customer) for customer in customers]
+
+
+def _joined(memberships: Sequence[Membership]) -> list[Change]:
+    return [changes.membership_changed(membership, Kind.AUDIENCE_JOINED) for membership in memberships]
+
+
+def _events(events: Sequence[Event]) -> list[Change]:
+    """Without those that have an entry which was, or may yet be, delivered: an event sent twice counts twice."""
+    found = [changes.event_created(event) for event in events]
+    before = OutboxEntry.objects.filter(
+        account_id=events[0].account_id,
+        integration=NAME,
+        kind=Kind.EVENT,
+        customer_external_id__in={change.customer_external_id for change in found},  # there is an index on these
+        subject__in={change.subject for change in found},
+    )
+    known = set(before.exclude(status=Status.SKIPPED).values_list("subject", flat=True))
+    return [change for change in found if change.subject not in known]
+
+
+def _capture(
+    account_id: int, name: str, records: "QuerySet[Any]", to_changes: Callable[[list[Any]], list[Change]]
+) -> Iterator[Step]:
+    seen = captured = 0
+    yield Step(name, seen, captured)
+    for chunk in _chunks(records):
+        captured += _record(account_id, chunk, to_changes)
+        seen += len(chunk)
+        yield Step(name, seen, captured)
+
+
+def _chunks(records: "QuerySet[Any]") -> Iterator[list[Any]]:
+    """By primary key, a query each: what is captured in between disturbs no open cursor."""
+    chunk = list(records.order_by("pk")[:CHUNK])
+    while chunk:
+        yield chunk
+        chunk = list(records.filter(pk__gt=chunk[-1].pk).order_by("pk")[:CHUNK])
+
+
+@transaction.atomic
+def _record(account_id: int, chunk: list[Any], to_changes: Callable[[list[Any]], list[Change]]) -> int:
+    """The settings stay locked, so that two backfills at once do not both find an event that nobody captured."""
+    BrazeSettings.objects.select_for_update().get(account_id=account_id)
+    wanted = BrazeIntegration().wants(account_id)
+    found = [change for change in to_changes(chunk) if wanted.intersection(change.topics)]
+    capture.record(found)
+    return len(found)

@@ -1,0 +1,132 @@
+"""The captured changes, to be looked at. Nobody edits history."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
+
+from integrations.outbox.models import OutboxEntry
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+
+#: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
+REQUEST_PAGES: dict[str, str] = {}
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """For tables of millions: an index orders the list, searches are for exact values, and nothing is counted twice."""
+
+    ordering = ["-pk"]
+    sortable_by = ()
+    show_full_result_count = False
+    list_per_page = 50
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Exact values of `search_fields`, case included; a term that a field cannot hold is not looked for there."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = Q(pk__in=[])
+        for name in self.search_fields:
+            if (value := _as_value_of(self.model._meta.get_field(name), term)) is not None:
+                found |= Q(**{name: value})
+        return queryset.filter(found), False
+
+
+@admin.register(OutboxEntry)
+class OutboxEntryAdmin(ReadOnlyAdmin):
+    list_display = ["id", "captured", "account", "kind", "customer_external_id", "outcome"]
+    list_select_related = ["account"]
+    list_filter = ["status", "kind", "integration", "account"]
+    search_fields = ["customer_external_id", "id", "batch"]
+    search_help_text = "An exact customer id, the number of a change, or the id of a request."
+    fieldsets = [
+        (None, {"fields": ["account", "integration", "kind", "customer_external_id", "subject", "details"]}),
+        (
+            "What became of it",
+            {"fields": ["status", "error", "adjusted", "request", "due_at", "parked", "captured", "settled"]},
+        ),
+    ]
+    readonly_fields = ["details", "adjusted", "request", "captured", "settled"]
+
+    @admin.display(description="captured")
+    def captured(self, entry: OutboxEntry) -> str:
+        return to_the_second(entry.created_at)
+
+    @admin.display(description="settled")
+    def settled(self, entry: OutboxEntry) -> str:
+        return to_the_second(entry.settled_at)
+
+    @admin.display(description="sent with changes")
+    def adjusted(self, entry: OutboxEntry) -> str:
+        return format_html_join(mark_safe("<br>"), "{}", ((words,) for words in entry.adjustments)) or "-"
+
+    @admin.display(description="request")
+    def request(self, entry: OutboxEntry) -> str:
+        if entry.batch is None or entry.integration not in REQUEST_PAGES:
+            return str(entry.batch or "-")
+        return link_to(REQUEST_PAGES[entry.integration], entry.batch)
+
+    @admin.display(description="status")
+    def outcome(self, entry: OutboxEntry) -> str:
+        words = entry.get_status_display()
+        return f"{words}: {Truncator(entry.error).chars(90)}" if entry.error else words
+
+    @admin.display(description="details")
+    def details(self, entry: OutboxEntry) -> str:
+        return pretty_json(entry.data) if entry.data else "-"
+
+
+def _as_value_of(field: Any, term: str) -> Any:
+    try:
+        return UUID(term) if field.get_internal_type() == "UUIDField" else field.to_python(term)
+    except (ValueError, ValidationError):
+        return None
+
+
+def link_to(page: str, pk: Any) -> SafeString:
+    return format_html('<a href="{}">{}</a>', reverse(page, args=(pk,)), pk)
+
+
+def to_the_second(time: datetime | None) -> str:
+    """Django's own format stops at minutes, and much happens in one."""
+    return f"{timezone.localtime(time):%Y-%m-%d %H:%M:%S}" if time else "-"
+
+
+def pretty_json(value: Any, most: int = 100_000) -> SafeString:
+    """`value` laid out for reading; cut after `most` characters, which is said."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    cut = f"\n… {len(text) - most:,} more characters" if len(text) > most else ""
+    return format_html(
+        '<pre style="margin: 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere">{}{}</pre>',
+        text[:most],
+        cut,
+    )
