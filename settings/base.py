@@ -130,6 +130,8 @@ BRAZE_ALLOW_REAL_HOSTS: bool = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=False)
 
 #: Events that are Masivo's own business, beside the seven that never leave; exact names, case included.
 BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
+#: From connecting to the last byte of Braze's answer. Short times turn slow successes into unknown outcomes.
+BRAZE_READ_TIMEOUT_SECONDS: float = env.float("BRAZE_READ_TIMEOUT_SECONDS", default=30.0)
 #: How long settled changes and finished requests are kept. Purchases and the mirror are kept for ever.
 BRAZE_RETENTION_DAYS: float = env.float("BRAZE_RETENTION_DAYS", default=30.0)
 #: What an account may have ready in Redis; the rest waits in the database.

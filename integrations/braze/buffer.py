@@ -29,21 +29,23 @@ class Claim:
 
 def push(account_id: int, deliveries: Iterable[Delivery]) -> int:
     """Make requests ready; those that are so already, or in flight, stay as they are. Returns how many were added."""
-    arguments = [part for delivery in deliveries for part in (str(delivery.pk), bytes(delivery.body))]
+    arguments: list[str | bytes] = []
+    for delivery in deliveries:
+        arguments += (str(delivery.pk), bytes(delivery.body))
     if not arguments:
         return 0
     return int(connection.script("push")(keys=_keys(account_id), args=arguments))
 
 
-def claim(account_id: int) -> Claim | None:
-    """The oldest ready request, counted as in flight until `release`; None where none is ready or room is lacking."""
-    answer = connection.script("claim")(keys=_keys(account_id), args=[IN_FLIGHT, CLAIM_MS])
+def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
+    """The oldest ready request, counted as in flight until `release`; None where none is, or `most` are in flight."""
+    answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS])
     return Claim(UUID(answer[0].decode()), answer[1]) if answer else None
 
 
 def keep(account_id: int, delivery_id: UUID) -> None:
     """The request is about to be started: its claim now lasts as long as the request can."""
-    arguments = [str(delivery_id), int(ledger.SILENT_AFTER.total_seconds() * 1000)]
+    arguments: list[str | int] = [str(delivery_id), int(ledger.SILENT_AFTER.total_seconds() * 1000)]
     connection.script("keep")(keys=[_keys(account_id)[2]], args=arguments)
 
 
@@ -55,18 +57,9 @@ def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:
     """Which of these Redis has neither ready nor in flight."""
     if not delivery_ids:
         return []
-    names = [str(pk) for pk in delivery_ids]
-    _, bodies, flight = _keys(account_id)
-    with connection.client().pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.hexists(bodies, name)
-        pipe.zmscore(flight, names)
-        *ready, claims = pipe.execute()
-    return [
-        pk
-        for pk, is_ready, claimed in zip(delivery_ids, ready, claims, strict=True)
-        if not is_ready and claimed is None
-    ]
+    ready, _, flight = _keys(account_id)
+    answer = connection.script("missing")(keys=[ready, flight], args=[str(pk) for pk in delivery_ids])
+    return [UUID(name.decode()) for name in answer]
 
 
 def _keys(account_id: int) -> list[str]:

@@ -40,7 +40,10 @@ def refill(account_id: int) -> int:
 def settle_silent() -> None:
     """Requests whose sender never told how they ended have no known outcome."""
     for delivery_id in ledger.silent():
-        settlement.settle(delivery_id, verdicts.silent())
+        try:
+            settlement.settle(delivery_id, verdicts.silent())
+        except Exception:  # one request that cannot be settled must not keep every other account's from it
+            logger.exception("request %s could not be settled", delivery_id)
 
 
 def flush(account_id: int, on_probation: bool | None = None) -> int:

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, QuerySet, Sum
 
+from integrations.braze import client, transport
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.outbox.clock import database_now
@@ -14,8 +15,8 @@ from integrations.outbox.models import Kind, OutboxEntry, Status
 
 #: A sender that has not got its request out this long after the start gives it back.
 SEND_WITHIN = timedelta(seconds=2)
-#: Longer than any request can take (`client.TOTAL_SECONDS`): what is silent after it has no known outcome.
-SILENT_AFTER = timedelta(seconds=45)
+#: Longer than any request can take, from its start to its settlement: what is silent after it has no known outcome.
+SILENT_AFTER = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS + client.TOTAL_SECONDS + 3)
 
 
 def unstarted(account_id: int) -> "QuerySet[Delivery]":

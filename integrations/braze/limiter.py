@@ -2,12 +2,11 @@
 
 Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
 accounts that share a key share its budget, and the key itself is nowhere:
-  braze:{<budget>}:slot         the next free slot, in µs
-  braze:{<budget>}:hour:<hour>  requests in that clock hour (Braze's hourly limits "reset on the clock hour")
+  braze:{<budget>}:slot  the next free slot, in µs
+  braze:{<budget>}:hour  hash: a clock hour and the requests in it (Braze's hourly limits "reset on the clock hour")
 """
 
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +19,6 @@ SHARE = 0.97
 DELETE_CALLS, DELETE_WINDOW_SECONDS = 20_000, 60
 #: A caller that would wait longer than this is told so instead.
 LONGEST_WAIT_SECONDS = 1.0
-HOUR_KEPT_SECONDS = 7_200
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +54,23 @@ def reserve(limit: Limit, calls_this_hour: Callable[[], int]) -> Slot:
     """Reserve the next slot. `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter."""
     verdict, microseconds = _ask(limit)
     if verdict == b"seed":
-        connection.client().set(_hour_key(limit), calls_this_hour(), nx=True, ex=HOUR_KEPT_SECONDS)
-        verdict, microseconds = _ask(limit)
+        verdict, microseconds = _ask(limit, calls_this_hour())
     return Slot(verdict == b"go", microseconds / 1_000_000)
 
 
 def defer(limit: Limit, seconds: float) -> None:
     """Braze answered 429: nobody with this budget sends before `seconds` have passed."""
-    connection.script("defer")(keys=[_slot_key(limit)], args=[int(seconds * 1_000_000)])
+    connection.script("defer")(keys=[_key(limit, "slot")], args=[int(seconds * 1_000_000)])
 
 
-def _ask(limit: Limit) -> tuple[bytes, int]:
-    arguments = [limit.spacing_us, int(LONGEST_WAIT_SECONDS * 1_000_000), limit.per_hour or 0]
-    verdict, microseconds = connection.script("slot")(keys=[_slot_key(limit), _hour_key(limit)], args=arguments)
+def _ask(limit: Limit, used: int = -1) -> tuple[bytes, int]:
+    arguments = [limit.spacing_us, int(LONGEST_WAIT_SECONDS * 1_000_000), limit.per_hour or 0, used]
+    verdict, microseconds = connection.script("slot")(keys=[_key(limit, "slot"), _key(limit, "hour")], args=arguments)
     return verdict, int(microseconds)
 
 
-def _slot_key(limit: Limit) -> str:
-    return f"braze:{{{limit.budget}}}:slot"
-
-
-def _hour_key(limit: Limit) -> str:
-    """Named by this machine's clock: one that is off counts into a neighbouring hour, never into none."""
-    return f"braze:{{{limit.budget}}}:hour:{int(time.time() // 3600)}"
+def _key(limit: Limit, name: str) -> str:
+    return f"braze:{{{limit.budget}}}:{name}"
 
 
 def _digest(*parts: str) -> str:

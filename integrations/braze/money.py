@@ -1,6 +1,6 @@
 """Exact money: a line's total as prices per unit that add up to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -10,6 +10,18 @@ MAX_QUANTITY = 100
 #: ISO 4217 currencies whose smallest unit is not a hundredth.
 NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split())
 THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
+TWO_DECIMALS = frozenset(
+    (
+        "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY "
+        "COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS "
+        "INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR "
+        "MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD "
+        "SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
+    ).split()
+)
+#: The money that people pay with: ISO 4217 without funds, metals and codes for testing. Braze takes no other
+#: [Braze: purchase object].
+CURRENCIES = NO_DECIMALS | TWO_DECIMALS | THREE_DECIMALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,18 @@ def smallest_unit(currency: str) -> Decimal:
     if currency in NO_DECIMALS:
         return Decimal(1)
     return Decimal("0.001") if currency in THREE_DECIMALS else Decimal("0.01")
+
+
+def rounded(totals: Sequence[Decimal], currency: str) -> list[Decimal]:
+    """Each to the smallest unit, half up, so that they add up to their sum rounded: what one loses the next gets."""
+    unit = smallest_unit(currency)
+    result, exact, given = [], Decimal(0), 0
+    for total in totals:
+        exact += total
+        units = int((exact / unit).to_integral_value(ROUND_HALF_UP))
+        result.append((units - given) * unit)
+        given = units
+    return result
 
 
 def parts(total: Decimal, quantity: int, currency: str) -> list[Part]:

@@ -67,7 +67,9 @@ def event(record: Event) -> dict[str, Any]:
 
 def sales(order: Order, line: OrderLine) -> list[BrazePurchase]:
     """The purchase rows of one line of a fulfilled order, one per price and hundred units, not saved."""
-    currency = order.effective_currency
+    currency, fulfilled_at = order.effective_currency, order.fulfilled_at
+    if fulfilled_at is None:
+        raise ValueError(f"order {order.order_id} was never fulfilled")
     return [
         BrazePurchase(
             account_id=order.account_id,
@@ -80,7 +82,7 @@ def sales(order: Order, line: OrderLine) -> list[BrazePurchase]:
             price=part.price,
             quantity=part.quantity,
             currency=currency,
-            time=order.fulfilled_at,
+            time=fulfilled_at,
             properties=_purchase_properties(order, line),
         )
         for number, part in enumerate(money.parts(line.paid, line.quantity, currency), start=1)
@@ -146,7 +148,9 @@ def number(value: Decimal) -> int | float:
 
 
 def scalar(value: Any) -> Any:
-    """A value of JSON's own types."""
+    """A value of JSON's own types; a number that JSON writers and readers cannot hold exactly, as its digits."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
     if isinstance(value, Decimal):
         return number(value)
     if isinstance(value, datetime):

@@ -14,6 +14,7 @@ import redis
 from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from kombu.exceptions import OperationalError
 
 from integrations.braze import buffer, compose, ledger, mirror, packing, readiness, records, restored
 from integrations.braze.integration import NAME
@@ -227,5 +228,5 @@ def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:
         restored.tell_redis(account_id)
         buffer.push(account_id, deliveries)
         tasks.wake_flush(account_id, len(deliveries))
-    except redis.RedisError as error:
+    except (redis.RedisError, OperationalError) as error:
         logger.warning("requests of account %s are not in the buffer yet: %s", account_id, type(error).__name__)

@@ -54,7 +54,8 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
         if not open_one.update(finished_at=now, outcome=verdict.outcome, status_code=status_code, answer=verdict.words):
             return False
         delivery = Delivery.objects.get(pk=delivery_id)
-        settings = BrazeSettings.objects.get(account_id=delivery.account_id)
+        settings = BrazeSettings.objects.filter(account_id=delivery.account_id).first()
+        settings = settings or BrazeSettings(account_id=delivery.account_id)  # deleted since: the default policies
         verdict = _after_refusal(delivery, verdict, settings)
         if verdict.traffic == Traffic.SPLIT:
             splitting.split(delivery)

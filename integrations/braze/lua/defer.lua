@@ -3,6 +3,7 @@
 -- ARGV: 1 how long (us)
 -- Returns 1.
 local clock = redis.call('TIME')
-local free = math.max(clock[1] * 1000000 + clock[2] + tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0'))
-redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil(tonumber(ARGV[1]) / 1000) + 60000)
+local now = clock[1] * 1000000 + clock[2]
+local free = math.max(now + tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0'))
+redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 1000)
 return 1

@@ -30,6 +30,8 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
     def update(self, **kwargs: Any) -> int:
         with transaction.atomic():
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
+            if kwargs.get("rest_endpoint"):
+                kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
             updated = super().update(**kwargs)
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)

@@ -25,9 +25,9 @@ def ids(found: list[Delivery]) -> list[uuid.UUID]:
     return [delivery.pk for delivery in found]
 
 
-def claim_all(account_id: int = ACCOUNT) -> list[Claim]:
+def claim_all(account_id: int = ACCOUNT, most: int = buffer.IN_FLIGHT) -> list[Claim]:
     claims = []
-    while claim := buffer.claim(account_id):
+    while claim := buffer.claim(account_id, most):
         claims.append(claim)
     return claims
 
@@ -75,31 +75,35 @@ def test_it_makes_ready_again_what_was_released_unsent() -> None:
     assert claim_all() == [Claim(pushed[0].pk, pushed[0].body)]
 
 
-def test_it_limits_what_an_account_has_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer, "IN_FLIGHT", 3)
-    pushed = deliveries(5)
+def test_it_limits_what_an_account_has_in_flight() -> None:
+    pushed = deliveries(buffer.IN_FLIGHT + 2)
     buffer.push(ACCOUNT, pushed)
-    assert [claim.id for claim in claim_all()] == ids(pushed)[:3]
+    assert [claim.id for claim in claim_all()] == ids(pushed)[: buffer.IN_FLIGHT]
     buffer.release(ACCOUNT, pushed[1].pk)
-    assert [claim.id for claim in claim_all()] == [pushed[3].pk]
+    assert [claim.id for claim in claim_all()] == [pushed[buffer.IN_FLIGHT].pk]
 
 
-def test_it_gives_each_request_to_one_of_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer, "IN_FLIGHT", 1000)
+def test_it_limits_it_to_less_where_asked_to() -> None:
+    pushed = deliveries(3)
+    buffer.push(ACCOUNT, pushed)
+    assert [claim.id for claim in claim_all(most=1)] == [pushed[0].pk]
+    assert [claim.id for claim in claim_all(most=2)] == [pushed[1].pk]
+
+
+def test_it_gives_each_request_to_one_of_many_threads() -> None:
     pushed = deliveries(200)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: buffer.push(ACCOUNT, pushed), range(8))) == 200
-        claims = [claim for claim in pool.map(lambda _: buffer.claim(ACCOUNT), range(220)) if claim]
+        claims = [claim for claim in pool.map(lambda _: buffer.claim(ACCOUNT, 1000), range(220)) if claim]
     assert sorted(claim.id for claim in claims) == sorted(ids(pushed))
 
 
 def test_it_frees_the_place_of_a_worker_that_died(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer, "IN_FLIGHT", 1)
-    monkeypatch.setattr(buffer, "CLAIM_MS", 50)
+    monkeypatch.setattr(buffer, "CLAIM_MS", 250)
     pushed = deliveries(2)
     buffer.push(ACCOUNT, pushed)
-    assert buffer.claim(ACCOUNT) and buffer.claim(ACCOUNT) is None
-    wait_for(lambda: buffer.claim(ACCOUNT) is not None)
+    assert buffer.claim(ACCOUNT, 1) and buffer.claim(ACCOUNT, 1) is None
+    wait_for(lambda: buffer.claim(ACCOUNT, 1) is not None)
 
 
 def test_it_misses_what_a_dead_worker_held_as_soon_as_its_claim_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,14 +175,13 @@ def test_it_survives_that_redis_forgets_its_scripts() -> None:
         assert step()
 
 
-def test_it_keeps_accounts_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer, "IN_FLIGHT", 1)
+def test_it_keeps_accounts_apart() -> None:
     mine, theirs = deliveries(2)
     buffer.push(ACCOUNT, [mine])
     assert buffer.claim(OTHER) is None
     assert buffer.missing(OTHER, [mine.pk]) == [mine.pk]
     buffer.push(OTHER, [theirs])
-    assert [claim_all(ACCOUNT)[0].id, claim_all(OTHER)[0].id] == [mine.pk, theirs.pk]
+    assert [claim_all(each, most=1)[0].id for each in (ACCOUNT, OTHER)] == [mine.pk, theirs.pk]
     buffer.release(OTHER, mine.pk)
     assert buffer.missing(ACCOUNT, [mine.pk]) == []
 

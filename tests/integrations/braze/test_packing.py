@@ -166,6 +166,11 @@ def test_it_fills_requests_nearly_as_well_as_can_be(limit: str) -> None:
     assert len(drafts) <= 1.03 * fewest + 1
 
 
+def test_it_fills_the_gaps_of_earlier_requests() -> None:
+    drafts = packing.pack(bundles([(0, 60, 0)] * 8 + [(0, 15, 0)] * 8), "combined")
+    assert [len(draft.events) for draft in drafts] == [75] * 8
+
+
 def test_it_fills_requests_of_single_objects_to_the_brim() -> None:
     drafts = packing.pack(bundles([(1, 0, 0)] * 750), "combined")
     assert [len(draft.attributes) for draft in drafts] == [75] * 10

@@ -98,7 +98,7 @@ def test_it_judges_an_answer(status: int, body: Any, outcome: str, fate: str, tr
 def test_it_judges_requests_without_an_answer() -> None:
     unsent, lost, silent = verdicts.not_sent("a"), verdicts.no_answer("b"), verdicts.silent()
     assert [each.fate("events", 0) for each in (unsent, lost, silent)] == ["retry", "unknown", "unknown"]
-    assert [each.traffic for each in (unsent, lost, silent)] == ["back off", "back off", "go on"]
+    assert [each.traffic for each in (unsent, lost, silent)] == ["back off", "back off", "as before"]
     assert (unsent.words, lost.words) == ("a", "b") and silent.words
 
 

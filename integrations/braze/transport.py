@@ -1,0 +1,100 @@
+"""The connections beneath the client: bounded in total time, and clear about whether anything was sent.
+
+The standard library's time-outs start anew with each byte, so an answer that drips, in its body or its headers, could
+take for ever. Here the time left when the request is out is all that its answer gets. And whatever goes wrong before
+the request itself (name, proxy, TLS) is one kind of error, while any that comes later is another.
+"""
+
+import io
+from http.client import HTTPException, HTTPResponse
+from socket import socket
+from time import monotonic
+from typing import Any
+
+from django.conf import settings
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+#: For writing the request, all of it; a body can have megabytes.
+SEND_SECONDS: float = min(15.0, settings.BRAZE_READ_TIMEOUT_SECONDS)
+
+
+class BoundedAdapter(HTTPAdapter):
+    """An adapter of `requests` over these connections. To be used with urllib3's `Timeout(connect=…, total=…)`."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+class _DeadlineReader(io.RawIOBase):
+    """What arrives at a socket within the time-out that it has now, as a whole and not per read."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket) -> None:
+        self._raw, self._sock = raw, sock
+        time_left = sock.gettimeout()
+        self._deadline = None if time_left is None else monotonic() + time_left
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._deadline is not None:
+            time_left = self._deadline - monotonic()
+            if time_left <= 0:
+                raise TimeoutError("the answer was not complete in time")
+            self._sock.settimeout(time_left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _BoundedResponse(HTTPResponse):
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+
+
+class _PlainConnection(HTTPConnection):
+    """One request and its answer at a time."""
+
+    response_class = _BoundedResponse
+
+    def connect(self) -> None:
+        """Raises `NewConnectionError`, and nothing else, where no connection comes about."""
+        try:
+            super().connect()
+        except NewConnectionError:
+            raise
+        except (OSError, ValueError, HTTPError, HTTPException) as error:
+            raise NewConnectionError(self, f"{type(error).__name__}: {error}") from error
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.is_closed:
+            self.connect()
+        self.timeout = SEND_SECONDS
+        super().request(*args, **kwargs)
+
+
+class _TLSConnection(_PlainConnection, HTTPSConnection):
+    """The same over TLS: `super()` above is `HTTPSConnection` here."""
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _PlainConnection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+_POOLS = {"http": _PlainPool, "https": _TLSPool}
