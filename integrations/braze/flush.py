@@ -79,7 +79,7 @@ def _send(claim: buffer.Claim, settings: BrazeSettings) -> bool:
     if delivery is None:
         return True
     limit = limiter.limit_of(settings, delivery.endpoint)
-    slot = limiter.reserve(limit, lambda: _calls_this_hour(delivery))
+    slot = limiter.reserve(limit, lambda: _calls_this_hour(settings, delivery.endpoint))
     if not slot.is_granted:
         return False
     time.sleep(slot.wait_seconds)
@@ -125,9 +125,10 @@ def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdi
     return verdicts.of_answer(answer, settings.api_key), answer.status
 
 
-def _calls_this_hour(delivery: Delivery) -> int:
-    """What the ledger knows of this clock hour, for a limiter that Redis has forgotten."""
+def _calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
+    """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
     now = database_now()
     hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
-    same = Delivery.objects.filter(account_id=delivery.account_id, endpoint=delivery.endpoint)
-    return same.filter(started_at__gte=hour).count()
+    same_host = BrazeSettings.objects.filter(rest_endpoint=settings.rest_endpoint)
+    sharing = [other.account_id for other in same_host if other.api_key == settings.api_key]
+    return Delivery.objects.filter(account_id__in=sharing, endpoint=endpoint, started_at__gte=hour).count()

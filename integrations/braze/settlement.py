@@ -83,11 +83,11 @@ def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings
 
 
 def _lines(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:
-    payload = delivery.payload
+    payload, unclear = delivery.payload, _unclear_arrays(delivery, verdict)
     for array in ARRAYS:
         sent = payload["external_ids"] if array == "deletions" and "external_ids" in payload else payload.get(array, [])
         for index, item in enumerate(delivery.manifest.get(array, [])):
-            told = verdict.fate(array, index)
+            told = ObjectFate.UNKNOWN if array in unclear else verdict.fate(array, index)
             yield Line(
                 array=array,
                 index=index,
@@ -100,6 +100,12 @@ def _lines(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Ite
                 fate=_by_policy(array, told, settings),
                 reason=verdict.reasons.get((array, index), verdict.words),
             )
+
+
+def _unclear_arrays(delivery: Delivery, verdict: Verdict) -> set[str]:
+    """Arrays of which Braze names an object that was not sent: its indexes are not ours, so nothing there is known."""
+    sizes = {array: len(delivery.manifest.get(array, [])) for array in ARRAYS}
+    return {array for array, index in verdict.reasons if index >= sizes.get(array, 0)}
 
 
 def _by_policy(array: str, fate: ObjectFate, settings: BrazeSettings) -> ObjectFate:

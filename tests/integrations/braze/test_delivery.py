@@ -156,21 +156,26 @@ def test_a_refused_connection_costs_nothing_but_time(
 def test_one_refused_object_takes_nobody_with_it(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Customer.objects.create(account=account, external_id="good")
-    bad = Customer.objects.create(account=account, external_id="bad")
-    Customer.objects.filter(pk=bad.pk).update(email="not-an-address")
+    """Its entries end as rejected with Braze's words, in the admin and in the log; the mirror knows nothing of it."""
+    sandbox.sandbox.workspace.rules.blacklisted_users.add("bad")
+    good, bad = (
+        Customer.objects.create(account=account, external_id=name, first_name="Ada") for name in ("good", "bad")
+    )
     Event.objects.create(account=account, customer=bad, type="LOGIN")
+    Event.objects.create(account=account, customer=good, type="LOGIN")
     sync()
-    ends = dict(OutboxEntry.objects.order_by("pk").values_list("customer_external_id", "status"))
-    assert ends == {"good": "delivered", "bad": "delivered"}
-    rejected = OutboxEntry.objects.filter(status="rejected")
-    assert {entry.kind for entry in rejected} == {"customer_created", "customer_updated"}
-    assert all("email" in entry.error for entry in rejected)
-    assert BrazeProfile.objects.get(external_id="bad").attributes == {}
-    assert Delivery.objects.get().outcome == "partial"
+    ends = list(OutboxEntry.objects.order_by("pk").values_list("customer_external_id", "status"))
+    assert ends == [("good", "delivered"), ("bad", "rejected"), ("bad", "rejected"), ("good", "delivered")]
+    rejected = OutboxEntry.objects.filter(status="rejected").order_by("pk")
+    assert all(entry.error == "provided external_id is blacklisted and disallowed" for entry in rejected)
+    assert list(BrazeProfile.objects.values_list("external_id", flat=True)) == ["good"]
+    delivery = Delivery.objects.get()
+    assert delivery.outcome == "partial"
     warnings = [record.getMessage() for record in caplog.records if "sync failed" in record.getMessage()]
-    assert len(warnings) == rejected.count()
-    assert f"entry={rejected[0].pk} request={Delivery.objects.get().pk} status=201" in warnings[0]
+    assert len(warnings) == 2
+    for part in (f"account={account.pk}", "kind=customer_created", f"entry={rejected[0].pk}", f"request={delivery.pk}"):
+        assert part in warnings[0]
+    assert "status=201 reason=provided external_id" in warnings[0]
 
 
 @pytest.mark.parametrize("status", [400, 413])
@@ -250,6 +255,32 @@ def test_an_index_counts_inside_its_own_array(account: Account, change: Customer
         "order": "rejected",
         "order_line": "rejected",
     }
+
+
+def test_an_index_beyond_what_was_sent_makes_its_array_unknown(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    ledger.start(delivery.pk)
+    body = b'{"message":"success","errors":[{"type":"bad","input_array":"purchases","index":2}]}'
+    settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
+    assert set(BrazePurchase.objects.values_list("fate", flat=True)) == {"unknown"}
+    assert OutboxEntry.objects.get(kind="event").status == "delivered"
+
+
+def test_a_forgotten_hour_is_counted_from_the_ledger_of_all_who_share_the_key(
+    account: Account, braze: BrazeSettings, change: Customer, sandbox: SandboxServer, sync: Sync, redis_client: Any
+) -> None:
+    sharer = Account.objects.create(name="Sister", slug="sister")
+    BrazeSettings.objects.create(
+        account=sharer, is_enabled=True, api_key=braze.api_key, rest_endpoint=sandbox.url, create_customers=True
+    )
+    BrazeSettings.objects.update(calls_per_hour=1)
+    sync()
+    redis_client.flushall()
+    Customer.objects.create(account=sharer, external_id="s1")
+    relay.relay(sharer.pk)
+    flush.flush(sharer.pk)
+    assert sandbox.summary()["requests"]["track"] == 1
 
 
 # --- order at Braze's end ---------------------------------------------------------------------------------
