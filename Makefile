@@ -1,0 +1,53 @@
+# Needs Python 3.11+ and make; everything else is installed into .venv. `make help` lists the targets.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+TEST_JOBS ?= 2
+QUICK := not e2e and not browser
+SLOW := e2e or browser
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-all test-e2e test-postgres lint format check clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+run: $(STAMP) ## Everything up with sample data: admin, workers, embedded Redis, sandbox. Ctrl-C stops it
+	@$(BIN)/python -m dev.run
+
+demo: $(STAMP) ## Sync the sample data into the sandbox, compare with the raw file, exit
+	@$(BIN)/python -m dev.demo $(DEMO_ARGS)
+
+test: $(STAMP) ## The tests that SQLite and the embedded Redis can run
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(QUICK) and not postgres" $(PYTEST_ARGS)
+
+test-all: test test-e2e test-postgres ## The whole suite, on SQLite and then on a temporary PostgreSQL
+
+test-e2e: $(STAMP) ## What `make test` leaves out on SQLite: real workers, the browser
+	@$(BIN)/python -m pytest -m "($(SLOW)) and not postgres" $(PYTEST_ARGS)
+
+test-postgres: $(STAMP) ## The whole suite on a temporary PostgreSQL
+	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(QUICK)" $(PYTEST_ARGS)
+	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -m "$(SLOW)" $(PYTEST_ARGS)
+
+lint: $(STAMP) ## Style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Make the style right where that can be automatic
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+check: lint ## Style, types, import rules
+	@$(BIN)/mypy .
+	@$(BIN)/lint-imports
+
+clean: ## Remove .venv, caches and the development state under var/
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles var
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements.txt requirements-dev.txt dev/bootstrap.py
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there. Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %s: make PYTHON=/path/to/python3.11 ..." % sys.version.split()[0])'
+	@$(PYTHON) -m dev.bootstrap

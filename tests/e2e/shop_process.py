@@ -1,0 +1,45 @@
+"""The other end of `Shop`: reads [action, arguments] lines, does what they say, answers with a JSON line."""
+
+import json
+import sys
+import time
+from typing import Any
+
+import django
+
+SLUG = "shop"
+
+
+def create_account(endpoint: str) -> str:
+    from dev.sample import create_account
+
+    return create_account(SLUG, "Shop", endpoint).slug
+
+
+def save_customers(number: int, prefix: str) -> float:
+    from masivo_braze.loyalty.models import Account, Customer
+
+    account = Account.objects.get(slug=SLUG)
+    started = time.perf_counter()
+    for position in range(number):
+        Customer(account=account, external_id=f"{prefix}-{position}", first_name="Ana").save()
+    return time.perf_counter() - started
+
+
+def status() -> dict[str, Any]:
+    from dev.demo import ledger
+    from masivo_braze.loyalty.models import Account
+
+    return ledger.status(Account.objects.get(slug=SLUG))
+
+
+def main() -> None:
+    django.setup()
+    actions = {action.__name__: action for action in (create_account, save_customers, status)}
+    for line in sys.stdin:
+        action, arguments = json.loads(line)
+        print(json.dumps(actions[action](**arguments)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""A Redis that is down, or hangs, neither slows nor fails a save, and loses nothing."""
+
+import statistics
+from collections.abc import Callable
+
+import pytest
+
+from dev.stack import WORKERS, Stack
+from dev.waiting import wait_until
+from tests.e2e.shop import Shop
+
+pytestmark = pytest.mark.e2e
+
+ROUNDS = 7
+SAVES = 100
+
+
+def stop_redis(stack: Stack) -> None:
+    stack.stop("redis")
+
+
+def freeze_redis(stack: Stack) -> None:
+    stack.freeze("redis")
+
+
+def start_redis(stack: Stack) -> None:
+    stack.start_redis()
+
+
+def thaw_redis(stack: Stack) -> None:
+    stack.thaw("redis")
+
+
+OUTAGES = pytest.mark.parametrize(
+    ("begin", "end"), [(stop_redis, start_redis), (freeze_redis, thaw_redis)], ids=["stopped", "hanging"]
+)
+Outage = Callable[[Stack], None]
+
+
+@OUTAGES
+def test_it_saves_as_fast_without_redis_as_with_it(stack: Stack, shop: Shop, begin: Outage, end: Outage) -> None:
+    shop.save_customers(SAVES, "warm-up")
+    seconds: dict[str, list[float]] = {"with": [], "without": []}
+    # In turns, so that whatever else the machine does meanwhile slows both alike.
+    for number in range(ROUNDS):
+        seconds["with"].append(shop.save_customers(SAVES, f"with{number}"))
+        begin(stack)
+        seconds["without"].append(shop.save_customers(SAVES, f"without{number}"))
+        end(stack)
+    assert statistics.median(seconds["without"]) < 1.5 * statistics.median(seconds["with"]), seconds
+    stack.start(*WORKERS)
+    everyone = SAVES * (1 + 2 * ROUNDS)
+    wait_until(lambda: stack.sandbox.summary()["profiles"] == everyone, "all customers", timeout=60)
+
+
+@OUTAGES
+def test_it_delivers_what_was_saved_meanwhile_once_redis_is_back(
+    stack: Stack, shop: Shop, begin: Outage, end: Outage
+) -> None:
+    stack.start(*WORKERS)
+    shop.save_customers(50, "before")
+    wait_until(lambda: stack.sandbox.summary()["profiles"] == 50, "the customers before")
+    begin(stack)
+    shop.save_customers(SAVES, "during")
+    end(stack)
+    wait_until(lambda: shop.status()["delivered"] == 50 + SAVES, "all to be settled", timeout=60, every=0.2)
+    status = shop.status()
+    assert stack.sandbox.summary()["profiles"] == 50 + SAVES
+    assert (status["pending"], status["buffered"], status["unknown"]) == (0, 0, 0)

@@ -1,0 +1,55 @@
+"""Where a laptop's secrets and its Redis come from."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from settings import environment
+
+
+@pytest.fixture(autouse=True)
+def var_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("REDIS_URL", "SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(environment, "VAR_DIR", tmp_path / "var")
+    return tmp_path / "var"
+
+
+def test_it_generates_a_secret_once_readable_by_its_owner_alone(var_dir: Path) -> None:
+    first = environment.generated_secret("SECRET_KEY", environment.secret_key)
+    assert len(first) >= 50
+    assert environment.generated_secret("SECRET_KEY", environment.secret_key) == first
+    assert stat.S_IMODE((var_dir / "secret_key.secret").stat().st_mode) == 0o600
+    assert [path.name for path in var_dir.iterdir()] == ["secret_key.secret"]
+
+
+def test_it_gives_all_processes_that_start_at_once_the_same_secret() -> None:
+    with ThreadPoolExecutor(16) as pool:
+        secrets = pool.map(lambda _: environment.generated_secret("SECRET_KEY", environment.secret_key), range(64))
+    assert len(set(secrets)) == 1
+
+
+def test_it_takes_a_secret_from_the_environment_first(var_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "from outside")
+    assert environment.generated_secret("SECRET_KEY", environment.secret_key) == "from outside"
+    assert not var_dir.exists()
+
+
+def test_it_finds_the_embedded_redis_where_its_port_is_recorded(var_dir: Path) -> None:
+    var_dir.mkdir()
+    (var_dir / "redis.port").write_text("45678\n")
+    assert environment.redis_url() == "redis://127.0.0.1:45678/0"
+
+
+def test_it_takes_redis_url_first(var_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    var_dir.mkdir()
+    (var_dir / "redis.port").write_text("45678\n")
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere/1")
+    assert environment.redis_url() == "redis://elsewhere/1"
+
+
+def test_it_starts_no_redis_and_writes_nothing_when_none_is_recorded(var_dir: Path) -> None:
+    assert environment.redis_url() == environment.NO_REDIS_URL
+    assert not var_dir.exists()
