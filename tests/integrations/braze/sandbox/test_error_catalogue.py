@@ -113,6 +113,18 @@ def test_it_answers_5xx_when_asked_to_9_1(braze: Braze, status: int) -> None:
     assert braze.track(**attributes(1)).status == 201
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(403, "Forbidden"), (404, "Unknown REST API Key"), (429, "Over rate limit"), (400, "Bad Request")],
+)
+def test_it_answers_errors_it_has_no_reason_for_when_asked_to_9_1(braze: Braze, status: int, text: str) -> None:
+    """An inactive account, an old wording: not for a sandbox to decide, but for a client to meet."""
+    braze.sandbox.faults.add(status=status, message=text)
+    response = braze.track(**attributes(1))
+    assert (response.status, json_of(response)) == (status, {"message": text})
+    assert not braze.has("u0")
+
+
 def test_it_answers_202_queued_when_asked_to_9_1(braze: Braze) -> None:
     braze.sandbox.faults.add(status=202, apply=True)
     response = braze.track(**attributes(1))
@@ -188,6 +200,17 @@ PER_OBJECT = {
         {"external_id": "u", "current_location": {"latitude": 1}},
         "BAD_LOCATION_UPDATE",
     ),
+    "9.2 location of booleans": (
+        "attributes",
+        {"external_id": "u", "current_location": {"latitude": True, "longitude": 1}},
+        "BAD_LOCATION_UPDATE",
+    ),
+    "9.2 BAD_PUSH_TOKEN_IMPORT, identified": (
+        "attributes",
+        {"external_id": "u", "push_token_import": True, "push_tokens": [TOKEN]},
+        "BAD_PUSH_TOKEN_IMPORT",
+    ),
+    "9.2 BAD_PUSH_TOKEN_IMPORT, no token": ("attributes", {"push_token_import": True}, "BAD_PUSH_TOKEN_IMPORT"),
     "9.2 BAD_DEVICE_ID": (
         "attributes",
         {"external_id": "u", "push_tokens": [{**TOKEN, "device_id": "short"}]},
@@ -302,7 +325,7 @@ def test_it_accepts_what_the_rules_allow(braze: Braze, array: str, item: dict[st
         ("attributes", {"external_id": "u", "colours": {"remove": ["red"]}}),
         ("attributes", {"external_id": "u", "pets": {"$update": []}}),
         ("attributes", {"external_id": "u", "_merge_objects": True, "pets": {"a": 1}}),
-        ("attributes", {"email": "a@b.co", "push_token_import": True}),
+        ("attributes", {"email": "a@b.co", "push_token_import": True, "push_tokens": [TOKEN]}),
         ("events", {**EVENT, "name": "ecommerce.order_placed"}),
     ],
 )
