@@ -44,6 +44,31 @@ def test_treated_as_delivered_it_can_be_reversed(unknown_order: Order, sandbox: 
     assert "treated as delivered by ada" in OutboxEntry.objects.filter(kind="order").order_by("pk")[0].error
 
 
+def test_a_sale_and_its_reversal_captured_together_can_be_resolved(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """The sale is held in its own name: only the reversal waits behind it."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    made = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=made, sku="CD", quantity=1, value=7)
+    made.status = "REVERSED"
+    made.save()
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    BrazeState.objects.update(backoff_until=None)
+    sync()
+    of_orders = OutboxEntry.objects.filter(kind__startswith="order").order_by("pk")
+    assert [(entry.kind, entry.status, entry.parked) for entry in of_orders] == [
+        ("order", "unknown", False),
+        ("order_line", "unknown", False),
+        ("order", "pending", True),
+    ]
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert {entry.status for entry in of_orders.all()} == {"delivered"}
+
+
 def test_sent_again_it_is_sent_with_the_same_purchase_ids(
     unknown_order: Order, sandbox: SandboxServer, sync: Sync
 ) -> None:
