@@ -1,8 +1,8 @@
 """A stand-in for Braze's user-data API: strict where Braze is strict, silent where it is silent, and observable.
 
 Written from Braze's documentation and recorded answers, never from this project's client; it imports nothing of it.
-Numbers in brackets, here and below, are sections of the project's collection of facts about Braze, which
-docs/sandbox.md repeats rule by rule. Start it with `manage.py braze_sandbox`, or in a test with `SandboxServer`.
+Numbers in brackets, here and below, are those of the rules in docs/sandbox.md. Start it with
+`manage.py braze_sandbox`, or in a test with `SandboxServer`.
 """
 
 from integrations.braze.sandbox.limits import Limit
