@@ -14,16 +14,18 @@ def delta(profile: BrazeProfile | None, desired: dict[str, Any], removed: Collec
     """What to send so that Braze holds `desired`; null for what it must no longer hold.
 
     Values compare with their types, so 1, True and "1" are three things. Names in `removed` are nulled even where
-    the mirror knows nothing of them, unless `desired` has a value for them.
+    the mirror knows nothing of them, unless `desired` has a value for them. A value that Braze has refused is left out.
     """
     held = profile.attributes if profile else {}
     uncertain = set(profile.uncertain) if profile else set()
     wanted = {**dict.fromkeys(removed), **desired}
     forced = {name for name in removed if wanted[name] is None} | uncertain
+    refused = profile.refused if profile else {}
     return {
         name: value
         for name, value in wanted.items()
-        if name in forced or not _same(held.get(name, _ABSENT), _ABSENT if value is None else value)
+        if (name in forced or not _same(held.get(name, _ABSENT), _ABSENT if value is None else value))
+        and not _same(refused.get(name, _ABSENT), value)
     }
 
 
@@ -32,6 +34,17 @@ def accept(profile: BrazeProfile, sent: dict[str, Any]) -> None:
     kept = {name: value for name, value in profile.attributes.items() if name not in sent}
     profile.attributes = kept | {name: value for name, value in sent.items() if value is not None}
     profile.uncertain = [name for name in profile.uncertain if name not in sent]
+    profile.refused = {name: value for name, value in profile.refused.items() if name not in sent}
+
+
+def refuse(profile: BrazeProfile, sent: dict[str, Any], reason: str) -> bool:
+    """Braze refused an object: remember the values that its words name; whether there is any.
+
+    Braze quotes names: "The value provided for the 'email' field is not a valid email." [Braze: errors].
+    """
+    named = {name: value for name, value in sent.items() if f"'{name}'" in reason}
+    profile.refused = profile.refused | named
+    return bool(named)
 
 
 def doubt(profile: BrazeProfile, sent: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from integrations.braze.integration import NAME
-from integrations.braze.models import BrazePurchase, Fate
+from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
@@ -24,6 +24,10 @@ OPEN = (Status.REJECTED, Status.UNKNOWN)
 def send_again(entries: "QuerySet[OutboxEntry]") -> int:
     """Refused and unknown entries become pending. An unknown one may arrive twice: the person was asked."""
     chosen = _locked(entries, OPEN)
+    BrazeProfile.objects.filter(
+        account_id__in={entry.account_id for entry in chosen},
+        external_id__in={entry.customer_external_id for entry in chosen},
+    ).update(refused={})
     _purchases(chosen, (Fate.REJECTED, Fate.UNKNOWN)).update(
         fate=Fate.PENDING, delivery_id=None, error="", settled_at=None
     )

@@ -182,13 +182,18 @@ def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line], del
 
 def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
     """Only what Braze accepted moves the mirror; what it may have accepted becomes uncertain."""
-    moving = [line for line in lines if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN)]
+    moving = [line for line in lines if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN) or _is_refused(line)]
     customers = {line.customer for line in moving}
     known = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
     profiles = {profile.external_id: profile for profile in known}
     for line in moving:
         profile = profiles.setdefault(line.customer, BrazeProfile(account_id=account_id, external_id=line.customer))
-        _move(profile, line, now)
+        if not _is_refused(line):
+            _move(profile, line, now)
+        elif mirror.refuse(profile, _attributes(line), line.reason):
+            capture.record([_state_again(account_id, line.customer)])  # the rest, without what was refused
+        elif profile.pk is None:
+            del profiles[line.customer]
     _send_again_what_was_unproven(account_id, profiles.values())
     BrazeProfile.objects.bulk_create(
         profiles.values(),
@@ -197,6 +202,7 @@ def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
         update_fields=[
             "attributes",
             "uncertain",
+            "refused",
             "recent",
             "is_known",
             "is_unproven",
@@ -211,12 +217,15 @@ def _send_again_what_was_unproven(account_id: int, profiles: Iterable[BrazeProfi
     proven = [profile for profile in profiles if profile.is_known and profile.is_unproven]
     for profile in proven:
         profile.is_unproven = False
-    capture.record(
-        [
-            Change(account_id, Kind.CUSTOMER_UPDATED, profile.external_id, STATE_TOPICS, data={"resync": True})
-            for profile in proven
-        ]
-    )
+    capture.record([_state_again(account_id, profile.external_id) for profile in proven])
+
+
+def _state_again(account_id: int, customer: str) -> Change:
+    return Change(account_id, Kind.CUSTOMER_UPDATED, customer, STATE_TOPICS, data={"resync": True})
+
+
+def _is_refused(line: Line) -> bool:
+    return line.told == ObjectFate.REJECTED and line.array == "attributes"
 
 
 def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
@@ -230,7 +239,7 @@ def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
     profile.last_accepted_at = now
     if line.array == "deletions":
         profile.attributes, profile.uncertain, profile.is_known, profile.deleted_at = {}, [], False, now
-        profile.is_unproven, profile.recent = False, {}
+        profile.is_unproven, profile.recent, profile.refused = False, {}, {}
         return
     profile.is_known, profile.deleted_at = profile.is_known or line.creates, None
     if line.array == "attributes" and profile.is_known:

@@ -15,6 +15,9 @@ class BrazeProfile(models.Model):
         default=list,
         help_text="Names of attributes whose last request had no known outcome: they differ from anything.",
     )
+    refused = models.JSONField(
+        default=dict, help_text="Values that Braze refused: they are not sent again until they change."
+    )
     recent = models.JSONField(
         default=dict, help_text="Attributes sent of late, with the time of Braze's answer in seconds since 1970."
     )

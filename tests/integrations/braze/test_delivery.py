@@ -178,6 +178,29 @@ def test_one_refused_object_takes_nobody_with_it(
     assert "status=201 reason=provided external_id" in warnings[0]
 
 
+def test_a_value_that_braze_refuses_is_left_out_until_it_changes_and_the_rest_goes(
+    account: Account, change: Customer
+) -> None:
+    def answer(body: bytes) -> dict[str, Any]:
+        relay.relay(account.pk)
+        delivery = Delivery.objects.filter(finished_at=None).get()
+        ledger.start(delivery.pk)
+        settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
+        return delivery.payload["attributes"][0]
+
+    accepted = b'{"message":"success"}'
+    refusal = b'{"message":"success","errors":[{"type":"\'first_name\' is bad","input_array":"attributes","index":0}]}'
+    change.city = "Paris"
+    change.save()
+    assert answer(refusal)["first_name"] == "Ada"
+    rest = answer(accepted)
+    assert "first_name" not in rest
+    assert rest["home_city"] == "Paris"
+    change.first_name = "Bea"
+    change.save()
+    assert answer(accepted) == {"external_id": "c1", "first_name": "Bea"}
+
+
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_poisonous_object_is_found_by_halving_and_the_rest_goes_through(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, status: int
