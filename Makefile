@@ -8,7 +8,7 @@ QUICK := not e2e and not browser
 SLOW := e2e or browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-e2e test-postgres lint format check clean
+.PHONY: help run demo test test-all test-e2e test-postgres lint format types imports check clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -39,9 +39,13 @@ format: $(STAMP) ## Make the style right where that can be automatic
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-check: lint ## Style, types, import rules
-	@$(BIN)/mypy .
+types: $(STAMP) ## Types
+	@$(BIN)/mypy integrations masivo_braze settings dev
+
+imports: $(STAMP) ## Which package may import which
 	@$(BIN)/lint-imports
+
+check: lint types imports ## Style, types, import rules
 
 clean: ## Remove .venv, caches and the development state under var/
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache staticfiles var

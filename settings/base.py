@@ -79,7 +79,7 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": database(env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}"))}
+DATABASES = {"default": database(env.str("DATABASE_URL", default="") or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 
 REDIS_URL = redis_url()
 #: Connecting to Redis, and each command: a Redis that hangs must not hold a process for longer.
@@ -101,7 +101,9 @@ CELERY_BROKER_CONNECTION_TIMEOUT = REDIS_TIMEOUT_SECONDS
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": REDIS_TIMEOUT_SECONDS,
     "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
-    "visibility_timeout": 3600,
+    # Messages are hints, so none has to be kept until it is acknowledged; and with the emulation on, a Redis that
+    # restarts under an unacknowledged message can end a worker for good.
+    "ack_emulation": False,
 }
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "relay"
@@ -134,6 +136,8 @@ BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
 BRAZE_READ_TIMEOUT_SECONDS: float = env.float("BRAZE_READ_TIMEOUT_SECONDS", default=30.0)
 #: How long settled changes and finished requests are kept. Purchases and the mirror are kept for ever.
 BRAZE_RETENTION_DAYS: float = env.float("BRAZE_RETENTION_DAYS", default=30.0)
+#: How long a relay may work on an account without a commit before another one may take over.
+BRAZE_LEASE_SECONDS: float = env.float("BRAZE_LEASE_SECONDS", default=30.0)
 #: What an account may have ready in Redis; the rest waits in the database.
 BRAZE_READY_REQUESTS: int = env.int("BRAZE_READY_REQUESTS", default=200)
 BRAZE_READY_BYTES: int = env.int("BRAZE_READY_BYTES", default=32 * 1024 * 1024)

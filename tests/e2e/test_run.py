@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -49,12 +50,12 @@ def run(env: dict[str, str], tmp_path: Path) -> "Iterator[subprocess.Popen[bytes
         print(log.read_text())  # shown where the test has failed
 
 
-def start(env: dict[str, str], output: object) -> "subprocess.Popen[bytes]":
+def start(env: dict[str, str], output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-m", "dev.run"],
         cwd=ROOT,
         env=env,
-        stdout=output,  # type: ignore[arg-type]
+        stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
