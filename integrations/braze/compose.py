@@ -1,8 +1,13 @@
 """From one customer's pending entries to all that this customer sends in one request. No database, no clock."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
 
-from integrations.braze import mirror, payloads, rules
+from integrations.braze import mirror, rules
+from integrations.braze.mapping import customers, events, purchases
+from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
+from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazePurchase, BrazeSettings, Fate
 from integrations.braze.objects import BrazeObject, Bundle
 from integrations.braze.records import AUDIENCE_KINDS, ORDER_KINDS, Records, mentioned
@@ -19,17 +24,27 @@ UNRESOLVED = frozenset({Fate.PENDING, Fate.BUFFERED, Fate.UNKNOWN})
 ALREADY_SENT = "nothing new: this order's purchases were already sent"
 
 
-def bundle(customer: str, entries: Sequence[OutboxEntry], settings: BrazeSettings, records: Records) -> Bundle:
+def bundle(
+    customer: str,
+    entries: Sequence[OutboxEntry],
+    settings: BrazeSettings,
+    records: Records,
+    now: datetime | None = None,
+) -> Bundle:
     """Entries in the order of their ids. Those that no longer fit are left out: they stay pending.
 
     Facts keep their order, so the first that does not fit ends the bundle. State is computed now, once.
     """
     result = Bundle(customer)
+    now = now or datetime.now(UTC)
     to_send = _ruled(entries, settings, records, result)
+    if reason := rules.why_rejected(customer):
+        result.rejected |= {entry.pk: reason for entry in to_send}
+        return result
     if deletion := next((entry for entry in to_send if entry.kind == Kind.CUSTOMER_DELETED), None):
         return _until_deletion(deletion, to_send, settings, records, result)
-    _add_facts([entry for entry in to_send if entry.kind not in STATE_KINDS], settings, records, result)
-    _add_state([entry for entry in to_send if entry.kind in STATE_KINDS], settings, records, result)
+    _add_facts([entry for entry in to_send if entry.kind not in STATE_KINDS], settings, records, result, now)
+    _add_state([entry for entry in to_send if entry.kind in STATE_KINDS], settings, records, result, now)
     return result
 
 
@@ -59,44 +74,56 @@ def _until_deletion(
 # --- state: one attribute object, however many changes --------------------------------------------------
 
 
-def _add_state(entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle) -> None:
+def _add_state(
+    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
+) -> None:
     if not entries:
         return
     profile = records.profiles.get(result.customer)
-    attributes = mirror.delta(profile, *_desired(entries, settings, records, result.customer))
+    desired, removed = _desired(entries, settings, records, result.customer, now)
+    attributes = mirror.delta(profile, desired.values, removed)
+    adjustments = _adjustments(desired, attributes)
     is_new = any(entry.kind == Kind.CUSTOMER_CREATED for entry in entries) and settings.create_customers
     if not attributes and not (is_new and not (profile and profile.is_known)):
-        result.skipped |= {entry.pk: rules.NOTHING_CHANGED for entry in entries}
+        reason = f"nothing to send: {'; '.join(adjustments)}" if adjustments else rules.NOTHING_CHANGED
+        result.skipped |= {entry.pk: reason for entry in entries}
         return
     creates = settings.create_customers
     body = {"external_id": result.customer, **attributes}
     if not creates:
         body["_update_existing_only"] = True
-    result.attributes.append(BrazeObject(result.customer, body, tuple(entry.pk for entry in entries), creates))
+    ids = tuple(entry.pk for entry in entries)
+    result.attributes.append(BrazeObject(result.customer, body, ids, creates, adjustments))
+
+
+def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
+    """Of what is sent now, and of what cannot be sent."""
+    told = {*sent, *desired.left_out}
+    return summed_up([sentence for name, sentence in desired.adjustments.items() if name in told])
 
 
 def _desired(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, external_id: str
-) -> tuple[dict[str, object], set[str]]:
+    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, external_id: str, now: datetime
+) -> tuple[Attributes, set[str]]:
     """What Braze should hold, and the names that must be nulled even if the mirror knows nothing of them."""
-    desired: dict[str, object] = {}
+    desired = Attributes()
     removed: set[str] = set()
     customer, held = records.customers.get(external_id), _held_names(records, external_id)
     of_customer = [entry for entry in entries if entry.kind not in AUDIENCE_KINDS]
     if customer and any(rules.sends_profile(entry.kind, settings) for entry in of_customer):
-        desired |= payloads.profile_attributes(customer)
+        desired |= customers.profile(customer, now.date())
     if customer and of_customer and settings.sync_customer_tags:
-        desired |= payloads.tag_attributes(customer)
-        gone = {f"{payloads.TAG_PREFIX}{key}" for entry in entries for key in entry.data.get("removed_tags", ())}
-        removed |= {name for name in gone | _with_prefix(held, payloads.TAG_PREFIX) if name not in desired}
+        desired |= customers.tags(customer)
+        gone = {customers.tag_attribute(key) for entry in entries for key in entry.data.get("removed_tags", ())}
+        removed |= (gone | _with_prefix(held, TAG_PREFIX)) - desired.values.keys() - desired.left_out
     is_resync = any(entry.data.get("resync") for entry in entries)
     audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
     if settings.sync_audiences and (audiences or is_resync):
-        now = {payloads.audience_attribute(name) for name in records.audiences.get(external_id, ())}
-        named = {payloads.audience_attribute(name) for entry in audiences for name in mentioned(entry)}
-        named |= _with_prefix(held, payloads.AUDIENCE_PREFIX) if is_resync else set()
-        desired |= dict.fromkeys(now, True)
-        removed |= named - now
+        members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
+        named = {customers.audience_attribute(name) for entry in audiences for name in mentioned(entry)}
+        named |= _with_prefix(held, AUDIENCE_PREFIX) if is_resync else set()
+        desired.values |= dict.fromkeys(members, True)
+        removed |= named - members
     return desired, removed
 
 
@@ -112,7 +139,9 @@ def _with_prefix(names: set[str], prefix: str) -> set[str]:
 # --- facts: each becomes its object ---------------------------------------------------------------------
 
 
-def _add_facts(entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle) -> None:
+def _add_facts(
+    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
+) -> None:
     handled: set[str] = set()
     for entry in entries:
         if entry.kind in ORDER_KINDS and entry.subject in handled:
@@ -120,13 +149,12 @@ def _add_facts(entries: list[OutboxEntry], settings: BrazeSettings, records: Rec
         if not _fits(result, settings):
             return
         if entry.kind == Kind.EVENT:
-            result.events.append(
-                BrazeObject(result.customer, payloads.event(records.events[entry.subject]), (entry.pk,))
-            )
+            body, adjustments = events.event(records.events[entry.subject], now)
+            result.events.append(BrazeObject(result.customer, body, (entry.pk,), adjustments=adjustments))
             continue
         handled.add(entry.subject)
         of_order = [e for e in entries if e.kind in ORDER_KINDS and e.subject == entry.subject]
-        if not _add_order(of_order, settings, records, result):
+        if not _add_order(of_order, settings, records, result, now):
             return
 
 
@@ -141,42 +169,61 @@ def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
     return MAX_PER_ARRAY - in_array
 
 
-def _add_order(entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle) -> bool:
+def _add_order(
+    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
+) -> bool:
     """The order's purchases that were never sent, else its reversals. False where the bundle is full."""
     order = records.orders[entries[0].subject]
     known = records.purchases.get(order.order_id, [])
     ids = tuple(entry.pk for entry in entries)
-    sales = _sales(order, known, was_fulfilled=any(e.data.get("status") == "FULFILLED" for e in entries))
+    of_sale = tuple(entry.pk for entry in entries if entry.data.get("status") == "FULFILLED")
+    sales, adjustments = _sales(order, known, bool(of_sale), now)
     if not sales and _is_closed(order) and any(row.fate in UNRESOLVED for row in known if not row.is_reversal):
-        result.parked |= dict.fromkeys(ids, "waits for the outcome of the order's purchases")
+        result.skipped |= dict.fromkeys(of_sale, ALREADY_SENT)
+        result.parked |= dict.fromkeys(set(ids) - set(of_sale), "waits for the outcome of the order's purchases")
         return True
+    if sales and of_sale:
+        ids = of_sale  # the entry of the reversal stays pending: the sale's fate is not its own
     rows = sales or (_reversals(order, known) if _is_closed(order) else [])
     if not rows:
         reason = "nothing to reverse: no purchase of this order was sent" if _is_closed(order) else ALREADY_SENT
         result.skipped |= dict.fromkeys(ids, reason)
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
+    rows = _without_rejected(rows, ids, result)
     room = _room(result, settings, len(result.purchases))
     for row in rows[:room]:
-        result.purchases.append(BrazeObject(result.customer, payloads.purchase(row), ids, purchase=row))
-    if len(rows) > room or (sales and _is_closed(order)):
+        body, of_row = purchases.purchase(row, now)
+        told = summed_up([*adjustments, *of_row])
+        result.purchases.append(BrazeObject(result.customer, body, ids, adjustments=told, purchase=row))
+    if rows and (len(rows) > room or (sales and _is_closed(order) and not of_sale)):
         result.unfinished |= set(ids)
     return len(rows) < room
+
+
+def _without_rejected(rows: list[BrazePurchase], ids: tuple[int, ...], result: Bundle) -> list[BrazePurchase]:
+    """The rows that can be sent. An entry shows the worst of its rows: it ends as rejected, now or with the others."""
+    sent = [row for row in rows if row.fate != Fate.REJECTED]
+    if refused := next((row for row in rows if row.fate == Fate.REJECTED), None):
+        ended = result.failed if sent else result.rejected
+        ended |= dict.fromkeys(ids, f"line {refused.line}: {refused.error}")
+    return sent
 
 
 def _is_closed(order: Order) -> bool:
     return order.status in ("REVERSED", "CANCELLED")
 
 
-def _sales(order: Order, known: list[BrazePurchase], was_fulfilled: bool) -> list[BrazePurchase]:
-    """Rows taken back from a failed request, and new ones for lines that have none."""
+def _sales(
+    order: Order, known: list[BrazePurchase], was_fulfilled: bool, now: datetime
+) -> tuple[list[BrazePurchase], list[str]]:
+    """Rows taken back from a failed request, and new ones for lines that have none, with their adjustments."""
     waiting = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
-    made = {row.line for row in known if not row.is_reversal}
     if not was_fulfilled:
-        return waiting
-    return waiting + [
-        row for line in order.lines.all() if line.position not in made for row in payloads.sales(order, line)
-    ]
+        return waiting, []
+    sent = dict.fromkeys(row.line for row in known if not row.is_reversal)
+    new, adjustments = purchases.sales(order, list(sent), now)
+    return waiting + new, adjustments
 
 
 def _reversals(order: Order, known: list[BrazePurchase]) -> list[BrazePurchase]:
@@ -188,7 +235,7 @@ def _reversals(order: Order, known: list[BrazePurchase]) -> list[BrazePurchase]:
         row
         for sale in known
         if not sale.is_reversal and sale.fate == Fate.DELIVERED
-        for row in [payloads.reversal(sale, order.closed_at)]
+        for row in [purchases.reversal(sale, order.closed_at)]
         if row.purchase_id not in negated
     ]
     return [row for row in known if row.is_reversal and row.fate == Fate.PENDING] + new

@@ -19,9 +19,11 @@ TWO_DECIMALS = frozenset(
         "SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
     ).split()
 )
+#: Gone from ISO 4217 of late; orders of those days are still in them.
+WITHDRAWN = frozenset("CUC HRK SLL ZWL".split())
 #: The money that people pay with: ISO 4217 without funds, metals and codes for testing. Braze takes no other
 #: [Braze: purchase object].
-CURRENCIES = NO_DECIMALS | TWO_DECIMALS | THREE_DECIMALS
+CURRENCIES = NO_DECIMALS | TWO_DECIMALS | THREE_DECIMALS | WITHDRAWN
 
 
 @dataclass(frozen=True, slots=True)

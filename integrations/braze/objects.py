@@ -24,7 +24,11 @@ class BrazeObject:
 
 @dataclass(slots=True)
 class Bundle:
-    """All that one customer sends in one request, and what becomes of the entries that send nothing."""
+    """All that one customer sends in one request, and what becomes of the entries that send nothing.
+
+    `rejected` entries end here, as Braze would refuse what they are about. `failed` ones go on with the rest of their
+    order and end as rejected, because one of its purchases was.
+    """
 
     customer: str
     attributes: list[BrazeObject] = field(default_factory=list)
@@ -33,6 +37,8 @@ class Bundle:
     deletions: list[BrazeObject] = field(default_factory=list)
     new_purchases: list[BrazePurchase] = field(default_factory=list)
     skipped: dict[int, str] = field(default_factory=dict)
+    rejected: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)
 

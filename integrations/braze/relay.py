@@ -28,7 +28,7 @@ from integrations.outbox.models import Kind, OutboxEntry, Status
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=django_settings.BRAZE_LEASE_SECONDS)
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
 #: Entries taken at once.
@@ -103,7 +103,7 @@ def _compose(
         by_customer[entry.customer_external_id].append(entry)
     waiting = {customer: due for customer in by_customer if (due := _due(customer, by_customer[customer], loaded, now))}
     bundles = [
-        compose.bundle(customer, theirs, settings, loaded)
+        compose.bundle(customer, theirs, settings, loaded, now)
         for customer, theirs in by_customer.items()
         if customer not in waiting
     ]
@@ -190,6 +190,20 @@ def _move_entries(bundles: Sequence[Bundle], deliveries: Sequence[Delivery], now
         _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
     for reason, ids in parked.items():
         _move(ids, parked=True, error=reason)
+    _reject(bundles, now)
+
+
+def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
+    """What Braze would refuse is rare, and logged as a refusal of Braze's own is."""
+    failed = {pk: reason for bundle in bundles for pk, reason in bundle.failed.items()}
+    rejected = {pk: reason for bundle in bundles for pk, reason in bundle.rejected.items()}
+    for pk, reason in failed.items():
+        OutboxEntry.objects.filter(pk=pk).update(worst=Status.REJECTED, error=reason)
+    for pk, reason in rejected.items():
+        _move({pk}, status=Status.REJECTED, error=reason, settled_at=now)
+    for entry in OutboxEntry.objects.filter(pk__in=failed.keys() | rejected.keys()):
+        words = "sync failed: account=%s kind=%s entry=%s, not sent, reason=%s"
+        logger.warning(words, entry.account_id, entry.kind, entry.pk, entry.error)
 
 
 def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:

@@ -11,6 +11,9 @@ INTERNAL_EVENTS = frozenset(
     {"REGISTRATION", "FULFILL", "REVERSE", "EXPIRE", "CANCEL", "REDEEM_COUPON", "TIER_ADJUSTMENT"}
 )
 
+#: Braze: "'external_id' must be fewer than 988 bytes" [Braze: errors].
+MAX_EXTERNAL_ID_BYTES = 987
+
 NOTHING_CHANGED = "nothing changed: Braze already has this"
 
 
@@ -25,6 +28,14 @@ def why_skipped(entry: OutboxEntry, settings: BrazeSettings, records: Records) -
     if entry.kind == Kind.CUSTOMER_DELETED:
         return "" if settings.delete_customers else "Delete customers is switched off"
     return _customer(entry, settings, records)
+
+
+def why_rejected(external_id: str) -> str:
+    """Why Braze would refuse whatever is sent of this customer; "" where it would not."""
+    size = len(external_id.encode())
+    if size <= MAX_EXTERNAL_ID_BYTES:
+        return ""
+    return f"the customer's external id has {size:,} bytes, and Braze takes {MAX_EXTERNAL_ID_BYTES}"
 
 
 def _customer(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:

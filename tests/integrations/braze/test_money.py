@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.braze import money, payloads
+from integrations.braze import money
+from integrations.braze.mapping.values import number
 from integrations.braze.money import Part
 
 CDNOW = Path(__file__).parents[3] / "dev" / "data" / "cdnow_sample.txt"
@@ -84,7 +85,7 @@ def cdnow() -> Iterator[tuple[int, Decimal]]:
 def test_it_keeps_a_real_shops_revenue_to_the_cent_through_json() -> None:
     sales = list(cdnow())
     sent = orjson.dumps(
-        [[payloads.number(p.price), p.quantity] for count, total in sales for p in money.parts(total, count, "USD")]
+        [[number(p.price), p.quantity] for count, total in sales for p in money.parts(total, count, "USD")]
     )
     # As Braze reads it: JSON numbers, exactly as they are written.
     received = json.loads(sent, parse_float=Decimal, parse_int=Decimal)
@@ -97,3 +98,18 @@ def test_it_knows_the_smallest_units_of_iso_4217() -> None:
     assert {currency: money.smallest_unit(currency) for currency in DIGITS} == {
         currency: Decimal(1).scaleb(-digits) for currency, digits in DIGITS.items()
     }
+
+
+@given(st.lists(st.decimals(-1000, 10**9, places=3), max_size=20), st.sampled_from(sorted(DIGITS)))
+def test_it_rounds_totals_so_that_their_sum_is_right(totals: list[Decimal], currency: str) -> None:
+    unit = units(1, currency)
+    rounded = money.rounded(totals, currency)
+    assert abs(sum(rounded) - sum(totals)) <= unit / 2
+    assert all(abs(after - before) <= unit and after % unit == 0 for after, before in zip(rounded, totals, strict=True))
+    assert money.rounded(rounded, currency) == rounded
+
+
+def test_it_knows_the_money_that_people_pay_with() -> None:
+    assert {"USD", "EUR", "COP", "JPY", "KWD", "CLP", "XAF"} <= money.CURRENCIES
+    assert not {"XXX", "XTS", "XAU", "XDR", "CLF", "usd", ""} & money.CURRENCIES
+    assert all(len(code) == 3 for code in money.CURRENCIES)

@@ -1,0 +1,145 @@
+"""A customer's attributes: the standard fields, the loyalty fields and the tags, each checked before it is sent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from integrations.braze.mapping import contacts, dates, places
+from integrations.braze.mapping.text import MAX_TEXT, fitted, shown
+from integrations.braze.mapping.values import scalar
+from masivo_braze.loyalty.models import Customer
+
+AUDIENCE_PREFIX = "masivo_"
+TAG_PREFIX = "tag_"
+
+#: Braze's letters for gender [Braze: user attributes object].
+GENDERS = {"MALE": "M", "FEMALE": "F", "OTHER": "O"}
+PERSONAL = ("email", "phone", "first_name", "last_name")
+#: Earlier dates of birth are placeholders: nobody alive was born then.
+FIRST_BIRTH = date(1900, 1, 1)
+
+
+@dataclass(slots=True)
+class Attributes:
+    """What Braze should hold: `values`, None for what should be absent.
+
+    Names in `left_out` have a value that Braze would not take: they are not sent at all, neither the value nor a
+    null, so that Braze keeps what it has and the mirror stays true. `adjustments` has a sentence by attribute.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
+    adjustments: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, name: str, why: str) -> None:
+        self.left_out.add(name)
+        self.adjustments[name] = f"{name}: left out, {why}"
+
+    def put(self, name: str, value: Any, changes: list[str]) -> None:
+        """`changes` are sentences about the value; none of it is there where it could not be sent."""
+        if changes:
+            self.adjustments[name] = "; ".join(changes)
+        if value is None and changes:
+            self.left_out.add(name)
+        else:
+            self.values[name] = value
+
+    def __ior__(self, other: "Attributes") -> "Attributes":
+        self.values |= other.values
+        self.left_out |= other.left_out
+        self.adjustments |= other.adjustments
+        return self
+
+
+def profile(customer: Customer, today: date) -> Attributes:
+    """The standard and loyalty attributes.
+
+    An anonymous customer's name, e-mail and phone are placeholders of Masivo's and stay out.
+    """
+    result = Attributes()
+    _add_read(result, "country", customer.country, places.country, "is not a country that ISO 3166 knows")
+    _add_personal(result, customer, result.values.get("country"))
+    _add_read(result, "gender", customer.gender, GENDERS.get, "is none of MALE, FEMALE, OTHER")
+    _add_birth(result, customer.birth_date, today)
+    _add_text(result, "home_city", customer.city)
+    _add_read(result, "language", customer.language, places.language, "is not a language that ISO 639-1 knows")
+    _add_read(result, "time_zone", customer.time_zone, places.time_zone, "is not an IANA time zone")
+    _add_custom(result, "loyalty_tier", customer.tier.strip() or None)
+    _add_custom(result, "loyalty_points", customer.points)
+    return result
+
+
+def tags(customer: Customer) -> Attributes:
+    """`tag_<key>` for each tag. The prefix keeps tags apart from all other attributes.
+
+    Of two tags that come to one name, the one that needed no change has it; the other is left out.
+    """
+    result = Attributes()
+    given = customer.tags or {}
+    for key in sorted(given, key=lambda key: (tag_attribute(key) != TAG_PREFIX + key, key)):
+        name = tag_attribute(key)
+        if name == TAG_PREFIX:
+            result.leave_out(TAG_PREFIX + key, "a tag needs a name")
+        elif name in result.values or name in result.left_out:
+            result.leave_out(TAG_PREFIX + key, f"another tag has the name {shown(name)} in Braze")
+        else:
+            _add_custom(result, name, given[key])
+            if len(TAG_PREFIX + key) > MAX_TEXT:
+                result.adjustments[name] = f"{shown(name)}: the name is cut to {MAX_TEXT} characters"
+    return result
+
+
+def tag_attribute(key: str) -> str:
+    """As Braze keeps it: it strips spaces around a name, and takes 255 characters [Braze: custom attributes]."""
+    return fitted(key, TAG_PREFIX + key, []).rstrip()
+
+
+def audience_attribute(name: str) -> str:
+    """Stripped as Braze does, so that what is nulled later is what was set."""
+    return fitted(name, AUDIENCE_PREFIX + name, []).rstrip()
+
+
+def _add_personal(result: Attributes, customer: Customer, country: str | None) -> None:
+    if customer.is_anonymous:
+        result.values |= dict.fromkeys(PERSONAL)
+        return
+    _add_read(result, "email", customer.email, contacts.email, "is not an address that Braze takes")
+    why = "is not a phone number" if country else "is not a phone number that can be read without a country"
+    _add_read(result, "phone", customer.phone, lambda text: contacts.phone(text, country), why)
+    _add_text(result, "first_name", customer.first_name)
+    _add_text(result, "last_name", customer.last_name)
+
+
+def _add_read(result: Attributes, name: str, text: str, read: Callable[[str], str | None], why_not: str) -> None:
+    text = text.strip()
+    value = read(text) if text else None
+    if text and value is None:
+        result.leave_out(name, f"{shown(text)} {why_not}")
+    else:
+        result.values[name] = value
+
+
+def _add_birth(result: Attributes, born: date | None, today: date) -> None:
+    if born and not FIRST_BIRTH <= born <= today:
+        result.leave_out("dob", f"nobody's date of birth is {born.isoformat()}")
+    else:
+        result.values["dob"] = born.isoformat() if born else None
+
+
+def _add_text(result: Attributes, name: str, text: str) -> None:
+    changes: list[str] = []
+    result.put(name, fitted(name, text.strip(), changes) or None, changes)
+
+
+def _add_custom(result: Attributes, name: str, value: Any) -> None:
+    """Braze takes some texts for times [Braze: custom attributes]: the operator is told what it makes of them."""
+    changes: list[str] = []
+    kept = None if value is None else scalar(name, value, changes)
+    if kept.__class__ is str and dates.can_be_time(kept):
+        if iso := dates.as_iso(kept):
+            changes.append(f"{name}: {shown(kept)} is sent as {iso}, the time that Braze reads in it")
+            kept = iso
+        elif dates.stays_text(kept):
+            changes.append(f"{name}: Braze keeps {shown(kept)} as text, not as a time")
+    result.put(name, kept, changes)

@@ -1,0 +1,53 @@
+"""An event as an object of Braze's `events` array [Braze: event object]."""
+
+from datetime import datetime
+from typing import Any
+
+from integrations.braze.mapping.properties import MAX_PROPERTIES, flattened
+from integrations.braze.mapping.text import fitted, shown, summed_up
+from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, timestamp
+from masivo_braze.loyalty.models import Event
+
+#: Property names that Braze refuses, and our own.
+RESERVED = frozenset({"time", "event_name"})
+OWN = frozenset({"event_id", ORIGINAL_TIME})
+#: Braze: "102,400 bytes per event", of which our own properties take at most this.
+MAX_BYTES = 102_400
+_OWN_BYTES = 150
+#: Braze drops an event of one of these names that has any property its schema does not know, `event_id` among them.
+SCHEMA_NAMES = frozenset(
+    f"ecommerce.{name}"
+    for name in (
+        "product_viewed", "cart_updated", "checkout_started", "order_placed", "order_cancelled", "order_refunded"
+    )
+)  # fmt: skip
+_TAKEN = RESERVED | OWN
+
+
+def event(record: Event, now: datetime) -> Mapped:
+    adjustments: list[str] = []
+    properties = flattened(record.data or {}, _TAKEN, adjustments, MAX_PROPERTIES - len(OWN), MAX_BYTES - _OWN_BYTES)
+    properties["event_id"] = str(record.pk)
+    body = {
+        "external_id": record.customer.external_id,
+        "name": _name(record.type, adjustments),
+        "time": past(record.occurred_at, now, properties, adjustments),
+        "properties": properties,
+    }
+    return Mapped(body, summed_up(adjustments) if adjustments else ())
+
+
+def past(moment: datetime, now: datetime, properties: dict[str, Any], adjustments: list[str]) -> str:
+    """The time to send. Braze silently makes a future time the current one: we do, and keep the real one."""
+    if moment <= now:
+        return timestamp(moment)
+    properties[ORIGINAL_TIME] = timestamp(moment)
+    adjustments.append(f"its time, {timestamp(moment)}, is yet to come: Braze gets the current one")
+    return timestamp(now)
+
+
+def _name(name: str, adjustments: list[str]) -> str:
+    if name in SCHEMA_NAMES:
+        adjustments.append(f"{shown(name)} is sent as “masivo_{name}”: Braze has rules of its own for that name")
+        return f"masivo_{name}"
+    return fitted("name", name, adjustments) or "unnamed"
