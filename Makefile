@@ -55,3 +55,12 @@ $(STAMP): requirements.txt requirements-dev.txt dev/bootstrap.py
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there. Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %s: make PYTHON=/path/to/python3.11 ..." % sys.version.split()[0])'
 	@$(PYTHON) -m dev.bootstrap
+
+.PHONY: torture sabotage
+SEEDS ?= 100
+
+torture: $(STAMP) ## SEEDS=100 random workloads under random faults (FIRST=1; on PostgreSQL where DATABASE_URL names one)
+	@$(BIN)/python -m tests.e2e.harness.torture --seeds $(SEEDS) --first $(or $(FIRST),1)
+
+sabotage: $(STAMP) ## Break ten promises on purpose, one by one: the fault harness must notice each
+	@$(BIN)/python -m tests.e2e.harness.sabotage

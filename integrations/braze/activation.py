@@ -6,7 +6,7 @@ from django.db.models.signals import post_delete
 
 from integrations.braze import ledger
 from integrations.braze.integration import NAME, BrazeIntegration
-from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
 from integrations.braze.models.account import PauseKind, settings_changed
 from integrations.outbox import lease, nudge, subscriptions
 
@@ -18,6 +18,7 @@ def connect() -> None:
 
 def put_in_force(account_id: int, **_: Any) -> None:
     """Subscribe anew, resume a paused account, and take back requests composed under the old settings."""
+    _forget_another_workspace(account_id)
     lease.revoke(account_id, NAME)  # a relay at work under the old settings must not commit what it composed
     subscriptions.refresh(BrazeIntegration(), account_id)
     BrazeState.objects.get_or_create(account_id=account_id)
@@ -27,6 +28,15 @@ def put_in_force(account_id: int, **_: Any) -> None:
     mine.exclude(pause_kind=PauseKind.RESTORED).update(paused_at=None, pause_kind="", pause_reason="")
     ledger.dissolve_unstarted(account_id)
     nudge.after_commit({account_id})
+
+
+def _forget_another_workspace(account_id: int) -> None:
+    """Behind another endpoint is another workspace, which holds nothing of ours yet; a new key is the same one's."""
+    endpoint = BrazeSettings.objects.values_list("rest_endpoint", flat=True).get(account_id=account_id)
+    state, _ = BrazeState.objects.get_or_create(account_id=account_id)
+    if endpoint and state.mirrored_endpoint not in ("", endpoint):
+        BrazeProfile.objects.filter(account_id=account_id).delete()
+    BrazeState.objects.filter(pk=state.pk).update(mirrored_endpoint=endpoint or state.mirrored_endpoint)
 
 
 def settings_deleted(instance: BrazeSettings, **_: Any) -> None:

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from integrations.braze.integration import NAME, BrazeIntegration
-from integrations.braze.models import BrazeSettings
+from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.outbox import capture, changes
 from integrations.outbox.capture import Change
 from integrations.outbox.models import Kind, OutboxEntry, Status
@@ -38,7 +38,10 @@ def backfill(account_id: int) -> Iterator[Step]:
     orders = Order.objects.filter(account_id=account_id, fulfilled_at__isnull=False).select_related("customer")
     memberships = Membership.objects.filter(audience__account_id=account_id).select_related("audience", "customer")
     yield from _capture(account_id, "customers", customers, _created)
-    yield from _capture(account_id, "events", events, _events)
+    if BrazeState.objects.filter(account_id=account_id, purged_at__isnull=False).exists():
+        yield Step("events: left out, since old ones were purged from the books and could be sent twice;", 0, 0)
+    else:
+        yield from _capture(account_id, "events", events, _events)
     yield from _capture(account_id, "fulfilled orders", orders, changes.orders_changed)
     yield from _capture(account_id, "audience memberships", memberships, _joined)
 

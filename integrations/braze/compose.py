@@ -88,7 +88,7 @@ def _add_state(
         reason = f"nothing to send: {'; '.join(adjustments)}" if adjustments else rules.NOTHING_CHANGED
         result.skipped |= {entry.pk: reason for entry in entries}
         return
-    creates = settings.create_customers
+    creates = settings.create_customers and result.customer in records.customers
     body = {"external_id": result.customer, **attributes}
     if not creates:
         body["_update_existing_only"] = True
@@ -196,7 +196,7 @@ def _add_order(
         body, of_row = purchases.purchase(row, now)
         told = summed_up([*adjustments, *of_row])
         result.purchases.append(BrazeObject(result.customer, body, ids, adjustments=told, purchase=row))
-    if rows and (len(rows) > room or (sales and _is_closed(order) and not of_sale)):
+    if rows and (len(rows) > room or (sales and _is_closed(order) and len(of_sale) in (0, len(entries)))):
         result.unfinished |= set(ids)
     return len(rows) < room
 

@@ -31,6 +31,8 @@ def due_accounts() -> list[int]:
 
 def refill(account_id: int) -> int:
     """Push again what the ledger has and Redis has lost; returns how many requests are ready to be sent."""
+    if not restored.has_lost_commits(account_id):
+        restored.tell_redis(account_id)
     ids = list(ledger.unstarted(account_id).values_list("pk", flat=True)[:REFILL])
     if lost := buffer.missing(account_id, ids):
         buffer.push(account_id, Delivery.objects.filter(pk__in=lost).order_by("created_at"))
@@ -79,10 +81,8 @@ def _send(claim: buffer.Claim, settings: BrazeSettings) -> bool:
     if delivery is None:
         return True
     limit = limiter.limit_of(settings, delivery.endpoint)
-    slot = limiter.reserve(limit, lambda: _calls_this_hour(settings, delivery.endpoint))
-    if not slot.is_granted:
+    if not limiter.acquire(limit, lambda: _calls_this_hour(settings, delivery.endpoint)):
         return False
-    time.sleep(slot.wait_seconds)
     buffer.keep(delivery.account_id, claim.id)
     before_start = time.monotonic()
     if not ledger.start(claim.id):

@@ -37,8 +37,8 @@ def start(delivery_id: UUID) -> bool:
 
 
 def give_back(delivery_id: UUID) -> None:
-    """Undo a start whose request has not left."""
-    Delivery.objects.filter(pk=delivery_id, finished_at=None).update(started_at=None, deadline=None)
+    """Undo a start whose request has not left: it is composed anew, since settings may have changed meanwhile."""
+    _dissolve(Delivery.objects.filter(pk=delivery_id, finished_at=None))
 
 
 def silent() -> list[UUID]:

@@ -7,17 +7,19 @@ accounts that share a key share its budget, and the key itself is nowhere:
 """
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from integrations.braze import connection
 from integrations.braze.models import BrazeSettings, Endpoint
 
-#: We stay this far below the limit: requests may bunch up on their way to Braze.
+#: We stay this far below the limit: requests may bunch up on their way to Braze, and Redis may forget which slots it
+#: has handed out ahead of time.
 SHARE = 0.97
 #: Braze: `/users/delete` allows 20,000 requests a minute [Braze: API limits].
 DELETE_CALLS, DELETE_WINDOW_SECONDS = 20_000, 60
-#: A caller that would wait longer than this is told so instead.
+#: A sender without a slot after this time gives up: its request can wait in the buffer, its thread is needed.
 LONGEST_WAIT_SECONDS = 1.0
 
 
@@ -34,10 +36,15 @@ class Limit:
     def spacing_us(self) -> int:
         return int(-(-self.window_seconds * 1_000_000 // (SHARE * self.calls)))
 
+    @property
+    def ahead_seconds(self) -> float:
+        """How far ahead of time slots are handed out: those that Redis forgets fit into what `SHARE` leaves."""
+        return min((1 - SHARE) * self.window_seconds, LONGEST_WAIT_SECONDS)
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Whether the caller may go after `wait_seconds`; if not, when asking again makes sense."""
+    """Whether the caller may go after `wait_seconds`; if not, how long until asking again makes sense."""
 
     is_granted: bool
     wait_seconds: float
@@ -50,8 +57,24 @@ def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
     return Limit(budget, settings.calls_per_window, settings.window_seconds, settings.calls_per_hour)
 
 
+def acquire(limit: Limit, calls_this_hour: Callable[[], int]) -> bool:
+    """Sleep until the caller may go; False where that would take too long."""
+    end = time.monotonic() + LONGEST_WAIT_SECONDS
+    while True:
+        slot = reserve(limit, calls_this_hour)
+        if slot.is_granted:
+            time.sleep(slot.wait_seconds)
+            return True
+        if time.monotonic() + slot.wait_seconds > end:
+            return False
+        time.sleep(slot.wait_seconds - limit.ahead_seconds)
+
+
 def reserve(limit: Limit, calls_this_hour: Callable[[], int]) -> Slot:
-    """Reserve the next slot. `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter."""
+    """Reserve the next slot, if it is near.
+
+    `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter.
+    """
     verdict, microseconds = _ask(limit)
     if verdict == b"seed":
         verdict, microseconds = _ask(limit, calls_this_hour())
@@ -64,7 +87,7 @@ def defer(limit: Limit, seconds: float) -> None:
 
 
 def _ask(limit: Limit, used: int = -1) -> tuple[bytes, int]:
-    arguments = [limit.spacing_us, int(LONGEST_WAIT_SECONDS * 1_000_000), limit.per_hour or 0, used]
+    arguments = [limit.spacing_us, int(limit.ahead_seconds * 1_000_000), limit.per_hour or 0, used]
     verdict, microseconds = connection.script("slot")(keys=[_key(limit, "slot"), _key(limit, "hour")], args=arguments)
     return verdict, int(microseconds)
 

@@ -13,7 +13,7 @@ from time import monotonic
 import redis
 from django.conf import settings as django_settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from kombu.exceptions import OperationalError
 
 from integrations.braze import buffer, compose, ledger, mirror, packing, readiness, records, restored
@@ -21,7 +21,7 @@ from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery, Fate
 from integrations.braze.objects import Bundle
 from integrations.braze.records import Records
-from integrations.outbox import lease
+from integrations.outbox import capture, lease
 from integrations.outbox.clock import database_now
 from integrations.outbox.lease import Held, LeaseLost
 from integrations.outbox.models import Kind, OutboxEntry, Status
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=django_settings.BRAZE_LEASE_SECONDS)
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
+#: What is parked is woken by the record it waits for, and looked at again this often in case it was missed.
+PARKED = timedelta(seconds=60)
 #: Entries taken at once.
 TAKE = 2_000
 
@@ -67,7 +69,7 @@ def _round(account_id: int, held: Held) -> tuple[list[Delivery], bool]:
     if not entries:
         return [], False
     try:
-        return _compose(account_id, entries, ready.settings, held, now), True
+        return _compose(account_id, entries, ready.settings, held, now)
     except Overtaken:
         return [], True
     except LeaseLost:
@@ -78,10 +80,9 @@ def _round(account_id: int, held: Held) -> tuple[list[Delivery], bool]:
 def _take(account_id: int, now: datetime) -> list[OutboxEntry]:
     """Free entries in the order of their ids, leaving out customers with a request not yet settled or who wait."""
     mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
-    busy = mine.filter(Q(status=Status.BUFFERED) | Q(status=Status.PENDING, due_at__gt=now))
-    free = (
-        pending(account_id).filter(parked=False).exclude(customer_external_id__in=busy.values("customer_external_id"))
-    )
+    busy = mine.filter(Q(status=Status.BUFFERED) | Q(status=Status.PENDING, parked=False, due_at__gt=now))
+    free = pending(account_id).filter(Q(parked=False) | Q(due_at__lte=now))
+    free = free.exclude(customer_external_id__in=busy.values("customer_external_id"))
     taken = list(free.order_by("pk")[:TAKE])
     return taken + _of_the_same_orders(taken, free) if len(taken) == TAKE else taken
 
@@ -96,22 +97,26 @@ def _of_the_same_orders(taken: list[OutboxEntry], free: "QuerySet[OutboxEntry]")
 
 def _compose(
     account_id: int, entries: list[OutboxEntry], settings: BrazeSettings, held: Held, now: datetime
-) -> list[Delivery]:
+) -> tuple[list[Delivery], bool]:
+    """The requests, and whether another round may find more."""
     loaded = records.load(account_id, entries)
     by_customer: dict[str, list[OutboxEntry]] = defaultdict(list)
     for entry in entries:
         by_customer[entry.customer_external_id].append(entry)
     waiting = {customer: due for customer in by_customer if (due := _due(customer, by_customer[customer], loaded, now))}
     bundles = [
-        compose.bundle(customer, theirs, settings, loaded, now)
+        _bundle(customer, theirs, settings, loaded, now)
         for customer, theirs in by_customer.items()
         if customer not in waiting
     ]
     waiting |= _too_soon(bundles, settings, loaded, now)
     bundles = [bundle for bundle in bundles if bundle.customer not in waiting]
-    drafts = packing.pack(bundles, settings.batch_limit)
     with transaction.atomic():
         held.confirm()
+        locked_out = _locked_out(entries)
+        bundles = [bundle for bundle in bundles if bundle.customer not in locked_out]
+        waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
+        drafts = packing.pack(bundles, settings.batch_limit)
         _save_purchases(bundles, drafts)
         deliveries = Delivery.objects.bulk_create([packing.delivery(draft, account_id) for draft in drafts])
         _move_entries(bundles, deliveries, now)
@@ -119,7 +124,7 @@ def _compose(
         _wait(by_customer, waiting)
         _discard_purchases(account_id, bundles)
         restored.count_commit(account_id)
-    return deliveries
+    return deliveries, not locked_out
 
 
 def _due(customer: str, entries: Sequence[OutboxEntry], loaded: Records, now: datetime) -> datetime | None:
@@ -155,6 +160,30 @@ def _too_soon(
     return waiting
 
 
+def _bundle(
+    customer: str, entries: Sequence[OutboxEntry], settings: BrazeSettings, loaded: Records, now: datetime
+) -> Bundle:
+    """A customer whose records cannot be mapped is set aside, visibly, and stops nobody else."""
+    try:
+        return compose.bundle(customer, entries, settings, loaded, now)
+    except Exception as error:  # whatever is wrong with one customer's records must not hold up the account
+        logger.exception("changes of a customer of account %s cannot be mapped", entries[0].account_id)
+        reason = f"cannot be mapped: {type(error).__name__}: {error}"
+        return Bundle(customer, rejected=dict.fromkeys((entry.pk for entry in entries), reason))
+
+
+def _locked_out(entries: Sequence[OutboxEntry]) -> set[str]:
+    """Customers with an entry that another transaction holds (it deletes the customer, say): they wait, nobody else.
+
+    Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
+    """
+    mine = OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries], status=Status.PENDING)
+    if mine.count() != len(entries):
+        raise Overtaken
+    free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    return {entry.customer_external_id for entry in entries if entry.pk not in free}
+
+
 # --- the commit -----------------------------------------------------------------------------------------
 
 
@@ -178,6 +207,7 @@ def _move_entries(bundles: Sequence[Bundle], deliveries: Sequence[Delivery], now
     for delivery in deliveries:
         lines = [line for name in (*packing.ARRAYS, "deletions") for line in delivery.manifest.get(name, [])]
         ids = {pk for line in lines for pk in line["entries"]}
+        OutboxEntry.objects.filter(pk__in=ids, parked=True).update(parked=False, error="")
         _move(ids, status=Status.BUFFERED, batch=delivery.pk, due_at=None)
     by_reason: dict[str, set[int]] = defaultdict(set)
     parked: dict[str, set[int]] = defaultdict(set)
@@ -188,8 +218,10 @@ def _move_entries(bundles: Sequence[Bundle], deliveries: Sequence[Delivery], now
             parked[reason].add(pk)
     for reason, ids in by_reason.items():
         _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
+        # A part that was refused or is in doubt outlives the rule that skips the rest.
+        OutboxEntry.objects.filter(pk__in=ids).exclude(worst="").update(status=F("worst"))
     for reason, ids in parked.items():
-        _move(ids, parked=True, error=reason)
+        _move(ids, parked=True, error=reason, due_at=now + PARKED)
     _reject(bundles, now)
 
 
@@ -226,10 +258,14 @@ def _wait(by_customer: dict[str, list[OutboxEntry]], waiting: dict[str, datetime
 
 
 def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
-    """A deleted customer's purchases that never left are not sent any more."""
+    """A deleted customer's purchases that never left: nothing of them is in Braze, nothing will have to be negated."""
     deleted = [bundle.customer for bundle in bundles if bundle.deletions]
-    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__in=deleted, fate=Fate.PENDING)
-    rows.update(fate=Fate.DISCARDED, error="customer deleted")
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__in=deleted)
+    rows.filter(fate=Fate.PENDING).delete()
+    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__in=deleted)
+    held.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).update(
+        status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now()
+    )
 
 
 def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:

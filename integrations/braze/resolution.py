@@ -1,94 +1,162 @@
 """What a person decides about changes that Braze refused, or whose outcome is not known.
 
 Every decision leaves its reason on the entry. Sending again never touches a sibling that Braze accepted: the unit of
-fate of a purchase is its row, and only rows that were refused or are unknown go back.
+fate of a purchase is its row, and only rows that were refused or are unknown go back. The entries of one order share
+their purchases' fate, so a decision about one of them is a decision about all that still wait for one.
 """
 
+from collections import defaultdict
 from collections.abc import Collection
+from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
+from integrations.braze import records
 from integrations.braze.integration import NAME
+from integrations.braze.mapping import purchases as mapped
 from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
+from masivo_braze.loyalty.models import Order
 
 #: Entries that wait for a person.
 OPEN = (Status.REJECTED, Status.UNKNOWN)
+OPEN_FATES = (Fate.REJECTED, Fate.UNKNOWN)
 
 
 @transaction.atomic
-def send_again(entries: "QuerySet[OutboxEntry]") -> int:
-    """Refused and unknown entries become pending. An unknown one may arrive twice: the person was asked."""
-    chosen = _locked(entries, OPEN)
-    BrazeProfile.objects.filter(
-        account_id__in={entry.account_id for entry in chosen},
-        external_id__in={entry.customer_external_id for entry in chosen},
-    ).update(refused={})
-    _purchases(chosen, (Fate.REJECTED, Fate.UNKNOWN)).update(
-        fate=Fate.PENDING, delivery_id=None, error="", settled_at=None
-    )
-    done = _settle(chosen, status=Status.PENDING, error="", worst="", batch=None, settled_at=None)
+def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
+    """Refused and unknown entries become pending; returns them. Doubtful ones may arrive twice."""
+    chosen = _locked(entries)
+    for account_id, theirs in _by_account(chosen).items():
+        customers = {entry.customer_external_id for entry in theirs}
+        BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, error="", settled_at=None)
+    _update(chosen, status=Status.PENDING, error="", worst="", batch=None, settled_at=None)
     _wake(chosen)
-    return done
+    return chosen
 
 
 @transaction.atomic
-def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> int:
-    """Unknown entries that did arrive, as somebody has seen in Braze; reversals of them may now go."""
-    chosen, now = _locked(entries, (Status.UNKNOWN,)), database_now()
+def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[OutboxEntry]:
+    """Doubtful entries that did arrive, as somebody has seen in Braze; reversals of them may now go.
+
+    What Braze refused cannot have arrived: an order that has such purchases, too, stays rejected for their sake.
+    """
+    locked, now = _locked(entries), database_now()
+    doubted = _doubtful(locked)
+    chosen = [entry for entry in locked if entry.pk in doubted]
+    _add_lost_purchases(chosen, now)
     _purchases(chosen, (Fate.UNKNOWN,)).update(fate=Fate.DELIVERED, settled_at=now)
-    done = _settle(chosen, status=Status.DELIVERED, error=f"treated as delivered by {by}", settled_at=now)
+    refused: dict[object, str] = {
+        (row.account_id, row.order_id): row.error for row in _purchases(chosen, (Fate.REJECTED,))
+    }
+    partly = [entry for entry in chosen if _order_of(entry) in refused]
+    words = f"treated as delivered by {by}"
+    _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
+    for entry in partly:
+        _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[_order_of(entry)])
     _wake(chosen)
-    return done
+    return chosen
 
 
 @transaction.atomic
-def discard(entries: "QuerySet[OutboxEntry]", by: str, reason: str) -> int:
-    """Give up on refused and unknown entries, with a reason that stays."""
-    chosen, now = _locked(entries, OPEN), database_now()
+def discard(entries: "QuerySet[OutboxEntry]", by: str, reason: str) -> list[OutboxEntry]:
+    """Give up on refused and unknown entries, with a reason that stays; returns them."""
+    chosen, now = _locked(entries), database_now()
     words = f"discarded by {by}: {reason}"
-    _purchases(chosen, (Fate.REJECTED, Fate.UNKNOWN)).update(fate=Fate.DISCARDED, error=words, settled_at=now)
-    done = _settle(chosen, status=Status.DISCARDED, error=words, settled_at=now)
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.DISCARDED, error=words, settled_at=now)
+    _update(chosen, status=Status.DISCARDED, error=words, settled_at=now)
     _wake(chosen)
-    return done
+    return chosen
 
 
-def _locked(entries: "QuerySet[OutboxEntry]", statuses: Collection[str]) -> list[OutboxEntry]:
-    """Those that still stand as they did when the person looked."""
-    mine = entries.filter(integration=NAME, status__in=statuses).order_by("pk")
-    return list(mine.select_for_update())
+def doubtful(entries: "QuerySet[OutboxEntry]") -> set[int]:
+    """Ids of those that may have arrived, in whole or in part: sent again, they may arrive twice."""
+    return _doubtful(list(entries))
+
+
+def purchases_of(entry: OutboxEntry, fates: Collection[str] = OPEN_FATES) -> "QuerySet[BrazePurchase]":
+    """The purchase rows whose fate an entry of an order shows; none for any other entry."""
+    return _purchases([entry], fates)
+
+
+def _doubtful(entries: Collection[OutboxEntry]) -> set[int]:
+    rows = _purchases(entries, (Fate.UNKNOWN,))
+    in_part = {(account_id, order_id) for account_id, order_id in rows.values_list("account_id", "order_id")}
+    return {entry.pk for entry in entries if entry.status == Status.UNKNOWN or _order_of(entry) in in_part}
+
+
+def _locked(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
+    """Those that still wait for a person, with the others of their orders."""
+    named = list(entries.filter(integration=NAME, status__in=OPEN))
+    wanted = Q(pk__in=[entry.pk for entry in named])
+    for account_id, theirs in _by_account([entry for entry in named if entry.kind in ORDER_KINDS]).items():
+        wanted |= Q(
+            account_id=account_id,
+            customer_external_id__in={entry.customer_external_id for entry in theirs},
+            kind__in=ORDER_KINDS,
+            subject__in={entry.subject for entry in theirs},
+        )
+    waiting = OutboxEntry.objects.filter(wanted, integration=NAME, status__in=OPEN)
+    return list(waiting.order_by("pk").select_for_update())
+
+
+def _by_account(entries: "Collection[OutboxEntry] | QuerySet[OutboxEntry]") -> dict[int, list[OutboxEntry]]:
+    """Customers' and orders' ids are an account's own: two accounts may well have the same."""
+    found: dict[int, list[OutboxEntry]] = defaultdict(list)
+    for entry in entries:
+        found[entry.account_id].append(entry)
+    return found
+
+
+def _order_of(entry: OutboxEntry) -> tuple[int, str] | None:
+    return (entry.account_id, entry.data.get("order_id", "")) if entry.kind in ORDER_KINDS else None
 
 
 def _purchases(chosen: Collection[OutboxEntry], fates: Collection[str]) -> "QuerySet[BrazePurchase]":
-    of_orders = [entry for entry in chosen if entry.kind in ORDER_KINDS]
-    return BrazePurchase.objects.filter(
-        account_id__in={entry.account_id for entry in of_orders},
-        order_id__in={entry.data.get("order_id", "") for entry in of_orders},
-        customer_external_id__in={entry.customer_external_id for entry in of_orders},
-        fate__in=fates,
-    )
+    wanted = Q(pk__in=[])
+    for account_id, theirs in _by_account([entry for entry in chosen if entry.kind in ORDER_KINDS]).items():
+        wanted |= Q(
+            account_id=account_id,
+            order_id__in={entry.data.get("order_id", "") for entry in theirs},
+            customer_external_id__in={entry.customer_external_id for entry in theirs},
+        )
+    return BrazePurchase.objects.filter(wanted, fate__in=fates)
 
 
-def _settle(chosen: Collection[OutboxEntry], **changes: object) -> int:
-    """With the entries of the same orders: they share their purchases' fate."""
-    ids = {entry.pk for entry in chosen}
-    done = OutboxEntry.objects.filter(pk__in=ids).update(**changes)
-    for entry in chosen:
-        if entry.kind in ORDER_KINDS:
-            same = OutboxEntry.objects.filter(account_id=entry.account_id, integration=NAME, kind__in=ORDER_KINDS)
-            same = same.filter(customer_external_id=entry.customer_external_id, subject=entry.subject)
-            same.filter(status=entry.status).update(**changes)
-    return done
+def _add_lost_purchases(chosen: Collection[OutboxEntry], now: datetime) -> None:
+    """A restored database may have lost the rows of a sale that did arrive; without them it could not be reversed."""
+    sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and entry.data.get("status") == "FULFILLED"]
+    for account_id, theirs in _by_account(sales).items():
+        loaded = records.load(account_id, theirs)
+        for order in loaded.orders.values():
+            if loaded.purchases.get(order.order_id) or _has_more_to_send(order):
+                continue
+            rows, _ = mapped.sales(order, [], now)
+            for row in rows:
+                row.fate, row.settled_at = Fate.DELIVERED if row.fate == Fate.PENDING else row.fate, now
+            BrazePurchase.objects.bulk_create(rows)
+
+
+def _has_more_to_send(order: Order) -> bool:
+    """Then its rows are yet to be made, and only some of its lines may have arrived."""
+    mine = OutboxEntry.objects.filter(account_id=order.account_id, integration=NAME, kind__in=ORDER_KINDS)
+    mine = mine.filter(customer_external_id=order.customer.external_id, subject=str(order.pk))
+    return mine.filter(data__status="FULFILLED", status__in=(Status.PENDING, Status.BUFFERED)).exists()
+
+
+def _update(entries: Collection[OutboxEntry], **changes: object) -> None:
+    OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries]).update(**changes)
 
 
 def _wake(chosen: Collection[OutboxEntry]) -> None:
     """Reversals that waited for these purchases are looked at again."""
-    for account_id in {entry.account_id for entry in chosen}:
-        customers = {entry.customer_external_id for entry in chosen if entry.account_id == account_id}
+    for account_id, theirs in _by_account(chosen).items():
+        customers = {entry.customer_external_id for entry in theirs}
         parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
-        parked.filter(customer_external_id__in=customers).update(parked=False, error="")
+        parked.filter(customer_external_id__in=customers).update(parked=False, error="", due_at=None)
         nudge.after_commit({account_id})

@@ -71,20 +71,22 @@ def may_go_on(account_id: int) -> bool:
 
 @transaction.atomic
 def resume(account_id: int, since: datetime) -> dict[str, int]:
-    """Take what is in doubt since then for unknown, and go on; returns how many of what that were.
+    """Take what is in doubt for unknown, and go on; returns how many of what that were.
 
-    Events and purchases captured since then and not settled may have been sent: they are held for an operator. State
-    is harmless to send again: all that the mirror holds becomes uncertain.
+    Events and purchases that were open when the loss was noticed may have been sent after the backup, at `since`: they
+    are held for an operator. State is harmless to send again: all that the mirror holds becomes uncertain.
     """
+    noticed = BrazeState.objects.get(account_id=account_id).paused_at or since
     lease.revoke(account_id, NAME)
     now = database_now()
     open_requests = Delivery.objects.filter(account_id=account_id, finished_at=None)
     requests = open_requests.update(finished_at=now, outcome=Outcome.UNKNOWN, answer="The database was restored.")
     mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
     mine.filter(status=Status.BUFFERED).update(status=Status.PENDING, batch=None)
-    doubtful = mine.filter(status=Status.PENDING, kind__in=FACT_KINDS, created_at__gte=since)
-    facts = doubtful.update(status=Status.UNKNOWN, error="The database was restored.", settled_at=now, parked=False)
-    purchases = _doubt_purchases(account_id, since)
+    doubtful = mine.filter(status=Status.PENDING, kind__in=FACT_KINDS, created_at__lt=noticed)
+    words = f"The database was restored to {since:%Y-%m-%d %H:%M} UTC: this may have been sent since."
+    facts = doubtful.update(status=Status.UNKNOWN, error=words, settled_at=now, parked=False)
+    purchases = _doubt_purchases(account_id, words)
     profiles = _doubt_mirror(account_id)
     BrazeState.objects.filter(account_id=account_id).update(
         paused_at=None, pause_kind="", pause_reason="", commits=_told(account_id)
@@ -93,10 +95,9 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
     return {"requests": requests, "events and orders": facts, "purchases": purchases, "profiles": profiles}
 
 
-def _doubt_purchases(account_id: int, since: datetime) -> int:
+def _doubt_purchases(account_id: int, words: str) -> int:
     rows = BrazePurchase.objects.filter(account_id=account_id, fate__in=(Fate.PENDING, Fate.BUFFERED))
-    rows.filter(created_at__lt=since).update(fate=Fate.PENDING, delivery_id=None)
-    return rows.filter(created_at__gte=since).update(fate=Fate.UNKNOWN, error="The database was restored.")
+    return rows.update(fate=Fate.UNKNOWN, error=words)
 
 
 def _doubt_mirror(account_id: int) -> int:

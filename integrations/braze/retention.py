@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from integrations.braze.integration import NAME
-from integrations.braze.models import Delivery
+from integrations.braze.models import BrazeState, Delivery
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 
@@ -27,6 +27,8 @@ def purge(most: int = 100_000) -> int:
     open_entries = OutboxEntry.objects.exclude(status__in=DONE).filter(batch__isnull=False)
     requests = Delivery.objects.filter(finished_at__lt=before).exclude(pk__in=open_entries.values("batch"))
     gone = _delete_in_batches(entries.order_by("pk"), most)
+    if gone:
+        BrazeState.objects.update(purged_at=database_now())
     return gone + _delete_in_batches(requests.order_by("created_at"), most)
 
 

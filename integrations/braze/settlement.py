@@ -55,7 +55,9 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
             return False
         delivery = Delivery.objects.get(pk=delivery_id)
         settings = BrazeSettings.objects.filter(account_id=delivery.account_id).first()
-        settings = settings or BrazeSettings(account_id=delivery.account_id)  # deleted since: the default policies
+        settings = settings or BrazeSettings(
+            account_id=delivery.account_id, updated_at=now
+        )  # deleted since: the default policies
         verdict = _after_refusal(delivery, verdict, settings)
         if verdict.traffic == Traffic.SPLIT:
             splitting.split(delivery)
@@ -71,6 +73,8 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
 
 def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Verdict:
     """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
+    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
+        return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
             logger.warning("account %s: Braze takes 75 objects a request in all; switched", settings.account_id)
@@ -138,7 +142,7 @@ def _settle_purchases(delivery: Delivery, lines: list[Line], now: datetime) -> N
 def _unpark(customers: set[str], account_id: int) -> None:
     """Reversals that waited for these purchases are looked at again."""
     parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
-    parked.filter(customer_external_id__in=customers).update(parked=False, error="")
+    parked.filter(customer_external_id__in=customers).update(parked=False, error="", due_at=None)
 
 
 # --- entries --------------------------------------------------------------------------------------------
@@ -170,7 +174,8 @@ def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line], del
     """One by one: they are few, and each has its reason. Logged for those who watch logs."""
     for entry in mine.filter(pk__in=failures):
         line = failures[entry.pk]
-        mine.filter(pk=entry.pk).update(worst=Status(line.fate.value), error=line.reason)
+        if entry.worst != Status.UNKNOWN:
+            mine.filter(pk=entry.pk).update(worst=Status(line.fate.value), error=line.reason)
         logger.warning(
             "sync failed: account=%s kind=%s entry=%s request=%s status=%s reason=%s",
             delivery.account_id, entry.kind, entry.pk, delivery.pk, delivery.status_code, line.reason,
@@ -232,11 +237,14 @@ def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
     """Arrays come in Braze's own order, attributes first; an object that may not have found its user proves nothing."""
     if line.array == "attributes":
         mirror.touch(profile, _attributes(line), now.timestamp())
+    profile.last_accepted_at = now  # or may have been: a deletion keeps its distance either way
     if line.told == ObjectFate.UNKNOWN:
         if line.array == "attributes":
             mirror.doubt(profile, _attributes(line))
+        elif line.array == "deletions":
+            mirror.doubt(profile, profile.attributes)
+            profile.is_known = False
         return
-    profile.last_accepted_at = now
     if line.array == "deletions":
         profile.attributes, profile.uncertain, profile.is_known, profile.deleted_at = {}, [], False, now
         profile.is_unproven, profile.recent, profile.refused = False, {}, {}
@@ -260,7 +268,7 @@ def _steer(account_id: int, verdict: Verdict, now: datetime) -> None:
         return
     state, _ = BrazeState.objects.get_or_create(account_id=account_id)
     if verdict.traffic == Traffic.GO_ON:
-        if state.failures or state.backoff_until:
+        if state.failures:  # a wait that Braze asked for is not over because a request before it went well
             BrazeState.objects.filter(pk=state.pk).update(failures=0, backoff_until=None, last_error="")
     elif verdict.traffic == Traffic.WAIT:
         until = now + timedelta(seconds=verdict.wait_seconds)

@@ -60,6 +60,7 @@ class Verdict:
 
 #: Status → (outcome, fate of every object, what it means for the account) [Braze: Errors; API limits].
 BY_STATUS: dict[int, tuple[Outcome, ObjectFate, Traffic]] = {
+    408: (Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF),
     429: (Outcome.RETRY, ObjectFate.RETRY, Traffic.WAIT),
     500: (Outcome.RETRY, ObjectFate.RETRY, Traffic.BACK_OFF),
     502: (Outcome.RETRY, ObjectFate.RETRY, Traffic.BACK_OFF),
@@ -156,7 +157,7 @@ def _partial(otherwise: ObjectFate, errors: list[Any], named: dict[tuple[str, in
     return Verdict(
         Outcome.PARTIAL,
         otherwise,
-        Traffic.GO_ON,
+        Traffic.BACK_OFF if nameless else Traffic.GO_ON,  # what is unknown may be sent again, but not at once
         words,
         fates=dict.fromkeys(named, ObjectFate.REJECTED),
         by_array=dict.fromkeys(arrays, ObjectFate.UNKNOWN),

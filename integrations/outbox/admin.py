@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import OutboxEntry, Status
 
 if TYPE_CHECKING:  # generic for the type checker alone
     ModelAdmin = admin.ModelAdmin[Any]
@@ -27,6 +28,9 @@ else:
 
 #: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
 REQUEST_PAGES: dict[str, str] = {}
+#: And the name of the page where a person decides about a change that failed.
+DECISION_PAGES: dict[str, str] = {}
+FAILED = (Status.REJECTED, Status.UNKNOWN)
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -36,7 +40,7 @@ class ReadOnlyAdmin(ModelAdmin):
     sortable_by = ()
     show_full_result_count = False
     list_per_page = 50
-    actions = None
+    actions: Sequence[str] | None = None
 
     def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
@@ -72,10 +76,10 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         (None, {"fields": ["account", "integration", "kind", "customer_external_id", "subject", "details"]}),
         (
             "What became of it",
-            {"fields": ["status", "error", "adjusted", "request", "due_at", "parked", "captured", "settled"]},
+            {"fields": ["status", "error", "decide", "adjusted", "request", "due_at", "parked", "captured", "settled"]},
         ),
     ]
-    readonly_fields = ["details", "adjusted", "request", "captured", "settled"]
+    readonly_fields = ["details", "decide", "adjusted", "request", "captured", "settled"]
 
     @admin.display(description="captured")
     def captured(self, entry: OutboxEntry) -> str:
@@ -94,6 +98,13 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         if entry.batch is None or entry.integration not in REQUEST_PAGES:
             return str(entry.batch or "-")
         return link_to(REQUEST_PAGES[entry.integration], entry.batch)
+
+    @admin.display(description="decide")
+    def decide(self, entry: OutboxEntry) -> str:
+        if entry.status not in FAILED or entry.integration not in DECISION_PAGES:
+            return "-"
+        page = reverse(DECISION_PAGES[entry.integration], args=(entry.pk,))
+        return format_html('<a href="{}">Send again, treat as delivered or discard</a>', page)
 
     @admin.display(description="status")
     def outcome(self, entry: OutboxEntry) -> str:

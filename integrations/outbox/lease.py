@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
 from integrations.outbox.clock import database_now
@@ -53,5 +54,9 @@ def revoke(account_id: int, integration: str) -> None:
 def _take(account_id: int, integration: str, ttl: timedelta) -> Held | None:
     lease, _ = Lease.objects.get_or_create(account_id=account_id, integration=integration)
     token, now = uuid.uuid4(), database_now()
-    free = Lease.objects.filter(pk=lease.pk).filter(Q(token=None) | Q(expires_at__lte=now))
-    return Held(lease.pk, token, ttl) if free.update(token=token, expires_at=now + ttl) else None
+    with transaction.atomic():  # a holder at its commit has the row locked: that is "held", not something to wait for
+        free = Lease.objects.filter(pk=lease.pk).filter(Q(token=None) | Q(expires_at__lte=now))
+        if not free.select_for_update(skip_locked=True).exists():
+            return None
+        Lease.objects.filter(pk=lease.pk).update(token=token, expires_at=now + ttl)
+    return Held(lease.pk, token, ttl)

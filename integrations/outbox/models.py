@@ -114,6 +114,9 @@ class OutboxEntry(models.Model):
                 condition=Q(status="pending", kind="customer_deleted"),
                 name="outbox_deletions",
             ),
+            models.Index(
+                fields=["account", "id"], condition=Q(status__in=["rejected", "unknown"]), name="outbox_failed"
+            ),
             models.Index(fields=["batch"], condition=Q(batch__isnull=False), name="outbox_batch"),
             models.Index(fields=["account", "customer_external_id", "id"], name="outbox_customer"),
         ]

@@ -10,8 +10,8 @@ from masivo_braze.loyalty.models import Account
 
 def sweep() -> list[int]:
     """Nudge each account that has an entry ready to be relayed; returns their ids."""
-    due = OutboxEntry.objects.filter(account_id=OuterRef("pk"), status=Status.PENDING, parked=False)
-    due = due.filter(Q(due_at=None) | Q(due_at__lte=database_now()))
+    due = OutboxEntry.objects.filter(account_id=OuterRef("pk"), status=Status.PENDING)
+    due = due.filter(Q(parked=False, due_at=None) | Q(due_at__lte=database_now()))
     account_ids = list(Account.objects.filter(Exists(due)).values_list("pk", flat=True))
     for account_id in account_ids:
         nudge.publish(account_id)

@@ -1,6 +1,7 @@
-"""The admin: the settings page, and the records of the sync to look at."""
+"""The admin: the settings page, failed syncs to decide about, and the records of the sync to look at."""
 
+from integrations.braze.admin.failed_syncs import FailedSyncAdmin
 from integrations.braze.admin.records import BrazeProfileAdmin, BrazePurchaseAdmin, DeliveryAdmin
 from integrations.braze.admin.settings import BrazeSettingsAdmin
 
-__all__ = ["BrazeProfileAdmin", "BrazePurchaseAdmin", "BrazeSettingsAdmin", "DeliveryAdmin"]
+__all__ = ["BrazeProfileAdmin", "BrazePurchaseAdmin", "BrazeSettingsAdmin", "DeliveryAdmin", "FailedSyncAdmin"]

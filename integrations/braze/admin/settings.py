@@ -10,15 +10,17 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_post_parameters
 
 from integrations.braze import endpoints, readiness
+from integrations.braze.admin.failed_syncs import FailedSync
 from integrations.braze.forms import BrazeSettingsForm
-from integrations.braze.integration import TOPICS
+from integrations.braze.integration import NAME, TOPICS
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.models.account import PauseKind
+from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
 
@@ -26,6 +28,18 @@ if TYPE_CHECKING:  # generic for the type checker alone
     ModelAdmin = admin.ModelAdmin[Any]
 else:
     ModelAdmin = admin.ModelAdmin
+
+
+#: What a paused account whose database was restored needs; the only value is its slug.
+RESTORED = (
+    "<p>This database was put back to an earlier time: requests had already been sent that it no longer knows of. "
+    "Sending on would double purchases and events, so nothing is sent, and saving these settings does not change that. "
+    "Changes are captured meanwhile. Somebody with access to the server has to run, with the time at which the backup "
+    'was taken:</p><pre style="white-space: pre-wrap; overflow-wrap: anywhere">'
+    "python manage.py braze_restored --account {} --since 2026-01-31T09:30:00Z</pre>"
+    "<p>Events and orders captured since then and not settled are then held as failed syncs of unknown outcome, to be "
+    "decided about one by one or together; attributes are sent again, which does no harm; and the account goes on.</p>"
+)
 
 
 @admin.register(BrazeSettings)
@@ -39,10 +53,10 @@ class BrazeSettingsAdmin(ModelAdmin):
     search_fields = ["account__name", "account__slug"]
     ordering = ["account__name"]
     autocomplete_fields = ["account"]
-    readonly_fields = ["state", "records"]
+    readonly_fields = ["state", "restored", "decide", "records"]
     actions = None
     fieldsets = [
-        (None, {"fields": ["account", "is_enabled", "state", "records"]}),
+        (None, {"fields": ["account", "is_enabled", "state", "decide", "records"]}),
         ("Workspace", {"fields": ["api_key", "rest_endpoint"]}),
         ("What is sent", {"fields": list(TOPICS)}),
         (
@@ -65,7 +79,12 @@ class BrazeSettingsAdmin(ModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: BrazeSettings | None = None) -> Any:
         """Settings not yet saved have neither a state nor records."""
-        return self.fieldsets if obj else [(None, {"fields": ["account", "is_enabled"]}), *self.fieldsets[1:]]
+        if obj is None:
+            return [(None, {"fields": ["account", "is_enabled"]}), *self.fieldsets[1:]]
+        state = getattr(obj.account, "braze_state", None)
+        restored = ["restored"] if state and state.pause_kind == PauseKind.RESTORED else []
+        first = ["account", "is_enabled", "state", *restored, "decide", "records"]
+        return [(None, {"fields": first}), *self.fieldsets[1:]]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False  # requests on their way need their settings: switch the account off instead
@@ -83,6 +102,19 @@ class BrazeSettingsAdmin(ModelAdmin):
     @admin.display(description="state")
     def state_in_short(self, settings: BrazeSettings) -> str:
         return Truncator(self.state(settings)).chars(120)
+
+    @admin.display(description="database restored")
+    def restored(self, settings: BrazeSettings) -> str:
+        return format_html(RESTORED, settings.account.slug)
+
+    @admin.display(description="failed syncs")
+    def decide(self, settings: BrazeSettings) -> str:
+        """How many wait for a person."""
+        waiting = FailedSync.objects.filter(account_id=settings.account_id, integration=NAME, status__in=OPEN)
+        if not (number := waiting.count()):
+            return "none"
+        page = reverse("admin:braze_failedsync_changelist", query={"account__id__exact": settings.account_id})
+        return format_html('<a href="{}">{} to decide about</a>', page, f"{number:,}")
 
     @admin.display(description="sends")
     def sends(self, settings: BrazeSettings) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.dispatch import Signal
+from django.utils import timezone
 
 from integrations.braze.endpoints import normalised, validate_endpoint
 from integrations.braze.fields import EncryptedTextField, Undecryptable
@@ -32,7 +33,7 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
             if kwargs.get("rest_endpoint"):
                 kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
-            updated = super().update(**kwargs)
+            updated = super().update(**{"updated_at": timezone.now(), **kwargs})
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
         return updated
@@ -49,8 +50,9 @@ class BrazeSettings(models.Model):
         "API key",
         blank=True,
         default="",
-        help_text="A REST API key with the permissions users.track and users.delete. In Braze: Settings → APIs and "
-        "Identifiers → API Keys. It is encrypted when saved and never shown again.",
+        help_text="A REST API key with the permissions users.track and users.delete (and users.export.ids, to ask "
+        "Braze what it holds). In Braze: Settings → APIs and Identifiers → API Keys. It is encrypted when saved and "
+        "never shown again.",
     )
     rest_endpoint = models.CharField(
         "REST endpoint",
@@ -177,6 +179,10 @@ class BrazeState(models.Model):
         default=0, help_text="Requests that failed since the last one Braze answered."
     )
     last_error = models.TextField(blank=True)
+    mirrored_endpoint = models.CharField(
+        max_length=200, blank=True, help_text="The workspace that the mirrored profiles are of."
+    )
+    purged_at = models.DateTimeField(null=True, blank=True, help_text="When settled changes were last removed.")
     ledger_id = models.UUIDField(default=uuid.uuid4, editable=False)
     commits = models.PositiveBigIntegerField(default=0, help_text="Relay commits; Redis counts them, too.")
 

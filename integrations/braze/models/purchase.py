@@ -30,7 +30,7 @@ class BrazePurchase(models.Model):
     is_reversal = models.BooleanField("reversal", default=False)
     purchase_id = models.CharField(max_length=300)
     product_id = models.CharField("product", max_length=255)
-    price = models.DecimalField(max_digits=18, decimal_places=3)
+    price = models.DecimalField(max_digits=24, decimal_places=3)
     quantity = models.IntegerField()
     currency = models.CharField(max_length=3)
     time = models.DateTimeField()

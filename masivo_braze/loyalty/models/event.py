@@ -14,6 +14,7 @@ from masivo_braze.loyalty.querysets import RecordQuerySet
 class Event(Record):
     """Something a customer did, or that happened to them. The type is an open, case-sensitive name."""
 
+    immutable = ("account", "customer")
     loaded_with = ("customer",)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

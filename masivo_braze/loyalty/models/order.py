@@ -47,6 +47,7 @@ class Order(Record):
     CLOSED = (Status.REVERSED, Status.CANCELLED, Status.EXPIRED)
 
     tracked = ("status",)
+    immutable = ("account", "customer", "order_id")
     loaded_with = ("customer",)
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="orders")
@@ -135,6 +136,7 @@ class Order(Record):
 class OrderLine(Record):
     """So many of one product in an order. The line's values are totals, not prices of a unit."""
 
+    immutable = ("order", "position")
     loaded_with = ("order__customer",)
 
     order = models.ForeignKey(Order, models.CASCADE, related_name="lines")

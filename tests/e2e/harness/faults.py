@@ -1,116 +1,156 @@
 """Faults injected while the workload runs: a seed decides which, and how much progress lies between them."""
 
+import contextlib
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
 
-import redis
+from tests.e2e.harness import database, scenario
+from tests.e2e.harness.progress import progress
+from tests.e2e.harness.redis_faults import freeze_redis, kill_redis, lose_last_second, repeat_requests, wipe_redis
+from tests.e2e.harness.stack import HURRIED, PROCESSES, RELAYS, TorturedStack
 
-from dev.stack import WORKERS, Stack
-from dev.waiting import wait_until
+Fault = Callable[[TorturedStack, random.Random], None]
 
-Fault = Callable[[Stack, random.Random], None]
+LEASE_SECONDS = float(HURRIED["BRAZE_LEASE_SECONDS"])
 
 
-def kill_worker(stack: Stack, chance: random.Random) -> None:
-    name = chance.choice(WORKERS)
+# --- processes ------------------------------------------------------------------------------------------
+
+
+def kill_worker(stack: TorturedStack, chance: random.Random) -> None:
+    name = chance.choice(PROCESSES)
     stack.kill(name)
     stack.start(name)
 
 
-def kill_all_workers(stack: Stack, chance: random.Random) -> None:
-    stack.kill(*WORKERS)
-    stack.start(*WORKERS)
+def kill_flush(stack: TorturedStack, chance: random.Random) -> None:
+    """With requests in flight, whose answers nobody reads."""
+    stack.set_faults({"latency": 0.4})
+    progress(stack, 2, 1.5)
+    stack.kill("flush")
+    stack.set_faults()
+    stack.start("flush")
 
 
-def stop_worker(stack: Stack, chance: random.Random) -> None:
-    name = chance.choice(WORKERS)
-    stack.stop(name)
+def kill_all_workers(stack: TorturedStack, chance: random.Random) -> None:
+    stack.kill(*PROCESSES)
+    stack.start(*PROCESSES)
+
+
+def stop_worker(stack: TorturedStack, chance: random.Random) -> None:
+    name = chance.choice(PROCESSES)
+    stack.terminate(name)
     stack.start(name)
 
 
-def wipe_redis(stack: Stack, chance: random.Random) -> None:
-    redis.Redis(port=stack.redis_port).flushall()
+def freeze_relay(stack: TorturedStack, chance: random.Random) -> None:
+    """Stops a relay's processes while one of them holds a lease, until well after it has run out."""
+    name = chance.choice(RELAYS)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        before = _leases(stack)
+        stack.signal_children(name, signal.SIGSTOP)
+        time.sleep(0.03)  # for those that still run to give their leases back
+        if before & _leases(stack):
+            progress(stack, 1_000_000, 1.5 * LEASE_SECONDS)
+            end = 0
+        stack.signal_children(name, signal.SIGCONT)
 
 
-def kill_redis(stack: Stack, chance: random.Random) -> None:
-    stack.kill("redis")
-    progress(stack, 1, 0.5)
-    stack.start_redis()
+def freeze_flush(stack: TorturedStack, chance: random.Random) -> None:
+    stack.freeze("flush")
+    progress(stack, 1_000_000, chance.uniform(0.5, 4))
+    stack.thaw("flush")
 
 
-def freeze_redis(stack: Stack, chance: random.Random) -> None:
-    stack.freeze("redis")
-    progress(stack, 1_000_000, 1.5)
-    stack.thaw("redis")
+def crash_database(stack: TorturedStack, chance: random.Random) -> None:
+    """PostgreSQL loses one of its processes, ends all others and recovers from its log; meanwhile it refuses."""
+    mine = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    pids = [pid for (pid,) in database.rows(stack.database_url, mine)]
+    with contextlib.suppress(ProcessLookupError, IndexError):  # connections may have been closed meanwhile
+        os.kill(chance.choice(pids), signal.SIGKILL)
+    progress(stack, 1_000_000, 1)
 
 
-def wrong_answers(stack: Stack, chance: random.Random) -> None:
-    stack.sandbox.set_faults({"status": chance.choice([500, 502, 503]), "times": chance.randint(1, 4)})
+def _leases(stack: TorturedStack) -> set[tuple[object, ...]]:
+    return set(database.rows(stack.database_url, "SELECT id, token FROM outbox_lease WHERE token IS NOT NULL"))
 
 
-def too_many(stack: Stack, chance: random.Random) -> None:
-    stack.sandbox.set_faults({"status": 429, "retry_after": 1, "times": chance.randint(1, 3)})
+# --- Braze ----------------------------------------------------------------------------------------------
 
 
-def lost_answers(stack: Stack, chance: random.Random) -> None:
+def wrong_answers(stack: TorturedStack, chance: random.Random) -> None:
+    stack.set_faults({"status": chance.choice([500, 502, 503]), "times": chance.randint(1, 4)})
+
+
+def too_many(stack: TorturedStack, chance: random.Random) -> None:
+    stack.set_faults({"status": 429, "retry_after": 1, "times": chance.randint(1, 3)})
+
+
+def lost_answers(stack: TorturedStack, chance: random.Random) -> None:
     kind = chance.choice([{"close": "before"}, {"close": "after"}, {"truncate": True}, {"status": 504, "apply": True}])
-    stack.sandbox.set_faults({**kind, "times": chance.randint(1, 3)})
+    stack.set_faults({**kind, "times": chance.randint(1, 4)})
 
 
-def random_failures(stack: Stack, chance: random.Random) -> None:
-    stack.sandbox.set_faults({"status": 503, "rate": 0.3, "seed": chance.randrange(1_000), "times": 10})
+def random_failures(stack: TorturedStack, chance: random.Random) -> None:
+    stack.set_faults({"status": 503, "rate": 0.3, "seed": chance.randrange(1_000), "times": 10})
 
 
-def slow_answers(stack: Stack, chance: random.Random) -> None:
-    stack.sandbox.set_faults({"latency": [0.05, 0.6]})
+def slow_answers(stack: TorturedStack, chance: random.Random) -> None:
+    stack.set_faults({"latency": [0.05, 0.6]})
 
 
-def fine_again(stack: Stack, chance: random.Random) -> None:
-    stack.sandbox.set_faults()
+def fine_again(stack: TorturedStack, chance: random.Random) -> None:
+    stack.set_faults()
 
 
 FAULTS: dict[Fault, float] = {
     kill_worker: 3,
-    kill_all_workers: 1,
+    kill_flush: 4,
+    kill_all_workers: 0.5,
     stop_worker: 1.5,
-    wipe_redis: 2,
+    freeze_relay: 3,
+    freeze_flush: 1,
+    wipe_redis: 1.5,
     kill_redis: 1,
     freeze_redis: 1,
-    wrong_answers: 3,
+    lose_last_second: 1.5,
+    repeat_requests: 3,
+    crash_database: 1,
+    wrong_answers: 2,
     too_many: 1,
     lost_answers: 4,
     random_failures: 1,
     slow_answers: 2,
-    fine_again: 2,
+    fine_again: 1,
 }
+#: Would make Braze answer 429 where it never must: by asking for it, and by requests that arrive all at once.
+NOT_WHERE_LIMITED = (too_many, freeze_flush)
 
 
-def inject(stack: Stack, seed: int, is_over: Callable[[], bool]) -> list[str]:
+def inject(stack: TorturedStack, is_over: Callable[[], bool]) -> list[str]:
     """One fault after the other until the workload is over; their names."""
-    chance, injected = random.Random(seed), []
+    chance, injected = random.Random(stack.seed), []
+    faults = dict(FAULTS)
+    for fault in NOT_WHERE_LIMITED if scenario.is_limited(stack.seed) else ():
+        del faults[fault]
+    if not database.is_postgres(stack.database_url):
+        del faults[crash_database]
     while not is_over():
-        progress(stack, chance.randint(1, 12), chance.uniform(0.2, 1.5))
-        (fault,) = chance.choices(list(FAULTS), list(FAULTS.values()))
+        progress(stack, chance.randint(1, 12), chance.uniform(0.1, 1.0))
+        (fault,) = chance.choices(list(faults), list(faults.values()))
         fault(stack, chance)
         injected.append(fault.__name__)
     return injected
 
 
-def heal(stack: Stack) -> None:
+def heal(stack: TorturedStack) -> None:
     """Everything runs and answers; what the faults have left is the product's to mend."""
-    stack.sandbox.set_faults()
-    missing = [name for name in ("redis", *WORKERS) if name not in stack.processes]
+    stack.set_faults()
+    missing = [name for name in ("redis", *PROCESSES) if name not in stack.processes]
     dead = [name for name, process in stack.processes.items() if process.poll() is not None]
-    assert not missing + dead, f"not running: {missing + dead}"
-
-
-def progress(stack: Stack, requests: int, seconds: float) -> None:
-    """Wait until so many more requests reached the sandbox, or the time is up: some faults stop all progress."""
-    before = _requests(stack)
-    end = time.monotonic() + seconds
-    wait_until(lambda: _requests(stack) >= before + requests or time.monotonic() > end, "progress", seconds + 5, 0.02)
-
-
-def _requests(stack: Stack) -> int:
-    return sum(stack.sandbox.summary()["requests"].values())
+    if missing + dead:
+        stack.complaints.append(f"processes: ended by themselves: {' '.join(missing + dead)}")

@@ -1,21 +1,22 @@
 """`python -m tests.e2e.harness.workload`: writes a seeded random workload for several accounts, as a shop would."""
 
 import argparse
+import json
 import random
+import time
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 import django
 
-ACCOUNTS = 5
-#: What differs between the accounts; the rest is alike.
-PECULIARITIES: list[dict[str, object]] = [
-    {},
-    {"unknown_purchases": "resend"},
-    {"unknown_events": "hold"},
-    {"batch_limit": "combined"},
-    {"attribute_gap_seconds": 0.0},
-]
+from tests.e2e.harness import scenario
+
+#: Between two steps: changes come one by one, so that faults find some on their way.
+PAUSE_SECONDS = 0.03
 
 
 @dataclass
@@ -29,18 +30,20 @@ class Shop:
     open_orders: list[str] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     made: int = 0
+    is_off: bool = False
+    off: list[list[datetime]] = field(default_factory=list)
+    made_while_off: list[str] = field(default_factory=list)
 
 
-def set_up(endpoint: str) -> list[Shop]:
+def set_up(endpoint: str, is_limited: bool) -> list[Shop]:
     from dev.sample import TOGGLES
 
     shops = []
-    for number, peculiar in enumerate(PECULIARITIES):
+    for number, peculiar in enumerate(scenario.ACCOUNTS):
         account = Account.objects.create(name=f"Shop {number}", slug=f"shop-{number}")
         settings = {"attribute_gap_seconds": 0.2, **dict.fromkeys(TOGGLES, True), **peculiar}
-        BrazeSettings.objects.create(
-            account=account, is_enabled=True, api_key=f"key-{number}", rest_endpoint=endpoint, **settings
-        )
+        settings |= {"calls_per_window": scenario.CALLS_PER_WINDOW} if is_limited else {}
+        BrazeSettings.objects.create(account=account, is_enabled=True, rest_endpoint=endpoint, **settings)
         audiences = [Audience.objects.create(account=account, name=f"Club {n}") for n in range(2)]
         shops.append(Shop(account, audiences))
     return shops
@@ -48,7 +51,7 @@ def set_up(endpoint: str) -> list[Shop]:
 
 def create(shop: Shop, chance: random.Random) -> None:
     shop.made += 1
-    _create(shop, f"{shop.account.slug}-c{shop.made}", chance)
+    _create(shop, scenario.external_id(shop.account.slug, shop.made), chance)
 
 
 def create_again(shop: Shop, chance: random.Random) -> None:
@@ -102,7 +105,10 @@ def event(shop: Shop, chance: random.Random) -> None:
     one = _somebody(shop, chance)
     for _ in range(chance.choice([1, 1, 1, 4])):
         number = shop.counters[one.external_id] = shop.counters.get(one.external_id, 0) + 1
-        Event.objects.create(account=shop.account, customer=one, type="STEP", data={"n": number})
+        made = Event(id=uuid.uuid4(), account=shop.account, customer=one, type="STEP", data={"n": number})
+        if shop.is_off:
+            shop.made_while_off.append(str(made.id))
+        made.save()
 
 
 def order(shop: Shop, chance: random.Random) -> None:
@@ -131,6 +137,24 @@ def delete(shop: Shop, chance: random.Random) -> None:
     shop.dead.append(one.external_id)
 
 
+def flip_events(shop: Shop, chance: random.Random) -> None:
+    """One shop switches its events off and on. The interval is what lies between the two commits, or less."""
+    if shop.account.slug != scenario.FLIPPED:
+        return
+    if shop.is_off:
+        shop.off[-1].append(database_now())
+    _stubbornly(lambda: _set_events(shop, shop.is_off))
+    shop.is_off = not shop.is_off
+    if shop.is_off:
+        shop.off.append([database_now()])
+
+
+def _set_events(shop: Shop, is_on: bool) -> None:
+    settings = BrazeSettings.objects.get(account=shop.account)
+    settings.sync_events = is_on
+    settings.save()
+
+
 #: What a step does, and how often.
 STEPS = {
     create: 10,
@@ -141,9 +165,10 @@ STEPS = {
     rename_audience: 0.3,
     event: 30,
     order: 14,
-    reverse: 4,
+    reverse: 6,
     delete: 1.5,
     create_again: 1,
+    flip_events: 4,
 }
 
 
@@ -153,15 +178,47 @@ def run(shops: list[Shop], seed: int, steps: int) -> None:
         for _ in range(3):
             create(shop, chance)
     for step in chance.choices(list(STEPS), list(STEPS.values()), k=steps):
-        step(chance.choice(shops), chance)
+        try:
+            step(chance.choice(shops), chance)
+        except (
+            DatabaseError
+        ):  # it crashed: whether the step was committed, nobody knows, and nothing here depends on it
+            reconnect()
+    for shop in shops:
+        if shop.is_off:
+            _stubbornly(lambda shop=shop: flip_events(shop, chance))
+
+
+def report(shops: list[Shop], path: Path) -> None:
+    (flipped,) = (shop for shop in shops if shop.account.slug == scenario.FLIPPED)
+    off = [[moment.isoformat() for moment in interval] for interval in flipped.off if len(interval) == 2]
+    path.write_text(json.dumps({"off": off, "made_while_off": flipped.made_while_off}))
+
+
+def reconnect() -> None:
+    close_old_connections()
+    time.sleep(0.2)
+
+
+def _stubbornly(step: Callable[[], None]) -> None:
+    """Until it is committed: the steps after this one depend on it."""
+    for _ in range(50):
+        try:
+            return step()
+        except DatabaseError:
+            reconnect()
+    raise RuntimeError("the database does not come back")
 
 
 def _somebody(shop: Shop, chance: random.Random) -> "Customer":
     """Recently made customers more often: a few have hundreds of changes in a row."""
-    if not shop.alive:
-        create(shop, chance)
-    external_id = chance.choice(shop.alive[-4:] if chance.random() < 0.5 else shop.alive)
-    return Customer.objects.get(account=shop.account, external_id=external_id)
+    while shop.alive:
+        external_id = chance.choice(shop.alive[-4:] if chance.random() < 0.5 else shop.alive)
+        if found := Customer.objects.filter(account=shop.account, external_id=external_id).first():
+            return found
+        shop.alive.remove(external_id)  # its deletion was committed, though the database crashed before it said so
+    create(shop, chance)
+    return _somebody(shop, chance)
 
 
 def _word(chance: random.Random) -> str:
@@ -173,11 +230,17 @@ if __name__ == "__main__":
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--report", type=Path, required=True)
     options = parser.parse_args()
     django.setup()
-    from django.db import transaction
+    from django.db import DatabaseError, close_old_connections, transaction
 
     from integrations.braze.models import BrazeSettings
+    from integrations.outbox.clock import database_now
     from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 
-    run(set_up(options.endpoint), options.seed, options.steps)
+    shops = set_up(options.endpoint, scenario.is_limited(options.seed))
+    try:
+        run(shops, options.seed, options.steps)
+    finally:
+        report(shops, options.report)

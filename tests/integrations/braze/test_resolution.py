@@ -72,7 +72,7 @@ def test_a_sale_and_its_reversal_captured_together_can_be_resolved(
 def test_sent_again_it_is_sent_with_the_same_purchase_ids(
     unknown_order: Order, sandbox: SandboxServer, sync: Sync
 ) -> None:
-    assert resolution.send_again(OutboxEntry.objects.filter(kind="order_line")) == 1
+    assert len(resolution.send_again(OutboxEntry.objects.filter(kind="order_line"))) == 2  # with its order
     sync()
     assert orders() == {"order": "delivered", "order_line": "delivered"}
     assert sandbox.summary()["duplicates"]["purchase_id"] == 2
@@ -101,7 +101,7 @@ def test_a_refused_object_is_sent_again_without_its_accepted_sibling(
     sync()
     assert sandbox.summary()["revenue"] == {"USD": "1.00"}
     sandbox.faults.clear()
-    assert resolution.send_again(OutboxEntry.objects.filter(status="rejected")) > 0
+    assert resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
     sync()
     assert sandbox.summary()["revenue"] == {"USD": "3.00"}
     assert sandbox.summary()["duplicates"]["purchase_id"] == 0
@@ -112,9 +112,9 @@ def test_it_leaves_alone_what_is_settled(account: Account, braze: BrazeSettings,
     Customer.objects.create(account=account, external_id="c1")
     sync()
     everything = OutboxEntry.objects.all()
-    assert resolution.send_again(everything) == 0
-    assert resolution.treat_as_delivered(everything, by="ada") == 0
-    assert resolution.discard(everything, by="ada", reason="no") == 0
+    assert resolution.send_again(everything) == []
+    assert resolution.treat_as_delivered(everything, by="ada") == []
+    assert resolution.discard(everything, by="ada", reason="no") == []
     assert everything.get().status == "delivered"
 
 
@@ -127,6 +127,69 @@ def test_an_unknown_event_can_be_resolved_too(
     sandbox.faults.add(close="before", times=1)
     sync()
     BrazeState.objects.update(backoff_until=None)
-    assert resolution.send_again(OutboxEntry.objects.filter(status="unknown")) == 1
+    assert len(resolution.send_again(OutboxEntry.objects.filter(status="unknown"))) == 1
     sync()
     assert sandbox.summary()["events"] == 1
+
+
+def test_a_decision_of_one_account_leaves_another_s_order_of_the_same_name_alone(
+    unknown_order: Order, account: Account, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Chosen together: an order of each account; ids of customers and orders are an account's own."""
+    other = Account.objects.create(name="Other", slug="other")
+    mine = OutboxEntry.objects.get(kind="order")
+    for order_id in ("o1", "o2"):
+        OutboxEntry.objects.create(
+            account=other, integration="braze", kind="order", customer_external_id="c1", subject=f"9{order_id}",
+            data={"order_id": order_id, "status": "FULFILLED"}, status="unknown",
+        )  # fmt: skip
+        row = BrazePurchase.objects.filter(account=account)[0]
+        row.pk, row.account, row.order_id, row.purchase_id = None, other, order_id, f"{order_id}:1:1"
+        row.save(force_insert=True)
+    theirs = OutboxEntry.objects.get(account=other, subject="9o2")
+    resolution.discard(OutboxEntry.objects.filter(pk__in=[mine.pk, theirs.pk]), by="ada", reason="a test")
+    fates = dict(BrazePurchase.objects.filter(account=other).values_list("order_id", "fate"))
+    assert fates == {"o1": "unknown", "o2": "discarded"}
+    assert OutboxEntry.objects.get(account=other, subject="9o1").status == "unknown"
+    assert set(BrazePurchase.objects.filter(account=account).values_list("fate", flat=True)) == {"discarded"}
+
+
+@pytest.fixture
+def half_refused(unknown_order: Order) -> OutboxEntry:
+    """An order one of whose purchases Braze refused in a later request than the one whose answer was lost."""
+    BrazePurchase.objects.filter(part=2).update(fate="rejected", error="no such product")
+    OutboxEntry.objects.filter(kind__startswith="order").update(status="rejected", worst="rejected", error="no")
+    return OutboxEntry.objects.get(kind="order")
+
+
+def test_an_order_that_is_refused_in_part_may_have_arrived_in_part(half_refused: OutboxEntry) -> None:
+    chosen = OutboxEntry.objects.filter(pk=half_refused.pk)
+    assert resolution.doubtful(chosen) == {half_refused.pk}
+    BrazePurchase.objects.filter(fate="unknown").update(fate="delivered")
+    assert resolution.doubtful(chosen) == set()
+
+
+def test_what_braze_refused_of_an_order_is_never_treated_as_delivered(half_refused: OutboxEntry) -> None:
+    """An entry shows the worst of its purchases."""
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(pk=half_refused.pk), by="ada")
+    assert dict(BrazePurchase.objects.values_list("part", "fate")) == {1: "delivered", 2: "rejected"}
+    assert orders() == {"order": "rejected", "order_line": "rejected"}
+    assert OutboxEntry.objects.get(pk=half_refused.pk).error == "no such product"
+
+
+def test_a_sale_that_the_restored_database_has_lost_can_be_reversed_once_it_is_known_to_have_arrived(
+    unknown_order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    BrazePurchase.objects.all().delete()
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(kind="order"), by="ada")
+    unknown_order.status = "REVERSED"
+    unknown_order.save()
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+
+
+def test_lines_still_on_their_way_are_not_taken_for_lost(unknown_order: Order, sync: Sync) -> None:
+    BrazePurchase.objects.all().delete()
+    OutboxEntry.objects.filter(kind="order_line").update(status="pending")
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(kind="order"), by="ada")
+    assert not BrazePurchase.objects.exists()

@@ -1,0 +1,95 @@
+"""What Braze says of a customer beside what is believed: counts beside the ledger, attributes beside the mirror."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Sum
+
+from integrations.braze.export import Exported, Tally
+from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX
+from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
+from integrations.outbox.models import OutboxEntry
+
+#: Custom attributes of Braze's that are ours to compare; a workspace may have hundreds of others.
+OURS = ("loyalty_", TAG_PREFIX, AUDIENCE_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Units of one product: as Braze counts them, and by what became of them here."""
+
+    name: str
+    counted: int
+    last: str
+    delivered: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    name: str
+    there: str
+    believed: str
+    differs: bool
+
+
+def beside(held: Exported, entry: OutboxEntry) -> dict[str, Any]:
+    """For the page: `products`, `attributes`, and the totals of events and purchases."""
+    return {
+        "products": _products(held.purchases, entry),
+        "attributes": _attributes(held, entry) if held.is_known else [],
+        "events_in_all": _total(held.events),
+        "purchases_in_all": _total(held.purchases),
+    }
+
+
+def _total(tallies: list[Tally]) -> Tally:
+    return Tally("", sum(tally.count for tally in tallies), max((tally.last for tally in tallies), default=""))
+
+
+def _products(counted: list[Tally], entry: OutboxEntry) -> list[Product]:
+    """Braze counts a reversal as a further purchase, so both kinds of rows count here."""
+    rows = BrazePurchase.objects.filter(account_id=entry.account_id, customer_external_id=entry.customer_external_id)
+    units: Counter[tuple[str, str]] = Counter()
+    for product, fate, quantity in rows.values_list("product_id", "fate").annotate(Sum("quantity")):
+        units[product, fate] = quantity
+    there = {tally.name: tally for tally in counted}
+    ours = {product for product, fate in units if fate in (Fate.DELIVERED, Fate.UNKNOWN)}
+    return [
+        Product(
+            name,
+            there[name].count if name in there else 0,
+            there[name].last if name in there else "",
+            units[name, Fate.DELIVERED.value],
+            units[name, Fate.UNKNOWN.value],
+        )
+        for name in [*there, *sorted(ours - there.keys())]
+    ]
+
+
+def _attributes(held: Exported, entry: OutboxEntry) -> list[Attribute]:
+    profile = (
+        BrazeProfile.objects.filter(account_id=entry.account_id, external_id=entry.customer_external_id).first()
+        or BrazeProfile()
+    )
+    ours = {name for name in held.attributes if name.startswith(OURS)}
+    names = sorted({*profile.attributes, *profile.uncertain, *ours})
+    return [_attribute(name, held.attributes.get(name), profile) for name in names]
+
+
+def _attribute(name: str, there: Any, profile: BrazeProfile) -> Attribute:
+    believed = profile.attributes.get(name)
+    words = "uncertain: sent, and the answer was lost" if name in profile.uncertain else _words(believed)
+    return Attribute(name, _words(there), words, _comparable(name, there) != _comparable(name, believed))
+
+
+def _comparable(name: str, value: Any) -> Any:
+    """Braze keeps an address in lower case, and exports a date with a time [Braze: user export]."""
+    if isinstance(value, str):
+        return {"email": value.lower(), "dob": value[:10]}.get(name, value)
+    return value
+
+
+def _words(value: Any) -> str:
+    return "–" if value is None else str(value)

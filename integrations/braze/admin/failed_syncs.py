@@ -1,0 +1,143 @@
+"""Failed syncs: what Braze refused, and what may or may not have arrived, for a person to decide about."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from integrations.braze import export, resolution
+from integrations.braze.admin import comparison, dead_letters, decisions
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazeSettings
+from integrations.outbox.admin import DECISION_PAGES, OutboxEntryAdmin, to_the_second
+from integrations.outbox.models import OutboxEntry, Status
+
+DECISION_PAGES[NAME] = "admin:braze_failedsync_change"
+
+
+class FailedSync(OutboxEntry):
+    """The captured changes that wait for a person, with a permission of their own to decide about them."""
+
+    class Meta:
+        proxy = True
+        app_label = "braze"
+        verbose_name = "failed sync"
+        default_permissions = ("view", "change")
+
+
+class OpenStatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(Status.REJECTED.value, "rejected: Braze refused it"), (Status.UNKNOWN.value, "unknown: may be there")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+@admin.register(FailedSync)
+class FailedSyncAdmin(OutboxEntryAdmin):
+    """Nobody edits a failed sync; who may change it decides what becomes of it."""
+
+    list_display = ["id", "failed_at", "account", "kind", "customer_external_id", "outcome"]
+    list_filter = [OpenStatusFilter, "kind", "account"]
+    date_hierarchy = "settled_at"
+    actions = ("send_again", "treat_as_delivered", "discard")
+    fieldsets = [
+        (None, {"fields": ["account", "kind", "customer_external_id", "subject", "details"]}),
+        ("What became of it", {"fields": ["status", "error", "adjusted", "captured", "failed_at"]}),
+        ("As it was sent", {"fields": ["letters"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(integration=NAME, status__in=resolution.OPEN)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return request.user.has_perm("braze.change_failedsync")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
+        return [str(name) for _, options in self.fieldsets for name in options["fields"]]
+
+    def get_urls(self) -> list[URLPattern]:
+        ask = self.admin_site.admin_view(self.ask_view)
+        return [path("<int:pk>/ask/", ask, name="braze_failedsync_ask"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = {"title": "Failed syncs that wait for a decision"}
+        return super().changelist_view(request, title | (extra_context or {}))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """To be read, decided about below, and never saved."""
+        if request.method != "GET":
+            raise PermissionDenied
+        context = {
+            "title": "Failed sync",
+            "show_save": False,
+            "show_save_and_continue": False,
+            "may_decide": self.has_change_permission(request),
+            **(extra_context or {}),
+        }
+        return super().change_view(request, object_id, form_url, context)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The history stays with the captured change, which remains when it is no failed sync any more."""
+        return redirect("admin:outbox_outboxentry_history", object_id)
+
+    def ask_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What Braze says of the customer, beside what is believed here. It decides nothing."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        entry = self.get_queryset(request).select_related("account").filter(pk=pk).first()
+        if entry is None:
+            raise Http404("It is no failed sync any more.")
+        if request.method != "POST":
+            return redirect("admin:braze_failedsync_change", pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "title": f"What Braze has of {entry.customer_external_id}",
+            "entry": entry,
+            "may_decide": True,
+            **_asked(entry),
+        }
+        return TemplateResponse(request, "admin/braze/failedsync/asked.html", context)
+
+    @admin.action(description="Send again", permissions=["change"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return decisions.decide(self, request, queryset, decisions.SEND_AGAIN)
+
+    @admin.action(description="It did arrive: treat as delivered", permissions=["change"])
+    def treat_as_delivered(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return decisions.decide(self, request, queryset, decisions.TREAT_AS_DELIVERED)
+
+    @admin.action(description="Discard…", permissions=["change"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return decisions.decide(self, request, queryset, decisions.DISCARD)
+
+    @admin.display(description="failed")
+    def failed_at(self, entry: OutboxEntry) -> str:
+        return to_the_second(entry.settled_at)
+
+    @admin.display(description="objects")
+    def letters(self, entry: OutboxEntry) -> str:
+        return dead_letters.in_words(entry)
+
+
+def _asked(entry: OutboxEntry) -> dict[str, Any]:
+    """`held` and its comparison, or in words why there is no answer."""
+    settings = BrazeSettings.objects.filter(account_id=entry.account_id).first()
+    if settings is None:
+        return {"problem": "The account has no Braze settings."}
+    try:
+        held = export.ask(settings, entry.customer_external_id)
+    except export.NotAnswered as error:
+        return {"problem": str(error)}
+    return {"held": held, **comparison.beside(held, entry)}

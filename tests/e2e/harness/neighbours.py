@@ -1,0 +1,74 @@
+"""`python -m tests.e2e.harness.neighbours --endpoint URL`: a healthy account's saves, alone and beside broken accounts.
+
+Prints JSON: by phase, the moment of each customer's commit, in seconds since 1970.
+"""
+
+import argparse
+import json
+import time
+
+import django
+from cryptography.fernet import Fernet
+
+HEALTHY = "healthy"
+#: Their API keys, by which the sandbox knows how to treat them.
+BROKEN = ("hanging", "dripping", "failing", "refused", "undecryptable")
+CHUNK = 1_000
+SAVES, EVERY_SECONDS = 120, 0.1
+
+
+def set_up(endpoint: str) -> None:
+    from dev.sample import TOGGLES
+
+    for slug in (HEALTHY, *BROKEN, "backlog"):
+        account = Account.objects.create(name=slug, slug=slug)
+        key = Undecryptable(Fernet(Fernet.generate_key()).encrypt(b"x").decode()) if slug == "undecryptable" else slug
+        BrazeSettings.objects.create(
+            account=account, is_enabled=True, api_key=key, rest_endpoint=endpoint, **dict.fromkeys(TOGGLES, True)
+        )
+
+
+def measure(phase: str) -> dict[str, float]:
+    """Save one customer after the other, at an even pace; those of broken accounts in between."""
+    healthy, committed = Account.objects.get(slug=HEALTHY), {}
+    begun = time.monotonic()
+    for number in range(SAVES):
+        time.sleep(max(0.0, begun + number * EVERY_SECONDS - time.monotonic()))
+        name = f"{phase}-{number}"
+        Customer.objects.create(account=healthy, external_id=name, first_name="Ada")
+        committed[name] = time.time()
+        if phase == "beside" and number % 5 == 0:
+            trouble(name)
+    return committed
+
+
+def trouble(name: str) -> None:
+    for account in Account.objects.filter(slug__in=BROKEN):
+        Customer.objects.create(account=account, external_id=f"{account.slug}-{name}", first_name="Bob")
+
+
+def pile_up(backlog: int) -> None:
+    account = Account.objects.get(slug="backlog")
+    for first in range(0, backlog, CHUNK):
+        names = [f"backlog-{number}" for number in range(first, first + CHUNK)]
+        Customer.objects.bulk_create([Customer(account=account, external_id=name, first_name="Cy") for name in names])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--backlog", type=int, required=True, help="customers of one account, created at once")
+    options = parser.parse_args()
+    django.setup()
+
+    from integrations.braze.fields import Undecryptable
+    from integrations.braze.models import BrazeSettings
+    from masivo_braze.loyalty.models import Account, Customer
+
+    set_up(options.endpoint)
+    measure("warm-up")
+    alone = measure("alone")
+    for round_number in range(5):
+        trouble(f"before-{round_number}")
+    pile_up(options.backlog)
+    print(json.dumps({"alone": alone, "beside": measure("beside")}))

@@ -1,0 +1,257 @@
+"""Regressions: ways in which delivery was once broken by reasoning about it."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from integrations.braze import (
+    backfill,
+    client,
+    flush,
+    ledger,
+    packing,
+    relay,
+    resolution,
+    restored,
+    retention,
+    settlement,
+    verdicts,
+)
+from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery, Outcome
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+
+Sync = Callable[[], None]
+
+
+def forget_backoff() -> None:
+    BrazeState.objects.update(backoff_until=None)
+
+
+def settle_all(sync: Sync, times: int = 6) -> None:
+    for _ in range(times):
+        forget_backoff()
+        sync()
+
+
+@pytest.fixture
+def one(account: Account, braze: BrazeSettings) -> Customer:
+    return Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+
+
+def fulfilled(account: Account, of: Customer, *lines: tuple[str, object]) -> Order:
+    made = Order.objects.create(account=account, customer=of, order_id="o1", status="FULFILLED")
+    for sku, value in lines:
+        OrderLine.objects.create(order=made, sku=sku, quantity=1, value=value)
+    return made
+
+
+def test_a_record_that_cannot_be_mapped_stops_nobody_else(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sync()
+    order.status = "REVERSED"
+    order.save()
+    Order.objects.filter(pk=order.pk).update(closed_at=None)
+    Customer.objects.create(account=account, external_id="innocent")
+    sync()
+    assert sandbox.profile("innocent") is not None
+    assert OutboxEntry.objects.filter(status="rejected", error__contains="cannot be mapped").exists()
+
+
+def test_an_amount_that_cannot_be_stored_stops_nobody_else(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    fulfilled(account, one, ("CD", Decimal("999999999999999.999")))
+    Customer.objects.create(account=account, external_id="innocent")
+    sync()
+    assert sandbox.profile("innocent") is not None
+
+
+def test_a_refused_sale_retried_after_the_reversal_leaves_no_revenue(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("GOOD", 10), ("BAD", 5))
+    sandbox.faults.add(status=400, contains='"BAD"')
+    settle_all(sync)
+    sandbox.faults.clear()
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+
+
+def test_orders_of_a_customer_created_again_are_sent(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    fulfilled(account, one, ("CD", 10))
+    relay.relay(account.pk)
+    one.delete()
+    sync()
+    fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    settle_all(sync, 3)
+    assert sandbox.summary()["revenue"] == {"USD": "10.00"}
+
+
+def test_a_reversal_parked_just_as_its_sale_is_resolved_is_woken(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    forget_backoff()
+    order.status = "REVERSED"
+    order.save()
+    pack, resolved = packing.pack, []
+
+    def meanwhile(*arguments: Any) -> Any:
+        if not resolved:
+            resolved.append(resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada"))
+        return pack(*arguments)
+
+    monkeypatch.setattr(packing, "pack", meanwhile)
+    settle_all(sync, 2)
+    OutboxEntry.objects.filter(parked=True).update(due_at=database_now() - relay.PARKED)
+    settle_all(sync, 2)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+
+
+@pytest.mark.parametrize("end", ["split", "give back"])
+def test_a_toggle_switched_off_meanwhile_counts_for_a_request_that_comes_back(
+    account: Account, braze: BrazeSettings, one: Customer, sandbox: SandboxServer, sync: Sync, end: str
+) -> None:
+    for customer in (one, Customer.objects.create(account=account, external_id="c2")):
+        Event.objects.create(account=account, customer=customer, type="LOGIN")
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    assert ledger.start(delivery.pk)
+    BrazeSettings.objects.update(sync_events=False)
+    if end == "split":
+        refused = verdicts.Verdict(Outcome.REFUSED, verdicts.ObjectFate.RETRY, verdicts.Traffic.SPLIT)
+        settlement.settle(delivery.pk, refused, 400)
+    else:
+        ledger.give_back(delivery.pk)
+    settle_all(sync, 3)
+    assert sandbox.summary()["events"] == 0
+    assert sandbox.summary()["profiles"] == 2
+
+
+def test_a_deleted_customer_is_not_made_a_user_by_leaving_an_audience(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    BrazeSettings.objects.update(delete_customers=False)
+    Audience.objects.create(account=account, name="vip").customers.add(one)
+    one.delete()
+    sync()
+    assert sandbox.profile("c1") is None
+
+
+def test_a_deletion_keeps_its_distance_from_a_request_that_may_have_arrived(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    one.delete()
+    forget_backoff()
+    relay.relay(account.pk)
+    entry = OutboxEntry.objects.get(kind="customer_deleted")
+    assert entry.status == "pending"
+    assert entry.due_at is not None
+
+
+def test_what_a_deletion_overtook_in_flight_leaves_nothing_open(
+    account: Account, one: Customer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    fulfilled(account, one, ("CD", 10))
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    ledger.start(delivery.pk)
+    one.delete()
+    settlement.settle(delivery.pk, verdicts.silent())
+    settle_all(sync, 3)
+    assert not OutboxEntry.objects.filter(status="unknown").exists()
+
+
+def test_an_error_that_names_nothing_is_not_sent_again_at_once(
+    account: Account, one: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    posts = []
+
+    def post(*arguments: Any) -> client.Answer:
+        posts.append(arguments)
+        return client.Answer(201, b'{"message":"success","errors":["Some warning"]}')
+
+    monkeypatch.setattr(client, "post", post)
+    sync()
+    assert len(posts) == 1
+
+
+def test_a_success_on_its_way_does_not_end_a_wait_that_braze_asked_for(account: Account, braze: BrazeSettings) -> None:
+    for name in ("c1", "c2"):
+        Customer.objects.create(account=account, external_id=name)
+        relay.relay(account.pk)
+    first, second = Delivery.objects.order_by("created_at")
+    ledger.start(first.pk)
+    ledger.start(second.pk)
+    wait = verdicts.Verdict(Outcome.RETRY, verdicts.ObjectFate.RETRY, verdicts.Traffic.WAIT, "429", 600.0)
+    settlement.settle(first.pk, wait, 429)
+    success = verdicts.Verdict(Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
+    settlement.settle(second.pk, success, 201)
+    assert BrazeState.objects.get().backoff_until is not None
+
+
+def test_another_workspace_starts_with_an_empty_mirror(
+    account: Account, braze: BrazeSettings, one: Customer, sync: Sync, sandbox: SandboxServer, settings: Any
+) -> None:
+    sync()
+    with SandboxServer() as other:
+        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
+        braze.rest_endpoint, braze.api_key = other.url, "another-key"
+        braze.save()
+        one.city = "Rome"
+        one.save()
+        sync()
+        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada", "home_city": "Rome"}
+
+
+def test_a_backfill_after_a_purge_sends_no_event_twice(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    sync()
+    settings.BRAZE_RETENTION_DAYS = 0
+    assert retention.purge() > 0
+    assert any("left out" in step.name for step in backfill.backfill(account.pk))
+    sync()
+    assert sandbox.summary()["duplicates"]["event_id"] == 0
+
+
+def test_what_the_flush_sends_from_the_ledger_counts_in_redis_too(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, redis_client: Any
+) -> None:
+    """Redis was wiped between the commit and the send: a loss of that commit must still be noticed."""
+    relay.relay(account.pk)
+    redis_client.flushall()
+    flush.refill(account.pk)
+    flush.flush(account.pk)
+    BrazeState.objects.update(commits=0)
+    assert restored.has_lost_commits(account.pk)
+
+
+def test_an_order_of_another_customer_is_another_order(account: Account, one: Customer, sync: Sync) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sync()
+    order.customer = Customer.objects.create(account=account, external_id="c2")
+    with pytest.raises(Exception, match="cannot change"):
+        order.save()
+    assert BrazePurchase.objects.get().customer_external_id == "c1"
