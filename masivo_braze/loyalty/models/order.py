@@ -3,6 +3,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Self
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
 from django.utils import timezone
@@ -12,6 +13,9 @@ from masivo_braze.loyalty.models.customer import Customer
 from masivo_braze.loyalty.models.event import validate_customer, validate_data_field
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
+
+#: SQLite keeps some 15 digits of a decimal; a line with more could not even be read back.
+MOST = 10**12
 
 
 class OrderQuerySet(RecordQuerySet["Order"]):
@@ -170,6 +174,10 @@ class OrderLine(Record):
 
     def validate_values(self) -> None:
         validate_data_field(self)
+        for name in ("value", "discounted_value"):
+            amount = self.__dict__.get(name)
+            if isinstance(amount, Decimal | int) and not -MOST < amount < MOST:
+                raise ValidationError({name: f"Amounts are below {MOST:,}, so that every database holds them exactly."})
 
     @classmethod
     def fill_rows(cls, rows: Sequence[Self], using: str, written: Collection[str] | None = None) -> frozenset[str]:
