@@ -65,9 +65,7 @@ def test_a_record_that_cannot_be_mapped_stops_nobody_else(
     assert OutboxEntry.objects.filter(status="rejected", error__contains="cannot be mapped").exists()
 
 
-def test_an_amount_that_no_database_holds_exactly_is_refused_at_the_entrance(
-    account: Account, one: Customer
-) -> None:
+def test_an_amount_that_no_database_holds_exactly_is_refused_at_the_entrance(account: Account, one: Customer) -> None:
     with pytest.raises(ValidationError, match="Amounts are below"):
         fulfilled(account, one, ("CD", Decimal("999999999999999.999")))
 
