@@ -178,7 +178,9 @@ def _add_order(
     ids = tuple(entry.pk for entry in entries)
     of_sale = tuple(entry.pk for entry in entries if entry.data.get("status") == "FULFILLED")
     sales, adjustments = _sales(order, known, bool(of_sale), now)
-    if not sales and _is_closed(order) and any(row.fate in UNRESOLVED for row in known if not row.is_reversal):
+    # Without an entry of the sale, what never left stays here: there is nothing to sell first, or to negate.
+    unresolved = UNRESOLVED if of_sale else UNRESOLVED - {Fate.PENDING}
+    if not sales and _is_closed(order) and any(row.fate in unresolved for row in known if not row.is_reversal):
         result.skipped |= dict.fromkeys(of_sale, ALREADY_SENT)
         result.parked |= dict.fromkeys(set(ids) - set(of_sale), "waits for the outcome of the order's purchases")
         return True
@@ -218,9 +220,9 @@ def _sales(
     order: Order, known: list[BrazePurchase], was_fulfilled: bool, now: datetime
 ) -> tuple[list[BrazePurchase], list[str]]:
     """Rows taken back from a failed request, and new ones for lines that have none, with their adjustments."""
-    waiting = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
     if not was_fulfilled:
-        return waiting, []
+        return [], []
+    waiting = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
     sent = dict.fromkeys(row.line for row in known if not row.is_reversal)
     new, adjustments = purchases.sales(order, list(sent), now)
     return waiting + new, adjustments

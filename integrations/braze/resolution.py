@@ -19,8 +19,8 @@ from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry, Status
-from masivo_braze.loyalty.models import Order
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from masivo_braze.loyalty.models import Customer, Order
 
 #: Entries that wait for a person.
 OPEN = (Status.REJECTED, Status.UNKNOWN)
@@ -29,8 +29,16 @@ OPEN_FATES = (Fate.REJECTED, Fate.UNKNOWN)
 
 @transaction.atomic
 def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
-    """Refused and unknown entries become pending; returns them. Doubtful ones may arrive twice."""
-    chosen = _locked(entries)
+    """Refused and unknown entries become pending; returns them. Doubtful ones may arrive twice.
+
+    Lines that were refused as a whole are mapped anew, from what the order says now. A deletion of a customer who
+    exists again is not repeated.
+    """
+    locked = _locked(entries)
+    back = _came_back(locked)
+    _update(back, status=Status.SKIPPED, error="the customer exists again", settled_at=database_now())
+    chosen = [entry for entry in locked if entry not in back]
+    _forget_refused_lines(chosen)
     for account_id, theirs in _by_account(chosen).items():
         customers = {entry.customer_external_id for entry in theirs}
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
@@ -38,6 +46,26 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     _update(chosen, status=Status.PENDING, error="", worst="", batch=None, settled_at=None)
     _wake(chosen)
     return chosen
+
+
+def _came_back(entries: Collection[OutboxEntry]) -> list[OutboxEntry]:
+    deletions = [entry for entry in entries if entry.kind == Kind.CUSTOMER_DELETED]
+    back: list[OutboxEntry] = []
+    for account_id, theirs in _by_account(deletions).items():
+        names = {entry.customer_external_id for entry in theirs}
+        there = Customer.objects.filter(account_id=account_id, external_id__in=names)
+        existing = set(there.values_list("external_id", flat=True))
+        back += [entry for entry in theirs if entry.customer_external_id in existing]
+    return back
+
+
+def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
+    """Nothing of such a line is in Braze; its rows would only repeat what was refused."""
+    refused = [row for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal]
+    for row in refused:
+        line = BrazePurchase.objects.filter(account_id=row.account_id, order_id=row.order_id, line=row.line)
+        if not line.exclude(fate=Fate.REJECTED).exists():
+            line.delete()
 
 
 @transaction.atomic

@@ -6,6 +6,8 @@ from typing import Any, Self
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 from django.utils import timezone
 
 from masivo_braze.loyalty.models.account import Account, validate_currency
@@ -60,6 +62,9 @@ class Order(Record):
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.PENDING)
     currency = models.CharField(
         max_length=3, blank=True, validators=[validate_currency], help_text="Empty: the account's currency."
+    )
+    last_position = models.PositiveIntegerField(
+        default=0, editable=False, help_text="The highest position that a line was deleted from: it is not used again."
     )
     placed_at = models.DateTimeField(default=timezone.now)
     fulfilled_at = models.DateTimeField(null=True, blank=True, help_text="Filled in when the order is fulfilled.")
@@ -199,6 +204,16 @@ class OrderLine(Record):
         the highest when the lines are inserted.
         """
         orders = Order._base_manager.using(using).filter(pk__in=order_ids).order_by("pk")
-        list(orders.select_for_update(no_key=True).values_list("pk"))
+        deleted = dict(orders.select_for_update(no_key=True).values_list("pk", "last_position"))
         lines = cls._base_manager.using(using).filter(order_id__in=order_ids).order_by()
-        return Counter(dict(lines.values_list("order_id").annotate(models.Max("position"))))
+        highest = dict(lines.values_list("order_id").annotate(models.Max("position")))
+        return Counter({pk: max(last, highest.get(pk, 0)) for pk, last in deleted.items()})
+
+
+@receiver(post_delete, sender=OrderLine, dispatch_uid="loyalty.keep_position")
+def keep_position(instance: OrderLine, using: str, **_: Any) -> None:
+    """A position names a line to whoever was told of it: another line never gets it."""
+    order: models.QuerySet[Order] = models.QuerySet(Order, using=using).filter(
+        pk=instance.order_id, last_position__lt=instance.position
+    )
+    order.update(last_position=instance.position)

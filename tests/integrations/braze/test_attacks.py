@@ -252,3 +252,61 @@ def test_an_order_of_another_customer_is_another_order(account: Account, one: Cu
     with pytest.raises(Exception, match="cannot change"):
         order.save()
     assert BrazePurchase.objects.get().customer_external_id == "c1"
+
+
+def test_a_line_added_after_another_was_deleted_is_sent(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("A", 10), ("B", 5))
+    sync()
+    order.lines.get(sku="B").delete()
+    OrderLine.objects.create(order=order, sku="C", quantity=1, value=7)
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "22.00"}
+
+
+def test_a_refused_currency_corrected_at_the_source_is_sent(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED", currency="QQQ")
+    OrderLine.objects.create(order=order, sku="CD", quantity=1, value=10)
+    sync()
+    assert set(BrazePurchase.objects.values_list("fate", flat=True)) == {"rejected"}
+    order.currency = "USD"
+    order.save()
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    settle_all(sync, 3)
+    assert sandbox.summary()["revenue"] == {"USD": "10.00"}
+
+
+def test_a_sale_that_never_left_is_not_sent_by_its_reversal(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(status=503, times=1)
+    sync()
+    BrazeSettings.objects.update(sync_purchases=False)
+    settle_all(sync, 2)
+    BrazeSettings.objects.update(sync_purchases=True)
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync, 3)
+    assert sandbox.summary()["purchases"] == 0
+    assert not OutboxEntry.objects.filter(status="pending").exists()
+
+
+def test_a_refused_deletion_is_not_repeated_once_the_customer_is_back(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    sync()
+    one.delete()
+    sandbox.faults.add(endpoint="delete", status=400)
+    sync()
+    sandbox.faults.clear()
+    Customer.objects.create(account=account, external_id="c1", first_name="Bea")
+    sync()
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    settle_all(sync, 3)
+    assert sandbox.profile("c1") is not None
+    assert OutboxEntry.objects.filter(error="the customer exists again", status="skipped").exists()
