@@ -4,11 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_JOBS ?= 2
-QUICK := not e2e and not browser
+QUICK := not e2e and not browser and not measured
 SLOW := e2e or browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-e2e test-postgres lint format types imports check clean
+.PHONY: isolation help run demo test test-all test-e2e test-postgres lint format types imports check clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,3 +64,7 @@ torture: $(STAMP) ## SEEDS=100 random workloads under random faults (FIRST=1; on
 
 sabotage: $(STAMP) ## Break ten promises on purpose, one by one: the fault harness must notice each
 	@$(BIN)/python -m tests.e2e.harness.sabotage
+
+isolation: $(STAMP) ## How a healthy account fares beside six bad ones, on SQLite and on PostgreSQL: figures, with bounds
+	@$(BIN)/python -m pytest -m measured -s $(PYTEST_ARGS)
+	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -m measured -s $(PYTEST_ARGS)

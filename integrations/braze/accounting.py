@@ -20,7 +20,7 @@ from django.db.models import Count, QuerySet
 
 from integrations.braze import money
 from integrations.braze.integration import NAME
-from integrations.braze.models import BrazePurchase, Delivery, Fate
+from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox.capture import DELETED_REASON
 from integrations.outbox.clock import database_now
@@ -175,9 +175,14 @@ def _purchases_and_entries(account_id: int) -> Iterator[str]:
 
 
 def _purchases_as_sent(account_id: int) -> Iterator[str]:
-    """Purchases are kept for ever, and a delivered one is in its request's body with its row's price and quantity."""
+    """Purchases are kept for ever, and a delivered one is in its request's body with its row's price and quantity.
+
+    But for those of a deleted customer that only requests named which Braze did not take.
+    """
     rows = BrazePurchase.objects.filter(account_id=account_id)
-    for delivery in Delivery.objects.filter(account_id=account_id, purchases__gt=0).iterator(200):
+    taken = Delivery.objects.filter(account_id=account_id, purchases__gt=0)
+    taken = taken.exclude(outcome__in=(Outcome.DISSOLVED, Outcome.RETRY, Outcome.REFUSED))
+    for delivery in taken.iterator(200):
         named = [line["purchase"] for line in delivery.manifest["purchases"]]
         if lost := set(named) - set(rows.filter(pk__in=named).values_list("pk", flat=True)):
             yield f"request {delivery.pk} names purchases that are not there: {_list(sorted(lost))}"

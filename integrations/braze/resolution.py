@@ -31,8 +31,8 @@ OPEN_FATES = (Fate.REJECTED, Fate.UNKNOWN)
 def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     """Refused and unknown entries become pending; returns them. Doubtful ones may arrive twice.
 
-    Lines that were refused as a whole are mapped anew, from what the order says now. A deletion of a customer who
-    exists again is not repeated.
+    Lines that were refused before they were sent are mapped anew, from what the order says now. A deletion of a
+    customer who exists again is not repeated.
     """
     locked = _locked(entries)
     back = _came_back(locked)
@@ -60,11 +60,11 @@ def _came_back(entries: Collection[OutboxEntry]) -> list[OutboxEntry]:
 
 
 def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
-    """Nothing of such a line is in Braze; its rows would only repeat what was refused."""
+    """Rows that were never in a request: they would only repeat what was found wrong with the line."""
     refused = [row for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal]
     for row in refused:
         line = BrazePurchase.objects.filter(account_id=row.account_id, order_id=row.order_id, line=row.line)
-        if not line.exclude(fate=Fate.REJECTED).exists():
+        if not line.exclude(fate=Fate.REJECTED, delivery_id=None).exists():
             line.delete()
 
 

@@ -13,7 +13,7 @@ from dev.stack import WORKERS, Stack
 from dev.waiting import wait_until
 from tests.e2e.harness.journal import Braze
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.measured
 
 FAULTS = (
     {"key": "hanging", "hang": "before"},
