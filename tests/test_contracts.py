@@ -1,7 +1,9 @@
-"""The import contracts of pyproject.toml cover what is there now."""
+"""Lists that name places in the code still find them."""
 
 import tomllib
 from pathlib import Path
+
+from tests.e2e.harness.sabotage import SABOTAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Not of the sending side: the sandbox itself, and what has no code of its own to share.
@@ -16,3 +18,11 @@ def test_the_sandbox_may_import_nothing_of_the_sending_side() -> None:
     modules |= {path.name for path in folder.iterdir() if path.is_dir()} - EXEMPT
     forbidden = {name.rpartition(".")[2] for name in contract["forbidden_modules"] if ".braze." in name}
     assert modules == forbidden
+
+
+def test_every_sabotage_finds_its_place() -> None:
+    """One whose text is gone would break nothing, and so prove nothing."""
+    edits = [edit for edits in SABOTAGES.values() for edit in edits]
+    found = {(edit.path, edit.old): (ROOT / edit.path).read_text().count(edit.old) for edit in edits}
+    assert len(SABOTAGES) == 10
+    assert set(found.values()) == {1}, found

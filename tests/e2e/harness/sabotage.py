@@ -46,8 +46,8 @@ SABOTAGES: dict[str, list[Edit]] = {
     "busy customers not left out": [
         Edit(
             "integrations/braze/relay.py",
-            'pending(account_id).filter(parked=False).exclude(customer_external_id__in=busy.values("customer_external_id"))',
-            "pending(account_id).filter(parked=False)",
+            'free = free.exclude(customer_external_id__in=busy.values("customer_external_id"))',
+            "",
         )
     ],
     "mirror before verdict": [
@@ -57,7 +57,7 @@ SABOTAGES: dict[str, list[Edit]] = {
             "if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN, ObjectFate.RETRY) or",
         )
     ],
-    # What a stale relay composed is refused twice over: by its lease, and because the entries have moved on.
+    # What a stale relay composed is refused three times: by its lease, and twice because the entries have moved on.
     "no token on the lease": [
         Edit(
             "integrations/outbox/lease.py",
@@ -68,6 +68,11 @@ SABOTAGES: dict[str, list[Edit]] = {
             "integrations/braze/relay.py",
             "if OutboxEntry.objects.filter(pk__in=ids, status=Status.PENDING).update(**changes) != len(ids):",
             "if OutboxEntry.objects.filter(pk__in=ids).update(**changes) != len(ids):",
+        ),
+        Edit(
+            "integrations/braze/relay.py",
+            "    if mine.count() != len(entries):\n        raise Overtaken",
+            "    mine = OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries])",
         ),
     ],
     "ledger after the request": [
@@ -115,7 +120,7 @@ SABOTAGES: dict[str, list[Edit]] = {
     "reversal before its sale": [
         Edit(
             "integrations/braze/compose.py",
-            "any(row.fate in UNRESOLVED for row in known if not row.is_reversal)",
+            "any(row.fate in unresolved for row in known if not row.is_reversal)",
             "False",
         ),
         Edit(
