@@ -20,11 +20,12 @@ from integrations.braze import (
     settlement,
     verdicts,
 )
-from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery, Outcome
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Outcome
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+from tests.integrations.braze.test_restored import lost_afterwards
 
 Sync = Callable[[], None]
 
@@ -310,3 +311,49 @@ def test_a_refused_deletion_is_not_repeated_once_the_customer_is_back(
     settle_all(sync, 3)
     assert sandbox.profile("c1") is not None
     assert OutboxEntry.objects.filter(error="the customer exists again", status="skipped").exists()
+
+
+def test_the_worst_fate_is_not_hidden_by_a_later_lesser_one(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one)
+    OrderLine.objects.bulk_create(OrderLine(order=order, sku=f"S{n}", quantity=1, value=1) for n in range(80))
+    OutboxEntry.objects.filter(kind="order_line").delete()
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    sandbox.faults.add(status=400, contains='"S79"')
+    settle_all(sync, 10)
+    assert OutboxEntry.objects.get(kind="order").status == "unknown"
+
+
+def test_a_request_time_out_of_braze_waits_for_nobody() -> None:
+    verdict = verdicts.of_answer(client.Answer(408, b""), "key")
+    assert (verdict.traffic, verdict.otherwise) == (verdicts.Traffic.BACK_OFF, verdicts.ObjectFate.UNKNOWN)
+
+
+def test_what_was_open_in_a_backup_is_held_with_the_time_of_the_backup(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Captured before the backup and sent after it: the dangerous ones."""
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    with lost_afterwards():
+        sync()
+    backup_taken = database_now()
+    sync()
+    restored.resume(account.pk, backup_taken)
+    settle_all(sync, 2)
+    assert OutboxEntry.objects.get(kind="event").status == "unknown"
+    assert sandbox.summary()["duplicates"]["event_id"] == 0
+
+
+def test_an_unknown_deletion_leaves_nothing_certain_in_the_mirror(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    sync()
+    one.delete()
+    sandbox.faults.add(endpoint="delete", close="after", times=1)
+    sync()
+    profile = BrazeProfile.objects.get()
+    assert set(profile.uncertain) == set(profile.attributes) != set()
+    assert not profile.is_known
