@@ -17,6 +17,9 @@ from integrations.braze.models import BrazeSettings, Endpoint
 #: We stay this far below the limit: requests may bunch up on their way to Braze, and Redis may forget which slots it
 #: has handed out ahead of time.
 SHARE = 0.97
+#: Of what `SHARE` leaves, two slots go to edges: a window has one slot more than it has spacings, and so has the line
+#: of slots that begins anew where Redis is back at an older state.
+EDGES = 2
 #: Braze: `/users/delete` allows 20,000 requests a minute [Braze: API limits].
 DELETE_CALLS, DELETE_WINDOW_SECONDS = 20_000, 60
 #: A sender without a slot after this time gives up: its request can wait in the buffer, its thread is needed.
@@ -38,8 +41,12 @@ class Limit:
 
     @property
     def ahead_seconds(self) -> float:
-        """How far ahead of time slots are handed out: those that Redis forgets fit into what `SHARE` leaves."""
-        return min((1 - SHARE) * self.window_seconds, LONGEST_WAIT_SECONDS)
+        """How far ahead of time slots are handed out: those that Redis forgets fit into what `SHARE` leaves.
+
+        0 where the limit is too small for that: senders then wait for the very moment, one at a time.
+        """
+        forgotten = (1 - SHARE) * self.calls - EDGES
+        return min(max(forgotten, 0.0) * self.spacing_us / 1_000_000, LONGEST_WAIT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

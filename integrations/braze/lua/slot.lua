@@ -1,14 +1,25 @@
 -- Hands out the next free slot of a rate limit: slots are spaced evenly, so no window ever holds more than its share,
--- and nothing is charged when the wait would be too long.
+-- and nothing is charged when the wait would be too long. Where nothing is known of earlier slots, the last one may
+-- have been a moment ago: the first is a spacing away.
 -- KEYS: 1 next free slot (us, this server's clock), 2 the clock hour being counted (hash: hour, used)
 -- ARGV: 1 spacing of slots (us), 2 longest acceptable wait (us), 3 hourly cap (0: none),
 --       4 what was used of this hour, believed only where nothing is counted yet (-1: not known)
 -- Returns {verdict, us}: {'go', wait}, {'wait', time until a slot could be had}, or {'seed', 0} where nothing is
 -- counted and ARGV 4 is needed. A slot is charged to the hour it lies in, which may be the next one.
-local HOUR = 3600000000
+local HOUR, KEPT_MS = 3600000000, 3600000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local slot = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+local spacing, free = tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]))
+
+local function move_to(next_free)
+  redis.call('SET', KEYS[1], string.format('%.0f', next_free), 'PX', math.ceil((next_free - now) / 1000) + KEPT_MS)
+end
+
+if not free then
+  free = now + spacing
+  move_to(free)
+end
+local slot = math.max(now, free)
 local cap, hour, used = tonumber(ARGV[3]), math.floor(slot / HOUR), 0
 
 local function count(in_hour, requests)
@@ -27,7 +38,6 @@ if cap > 0 then
   if used >= cap then return {'wait', (hour + 1) * HOUR - now} end
 end
 if slot - now > tonumber(ARGV[2]) then return {'wait', slot - now} end
-local next_slot = slot + tonumber(ARGV[1])
-redis.call('SET', KEYS[1], string.format('%.0f', next_slot), 'PX', math.ceil((next_slot - now) / 1000) + 1000)
+move_to(slot + spacing)
 if cap > 0 then count(hour, used + 1) end
 return {'go', slot - now}

@@ -66,6 +66,7 @@ def next_free_us(of: Limit) -> int:
 
 def test_it_denies_once_the_wait_is_too_long() -> None:
     slow = limit(calls=1, window=1)
+    connection.client().set(slot_key(slow), server_us())
     assert reserve(slow) == Slot(True, 0.0)
     denied = reserve(slow)
     assert not denied.is_granted
@@ -74,7 +75,8 @@ def test_it_denies_once_the_wait_is_too_long() -> None:
 
 def test_it_charges_nothing_for_a_denied_slot() -> None:
     slow = limit(calls=1, window=10)
-    reserve(slow)
+    connection.client().set(slot_key(slow), server_us())
+    assert reserve(slow).is_granted
     free = next_free_us(slow)
     assert not any(reserve(slow).is_granted for _ in range(20))
     assert next_free_us(slow) == free
@@ -87,7 +89,29 @@ def test_it_grants_no_more_ahead_of_time_than_it_stays_below_the_limit() -> None
     granted = sum(reserve(of).is_granted for _ in range(500))
     took = (server_us() - started) / 1_000_000
     spacing = 3 / 2910
-    assert 0.09 / spacing <= granted <= (0.09 + took) / spacing + 2
+    ahead = (90 - limiter.EDGES) * spacing
+    assert of.ahead_seconds == pytest.approx(ahead, abs=1e-4)
+    assert ahead / spacing - 1 <= granted <= (ahead + took) / spacing + 2
+
+
+def test_it_begins_a_spacing_away_where_it_knows_of_no_earlier_slot() -> None:
+    """The last slot, which Redis has forgotten, may have been a moment ago."""
+    slow = limit(calls=2, window=1)
+    assert not reserve(slow).is_granted
+    assert 0 < next_free_us(slow) - server_us() <= slow.spacing_us
+
+
+@given(st.integers(1, 10**5), st.integers(1, 60), st.floats(0, 1), st.booleans())
+def test_slots_that_redis_forgets_fit_into_the_limit(calls: int, window: int, lost_at: float, is_rollback: bool) -> None:
+    """The fullest window around a moment when Redis loses the line of slots, or is back at an older one."""
+    of = limit(calls, window)
+    spacing, window_us = of.spacing_us, window * 1_000_000
+    lost_us = int(lost_at * window_us)
+    last_handed_out = lost_us + int(of.ahead_seconds * 1_000_000)
+    before = min(last_handed_out, window_us - 1) // spacing + 1  # from the window's first microsecond on
+    begins_again = lost_us + (0 if is_rollback and of.ahead_seconds else spacing)
+    after = (window_us - 1 - begins_again) // spacing + 1 if begins_again < window_us else 0
+    assert before + after <= calls
 
 
 @given(st.integers(1, 10**6), st.integers(1, 3600))
@@ -261,10 +285,10 @@ def test_it_never_shortens_a_wait_nor_forgets_it_early() -> None:
 def test_it_leaves_no_key_behind_for_ever() -> None:
     of = limit(per_hour=10)
     reserve(of)
-    assert 0 < connection.client().pttl(slot_key(of)) <= 2_100
+    assert 0 < connection.client().pttl(slot_key(of)) <= HOUR * 1000 + 2_100
     assert 0 < connection.client().ttl(hour_key(of)) <= 2 * HOUR
     limiter.defer(of, 60)
-    assert 60_000 < connection.client().pttl(slot_key(of)) <= 62_000
+    assert 60_000 < connection.client().pttl(slot_key(of)) <= HOUR * 1000 + 62_000
     assert set(connection.client().keys()) == {slot_key(of).encode(), hour_key(of).encode()}
 
 
