@@ -9,9 +9,9 @@ from integrations.braze.mapping import customers, events, purchases
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
 from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazePurchase, BrazeSettings, Fate
-from integrations.braze.objects import BrazeObject, Bundle
+from integrations.braze.objects import BrazeObject, Bundle, Entry
 from integrations.braze.records import AUDIENCE_KINDS, ORDER_KINDS, Records, mentioned
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.outbox.models import Kind
 from masivo_braze.loyalty.models import Order
 
 #: Braze's ceiling per array of a request [Braze: API limits].
@@ -26,7 +26,7 @@ ALREADY_SENT = "nothing new: this order's purchases were already sent"
 
 def bundle(
     customer: str,
-    entries: Sequence[OutboxEntry],
+    entries: Sequence[Entry],
     settings: BrazeSettings,
     records: Records,
     now: datetime | None = None,
@@ -35,7 +35,8 @@ def bundle(
 
     Facts keep their order, so the first that does not fit ends the bundle. State is computed now, once.
     """
-    result = Bundle(customer)
+    profile = records.profiles.get(customer)
+    result = Bundle(customer, is_known=profile is not None and profile.is_known and profile.deleted_at is None)
     now = now or datetime.now(UTC)
     to_send = _ruled(entries, settings, records, result)
     if reason := rules.why_rejected(customer):
@@ -48,9 +49,7 @@ def bundle(
     return result
 
 
-def _ruled(
-    entries: Sequence[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle
-) -> list[OutboxEntry]:
+def _ruled(entries: Sequence[Entry], settings: BrazeSettings, records: Records, result: Bundle) -> list[Entry]:
     to_send = []
     for entry in entries:
         if reason := rules.why_skipped(entry, settings, records):
@@ -61,7 +60,7 @@ def _ruled(
 
 
 def _until_deletion(
-    deletion: OutboxEntry, to_send: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle
+    deletion: Entry, to_send: list[Entry], settings: BrazeSettings, records: Records, result: Bundle
 ) -> Bundle:
     """A deletion goes alone, and what came before it is pointless; what came after waits for the next round."""
     for entry in to_send:
@@ -74,9 +73,7 @@ def _until_deletion(
 # --- state: one attribute object, however many changes --------------------------------------------------
 
 
-def _add_state(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
-) -> None:
+def _add_state(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
     if not entries:
         return
     profile = records.profiles.get(result.customer)
@@ -103,7 +100,7 @@ def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _desired(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, external_id: str, now: datetime
+    entries: list[Entry], settings: BrazeSettings, records: Records, external_id: str, now: datetime
 ) -> tuple[Attributes, set[str]]:
     """What Braze should hold, and the names that must be nulled even if the mirror knows nothing of them."""
     desired = Attributes()
@@ -139,9 +136,7 @@ def _with_prefix(names: set[str], prefix: str) -> set[str]:
 # --- facts: each becomes its object ---------------------------------------------------------------------
 
 
-def _add_facts(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
-) -> None:
+def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
     handled: set[str] = set()
     for entry in entries:
         if entry.kind in ORDER_KINDS and entry.subject in handled:
@@ -169,9 +164,7 @@ def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
     return MAX_PER_ARRAY - in_array
 
 
-def _add_order(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
-) -> bool:
+def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> bool:
     """The order's purchases that were never sent, else its reversals. False where the bundle is full."""
     order = records.orders[entries[0].subject]
     known = records.purchases.get(order.order_id, [])

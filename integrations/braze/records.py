@@ -5,33 +5,35 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from integrations.braze.models import BrazeProfile, BrazePurchase
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.braze.objects import Entry
+from integrations.braze.rows import AnyCustomer, AnyEvent, CustomerName, CustomerRow, EventRow
+from integrations.outbox.models import Kind
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order
 
 AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
 ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
+#: Kinds whose objects are made without the customer's own record.
+FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The newest records behind some entries, as the database has them now."""
+    """The newest records behind some entries, as the database has them now; customers only where state is sent."""
 
-    customers: dict[str, Customer]
-    events: dict[str, Event]
+    customers: dict[str, AnyCustomer]
+    events: dict[str, AnyEvent]
     orders: dict[str, Order]
     purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
     audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
     profiles: dict[str, BrazeProfile]
 
 
-def load(account_id: int, entries: Sequence[OutboxEntry]) -> Records:
+def load(account_id: int, entries: Sequence[Entry]) -> Records:
     external_ids = {entry.customer_external_id for entry in entries}
     orders = _orders(_subjects(entries, ORDER_KINDS))
     return Records(
-        customers={
-            c.external_id: c for c in Customer.objects.filter(account_id=account_id, external_id__in=external_ids)
-        },
-        events=_events(_subjects(entries, {Kind.EVENT})),
+        customers=_customers(account_id, {e.customer_external_id for e in entries if e.kind not in FACT_KINDS}),
+        events=_events([entry for entry in entries if entry.kind == Kind.EVENT]),
         orders=orders,
         purchases=_purchases(account_id, {order.order_id for order in orders.values()}),
         audiences=_audiences(account_id, external_ids, entries),
@@ -41,14 +43,24 @@ def load(account_id: int, entries: Sequence[OutboxEntry]) -> Records:
     )
 
 
-def _subjects(entries: Iterable[OutboxEntry], kinds: Iterable[str]) -> set[str]:
+def _customers(account_id: int, external_ids: set[str]) -> dict[str, AnyCustomer]:
+    if not external_ids:
+        return {}
+    rows = Customer.objects.filter(account_id=account_id, external_id__in=external_ids)
+    return {row[0]: CustomerRow._make(row) for row in rows.values_list(*CustomerRow._fields)}
+
+
+def _events(entries: Sequence[Entry]) -> dict[str, AnyEvent]:
+    """By subject. An event's customer never changes, so the entry tells who it is."""
+    if not entries:
+        return {}
+    names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
+    rows = Event.objects.filter(pk__in=list(names)).values_list("pk", "type", "occurred_at", "data")
+    return {(subject := str(row[0])): EventRow(*row, names[subject]) for row in rows}
+
+
+def _subjects(entries: Iterable[Entry], kinds: Iterable[str]) -> set[str]:
     return {entry.subject for entry in entries if entry.kind in kinds}
-
-
-def _events(ids: set[str]) -> dict[str, Event]:
-    return (
-        {str(event.pk): event for event in Event.objects.filter(pk__in=ids).select_related("customer")} if ids else {}
-    )
 
 
 def _orders(ids: set[str]) -> dict[str, Order]:
@@ -66,7 +78,7 @@ def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurc
     return by_order
 
 
-def _audiences(account_id: int, external_ids: set[str], entries: Sequence[OutboxEntry]) -> dict[str, set[str]]:
+def _audiences(account_id: int, external_ids: set[str], entries: Sequence[Entry]) -> dict[str, set[str]]:
     """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention."""
     mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
     members: dict[str, set[str]] = defaultdict(set)
@@ -84,6 +96,6 @@ def _audiences(account_id: int, external_ids: set[str], entries: Sequence[Outbox
     return members
 
 
-def mentioned(entry: OutboxEntry) -> set[str]:
+def mentioned(entry: Entry) -> set[str]:
     """The audience names that an entry speaks of."""
     return {name for key in ("name", "old_name") if (name := entry.data.get(key))}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from integrations.braze import connection, limiter
-from integrations.braze.limiter import Limit, Slot
+from integrations.braze.limiter import Limit, Slots
 from integrations.braze.models import BrazeSettings, Endpoint
 
 HOUR = 3_600
@@ -32,7 +32,7 @@ def never() -> int:
     raise AssertionError("the ledger was asked")
 
 
-def reserve(of: Limit, used: int = 0) -> Slot:
+def reserve(of: Limit, used: int = 0) -> Slots:
     return limiter.reserve(of, lambda: used)
 
 
@@ -67,7 +67,7 @@ def next_free_us(of: Limit) -> int:
 def test_it_denies_once_the_wait_is_too_long() -> None:
     slow = limit(calls=1, window=1)
     connection.client().set(slot_key(slow), server_us())
-    assert reserve(slow) == Slot(True, 0.0)
+    assert reserve(slow) == Slots(1, 0.0)
     denied = reserve(slow)
     assert not denied.is_granted
     assert 1.0 < denied.wait_seconds <= 1 / 0.97
@@ -102,7 +102,9 @@ def test_it_begins_a_spacing_away_where_it_knows_of_no_earlier_slot() -> None:
 
 
 @given(st.integers(1, 10**5), st.integers(1, 60), st.floats(0, 1), st.booleans())
-def test_slots_that_redis_forgets_fit_into_the_limit(calls: int, window: int, lost_at: float, is_rollback: bool) -> None:
+def test_slots_that_redis_forgets_fit_into_the_limit(
+    calls: int, window: int, lost_at: float, is_rollback: bool
+) -> None:
     """The fullest window around a moment when Redis loses the line of slots, or is back at an older one."""
     of = limit(calls, window)
     spacing, window_us = of.spacing_us, window * 1_000_000
@@ -159,7 +161,7 @@ def test_it_wastes_no_slot_that_went_by_and_saves_none_either() -> None:
     reserve(of)
     wait_until_server(next_free_us(of) + 50_000)
     before = server_us()
-    assert reserve(of) == Slot(True, 0.0)
+    assert reserve(of) == Slots(1, 0.0)
     assert next_free_us(of) >= before + of.spacing_us
 
 
@@ -168,11 +170,47 @@ def wait_until_server(moment_us: int) -> None:
         time.sleep(0.005)
 
 
-def test_it_waits_for_its_slot() -> None:
+def test_it_tells_the_moment_of_each_slot_and_waits_where_none_is_near() -> None:
     of = limit(calls=10, window=1)
-    begun = server_us()
-    assert all(limiter.acquire(of, never) for _ in range(4))
-    assert server_us() - begun >= 3 * of.spacing_us
+    moments = [moment for _ in range(4) for moment in limiter.acquire(of, never)]
+    assert len(moments) == 4
+    for earlier, later in itertools.pairwise(moments):
+        assert later - earlier >= of.spacing_us / 1_000_000 - 0.001  # two clocks, read one after the other
+    assert time.monotonic() >= moments[-1] - of.ahead_seconds
+
+
+def test_it_hands_out_several_slots_at_once_a_spacing_apart() -> None:
+    of = limit(calls=3000, window=3)
+    begin = server_us()
+    connection.client().set(slot_key(of), begin)
+    moments = limiter.acquire(of, never, wanted=20)
+    assert [round((later - earlier) * 1_000_000) for earlier, later in itertools.pairwise(moments)] == (
+        [of.spacing_us] * 19
+    )
+    assert next_free_us(of) >= begin + 20 * of.spacing_us
+
+
+def test_it_hands_out_no_more_at_once_than_are_near() -> None:
+    of = limit(calls=3000, window=3)
+    granted = limiter.reserve(of, never, wanted=1000).granted
+    assert 0 < granted <= of.ahead_seconds * 1_000_000 / of.spacing_us + 1
+
+
+def test_it_hands_out_no_more_at_once_than_the_hour_has_left() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=7)
+    assert limiter.reserve(of, lambda: 4, wanted=50).granted == 3
+    assert not limiter.reserve(of, never, wanted=50).is_granted
+
+
+def test_it_charges_slots_of_the_next_hour_to_that_one() -> None:
+    """The cap of an hour that is over says nothing about the slots after it."""
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=3)
+    hour = server_us() // 1_000_000 // HOUR
+    connection.client().hset(hour_key(of), mapping={"hour": hour - 1, "used": 2})
+    assert limiter.reserve(of, never, wanted=50).granted == 3
+    assert connection.client().hgetall(hour_key(of)) == {b"hour": str(hour).encode(), b"used": b"3"}
 
 
 def test_it_gives_up_where_the_slot_is_too_far_away() -> None:
