@@ -50,7 +50,7 @@ def refill(account_id: int) -> int:
         restored.tell_redis(account_id)
     ids = list(ledger.unstarted(account_id).values_list("pk", flat=True)[:REFILL])
     if lost := buffer.missing(account_id, ids):
-        buffer.push(account_id, Delivery.objects.filter(pk__in=lost).order_by("created_at"))
+        buffer.push(account_id, Delivery.objects.filter(pk__among=lost).order_by("created_at"))
     return len(ids)
 
 
@@ -173,10 +173,10 @@ class _Flush:
 def _found(claims: Sequence[Claim]) -> dict[UUID, tuple[str, bytes]]:
     """Endpoint and compressed body of the claimed requests that the ledger has. Redis may have lost a body."""
     lost = [claim.id for claim in claims if not claim.body]
-    rows = Delivery.objects.filter(pk__in=[claim.id for claim in claims])
+    rows = Delivery.objects.filter(pk__among=[claim.id for claim in claims])
     endpoints = dict(rows.values_list("pk", "endpoint"))
     bodies = {claim.id: claim.body for claim in claims}
-    bodies |= {pk: bytes(body) for pk, body in rows.filter(pk__in=lost).values_list("pk", "body")} if lost else {}
+    bodies |= {pk: bytes(body) for pk, body in rows.filter(pk__among=lost).values_list("pk", "body")} if lost else {}
     return {pk: (endpoint, bodies[pk]) for pk, endpoint in endpoints.items()}
 
 

@@ -116,19 +116,21 @@ def make_way_for_deletions(account_id: int) -> None:
     deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
     busy = mine.filter(status=Status.BUFFERED, customer_external_id__in=deleted)
     if batches := [batch for batch in busy.values_list("batch", flat=True).distinct() if batch]:
-        _dissolve(unstarted(account_id).filter(pk__in=batches))
+        _dissolve(unstarted(account_id).filter(pk__among=batches))
 
 
 def carried(manifests: Iterable[dict[str, Any]]) -> "QuerySet[OutboxEntry]":
     """The entries on their way that these requests name. By primary key: nobody pays for an index on the request."""
     lines = (line for manifest in manifests for array in ARRAYS for line in manifest.get(array, ()))
-    return OutboxEntry.objects.filter(pk__in={pk for line in lines for pk in line["entries"]}, status=Status.BUFFERED)
+    return OutboxEntry.objects.filter(
+        pk__among={pk for line in lines for pk in line["entries"]}, status=Status.BUFFERED
+    )
 
 
 @transaction.atomic
 def _dissolve(deliveries: "QuerySet[Delivery]") -> None:
     manifests = dict(deliveries.select_for_update().values_list("pk", "manifest"))
     ids = list(manifests)
-    Delivery.objects.filter(pk__in=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
-    carried(manifests.values()).filter(batch__in=ids).update(status=Status.PENDING, batch=None)
+    Delivery.objects.filter(pk__among=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
+    carried(manifests.values()).filter(batch__among=ids).update(status=Status.PENDING, batch=None)
     BrazePurchase.objects.filter(delivery_id__in=ids, fate=Fate.BUFFERED).update(fate=Fate.PENDING, delivery_id=None)

@@ -130,7 +130,7 @@ def _last_accepted(account_id: int, customers: Collection[str], loaded: Records)
     """When Braze took, or may have taken, the customers' last requests: by the mirror, and by their settled changes."""
     if not customers:
         return {}
-    settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__in=customers)
+    settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
     settled = settled.filter(batch__isnull=False, settled_at__isnull=False).order_by()
     latest = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
     for customer in customers:
@@ -178,7 +178,7 @@ def _locked_out(entries: Sequence[Entry]) -> set[str]:
 
     Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
     """
-    mine = OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries], status=Status.PENDING)
+    mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status=Status.PENDING)
     free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
     if len(free) == len(entries):
         return set()
@@ -203,7 +203,7 @@ def _save_purchases(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) 
     for draft in drafts:
         again = [item.purchase.pk for item in draft.purchases if item.purchase and item.purchase.pk in known]
         if again:
-            BrazePurchase.objects.filter(pk__in=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
+            BrazePurchase.objects.filter(pk__among=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
 
 
 def _move_entries(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> None:
@@ -220,7 +220,7 @@ def _move_entries(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], no
     for reason, ids in by_reason.items():
         _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
         # A part that was refused or is in doubt outlives the rule that skips the rest.
-        OutboxEntry.objects.filter(pk__in=ids).exclude(worst="").update(status=F("worst"))
+        OutboxEntry.objects.filter(pk__among=ids).exclude(worst="").update(status=F("worst"))
     for reason, ids in parked.items():
         _move(ids, parked=True, error=reason, due_at=now + PARKED)
     _reject(bundles, now)
@@ -236,7 +236,7 @@ def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
         OutboxEntry.objects.filter(pk=pk).update(worst=Status.REJECTED, error=reason)
     for pk, reason in rejected.items():
         _move({pk}, status=Status.REJECTED, error=reason, settled_at=now)
-    for entry in OutboxEntry.objects.filter(pk__in=failed.keys() | rejected.keys()):
+    for entry in OutboxEntry.objects.filter(pk__among=failed.keys() | rejected.keys()):
         words = "sync failed: account=%s kind=%s entry=%s, not sent, reason=%s"
         logger.warning(words, entry.account_id, entry.kind, entry.pk, entry.error)
 
@@ -246,12 +246,12 @@ def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
     for draft in drafts:
         for item in (*draft.attributes, *draft.events, *draft.purchases):
             if item.adjustments:
-                OutboxEntry.objects.filter(pk__in=item.entries).update(adjustments=list(item.adjustments))
+                OutboxEntry.objects.filter(pk__among=item.entries).update(adjustments=list(item.adjustments))
 
 
 def _move(ids: set[int], **changes: object) -> None:
     """Raises `Overtaken` where any of the entries is no longer pending; the commit is then undone."""
-    if OutboxEntry.objects.filter(pk__in=ids, status=Status.PENDING).update(**changes) != len(ids):
+    if OutboxEntry.objects.filter(pk__among=ids, status=Status.PENDING).update(**changes) != len(ids):
         raise Overtaken
 
 
@@ -265,9 +265,9 @@ def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
     deleted = [bundle.customer for bundle in bundles if bundle.deletions]
     if not deleted:
         return
-    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__in=deleted)
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=deleted)
     rows.filter(fate=Fate.PENDING).delete()
-    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__in=deleted)
+    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
     held.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).update(
         status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now()
     )

@@ -94,7 +94,7 @@ def _end(answer: Answered) -> ledger.End:
 def _loaded(ids: Collection[UUID]) -> dict[UUID, Delivery]:
     """Bodies only of those whose attributes move the mirror; a body that is needed after all is read then."""
     of_state = Q(attributes__gt=0)
-    chosen = Delivery.objects.filter(pk__in=ids)
+    chosen = Delivery.objects.filter(pk__among=ids)
     found = [*chosen.filter(of_state), *chosen.exclude(of_state).defer("body")]
     return {delivery.pk: delivery for delivery in found}
 
@@ -169,7 +169,7 @@ def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None
             reason = "" if line.fate in (ObjectFate.DELIVERED, ObjectFate.RETRY) else line.reason
             by_fate[line.fate, reason].append(line.purchase)
     for (fate, reason), ids in by_fate.items():
-        rows = BrazePurchase.objects.filter(pk__in=ids)
+        rows = BrazePurchase.objects.filter(pk__among=ids)
         if fate == ObjectFate.RETRY:
             rows.update(fate=Fate.PENDING, delivery_id=None)
         else:
@@ -182,7 +182,7 @@ def _unpark(customers: set[str], account_id: int) -> None:
     """Reversals that waited for these purchases are looked at again."""
     parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
     parked = parked.filter(due_at__isnull=False)  # as all of them have: these are few, and there is an index on them
-    parked.filter(customer_external_id__in=customers).update(parked=False, error="", due_at=None)
+    parked.filter(customer_external_id__among=customers).update(parked=False, error="", due_at=None)
 
 
 # --- entries --------------------------------------------------------------------------------------------
@@ -192,13 +192,13 @@ def _settle_entries(lines: list[Line], now: datetime) -> None:
     """An entry goes back as long as any of its objects has to be sent; then its worst object decides."""
     requests = {line.request.pk: line.request for line in lines}
     manifests = [request.manifest for request in requests.values()]
-    mine = ledger.carried(manifests).filter(batch__in=list(requests))
+    mine = ledger.carried(manifests).filter(batch__among=list(requests))
     again = {pk for line in lines if line.fate == ObjectFate.RETRY for pk in line.entries}
     again.update(*(manifest.get("unfinished", ()) for manifest in manifests))
     if failures := _failures(lines):
         _note_failures(mine, failures)
     if again:
-        mine.filter(pk__in=again).update(status=Status.PENDING, batch=None)
+        mine.filter(pk__among=again).update(status=Status.PENDING, batch=None)
     mine.update(status=_BY_WORST, settled_at=now)
 
 
@@ -214,7 +214,7 @@ def _failures(lines: list[Line]) -> dict[int, Line]:
 
 def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line]) -> None:
     """One by one: they are few, and each has its reason. Logged for those who watch logs."""
-    for entry in mine.filter(pk__in=failures):
+    for entry in mine.filter(pk__among=failures):
         line = failures[entry.pk]
         if entry.worst != Status.UNKNOWN:
             mine.filter(pk=entry.pk).update(worst=Status(line.fate.value), error=line.reason)
@@ -234,7 +234,7 @@ def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
     if not moving:
         return
     customers = {line.customer for line in moving}
-    known = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
+    known = BrazeProfile.objects.filter(account_id=account_id, external_id__among=customers)
     profiles = {profile.external_id: profile for profile in known}
     for line in moving:
         profile = profiles.setdefault(line.customer, BrazeProfile(account_id=account_id, external_id=line.customer))

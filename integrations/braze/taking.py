@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from integrations.braze.integration import NAME
 from integrations.braze.objects import Entry
 from integrations.braze.records import ORDER_KINDS
+from integrations.braze.rows import from_json, text_of
 from integrations.outbox.models import OutboxEntry, Status
 
 #: Entries taken at once.
@@ -82,7 +83,7 @@ class Pass:
     def _committed_late(self, taken: list[Entry], before: int, now: datetime) -> list[Entry]:
         """Ids are given before commits: an entry with a lower id than we have passed may be visible only now."""
         customers = {entry.customer_external_id for entry in taken}
-        return _entries(self._free(now).filter(pk__lte=before, customer_external_id__in=customers)[:LOOK_AT])
+        return _entries(self._free(now).filter(pk__lte=before, customer_external_id__among=customers)[:LOOK_AT])
 
     def _of_the_same_orders(self, taken: list[Entry], now: datetime) -> list[Entry]:
         """An order is sent whole: its later entries come along, rather than being found to have nothing to add."""
@@ -90,9 +91,10 @@ class Pass:
         if not of_orders:
             return []
         later = self._free(now).filter(kind__in=ORDER_KINDS, pk__gt=self._after)
-        later = later.filter(customer_external_id__in={entry.customer_external_id for entry in of_orders})
-        return _entries(later.filter(subject__in={entry.subject for entry in of_orders}))
+        later = later.filter(customer_external_id__among={entry.customer_external_id for entry in of_orders})
+        return _entries(later.filter(subject__among={entry.subject for entry in of_orders}))
 
 
 def _entries(rows: "QuerySet[OutboxEntry]") -> list[Entry]:
-    return [Entry._make(row) for row in rows.values_list(*Entry._fields)]
+    *columns, data = Entry._fields
+    return [Entry._make((*row[:-1], from_json(row[-1]))) for row in rows.values_list(*columns, text_of(data))]

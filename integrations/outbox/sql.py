@@ -4,7 +4,7 @@ PostgreSQL takes an array per column, SQLite a JSON text.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,17 +19,24 @@ def table_of(columns: Columns, alias: str) -> tuple[str, list[Any]]:
     """A FROM item called `alias`, and its parameters. Column names and types are ours, never input."""
     if connection.vendor == "postgresql":
         arrays = ", ".join(f"%s::{type_}[]" for type_, _ in columns.values())
-        return f"unnest({arrays}) AS {alias}({', '.join(columns)})", [list(values) for _, values in columns.values()]
+        return f"unnest({arrays}) AS {alias}({', '.join(columns)})", [array(values) for _, values in columns.values()]
     picked = ", ".join(f"json_extract(value, '$[{number}]') AS {name}" for number, name in enumerate(columns))
-    rows = [[_plain(value) for value in row] for row in zip(*(values for _, values in columns.values()), strict=True)]
-    return f"(SELECT {picked} FROM json_each(%s)) AS {alias}", [json.dumps(rows)]
+    rows = zip(*(values for _, values in columns.values()), strict=True)
+    return f"(SELECT {picked} FROM json_each(%s)) AS {alias}", [json_of(map(list, rows))]
+
+
+def array(values: Sequence[Any]) -> str | list[Any]:
+    """PostgreSQL's notation of an array. Numbers and UUIDs need no quoting, and no driver to go through them."""
+    if all(value.__class__ in (int, UUID) for value in values):
+        return f"{{{','.join(map(str, values))}}}"
+    return list(values)
+
+
+def json_of(values: Iterable[Any]) -> str:
+    """For SQLite's json_each; a UUID is its 32 digits, as Django keeps it."""
+    return json.dumps(list(values), default=lambda value: value.hex)
 
 
 def moment(at: datetime) -> Any:
     """A time as the database's own columns have it."""
     return connection.ops.adapt_datetimefield_value(at)
-
-
-def _plain(value: Any) -> Any:
-    """As the column has it: Django keeps a UUID in SQLite as its 32 digits."""
-    return value.hex if isinstance(value, UUID) else value
