@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from dev.ports import free_port
 from integrations.braze import client, transport, verdicts
 from integrations.braze.client import Answer, NoAnswer, NotSent
 from integrations.braze.models import Endpoint, Outcome
@@ -42,9 +43,7 @@ def post(url: str, body: bytes = BODY, key: str = KEY) -> Answer:
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    return free_port()
 
 
 # --- answers --------------------------------------------------------------------------------------------

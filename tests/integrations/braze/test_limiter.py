@@ -1,7 +1,6 @@
 """The limiter on a real Redis: it denies, it spaces, it is shared by those who share a budget, and it fails closed."""
 
 import itertools
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from dev.ports import free_port
 from integrations.braze import connection, limiter
 from integrations.braze.limiter import Limit, Slot
 from integrations.braze.models import BrazeSettings, Endpoint
@@ -102,7 +102,9 @@ def test_it_begins_a_spacing_away_where_it_knows_of_no_earlier_slot() -> None:
 
 
 @given(st.integers(1, 10**5), st.integers(1, 60), st.floats(0, 1), st.booleans())
-def test_slots_that_redis_forgets_fit_into_the_limit(calls: int, window: int, lost_at: float, is_rollback: bool) -> None:
+def test_slots_that_redis_forgets_fit_into_the_limit(
+    calls: int, window: int, lost_at: float, is_rollback: bool
+) -> None:
     """The fullest window around a moment when Redis loses the line of slots, or is back at an older one."""
     of = limit(calls, window)
     spacing, window_us = of.spacing_us, window * 1_000_000
@@ -350,8 +352,7 @@ def test_it_survives_that_redis_forgets_its_scripts() -> None:
 def dead_redis(redis_client: "redis.Redis", settings: Settings) -> Iterator[None]:
     """This process' connection leads nowhere."""
     caches = (connection.client, connection.script)
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        settings.REDIS_URL = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
     for cached in caches:
         cached.cache_clear()
     yield
