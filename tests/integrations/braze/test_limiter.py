@@ -65,12 +65,14 @@ def next_free_us(of: Limit) -> int:
 
 
 def test_it_denies_once_the_wait_is_too_long() -> None:
-    slow = limit(calls=1, window=1)
+    slow = limit(calls=10, window=10)
     connection.client().set(slot_key(slow), server_us())
+    begun = server_us()
     assert reserve(slow) == Slot(True, 0.0)
     denied = reserve(slow)
+    took = (server_us() - begun) / 1_000_000
     assert not denied.is_granted
-    assert 1.0 < denied.wait_seconds <= 1 / 0.97
+    assert 1 / 0.97 - took <= denied.wait_seconds <= 1 / 0.97 + 1e-6
 
 
 def test_it_charges_nothing_for_a_denied_slot() -> None:
@@ -145,8 +147,8 @@ def test_it_never_grants_more_than_the_limit_in_any_window_to_many_threads(calls
 
 
 def test_it_hands_out_each_slot_once_and_exactly_spaced() -> None:
-    of = limit(calls=970, window=10)
-    limiter.defer(of, 0.09)
+    of = limit(calls=5820, window=60)
+    limiter.defer(of, 0.6)  # far enough ahead for a slow machine
     begin = next_free_us(of)
     slots = []
     for _ in range(20):
@@ -182,7 +184,7 @@ def test_it_gives_up_where_the_slot_is_too_far_away() -> None:
     limiter.defer(of, 5)
     begun = time.monotonic()
     assert not limiter.acquire(of, never)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
 
 
 # --- the hour -------------------------------------------------------------------------------------------
