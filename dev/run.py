@@ -19,6 +19,8 @@ from dev.waiting import TimedOut, wait_until
 #: What the others need, so it starts first and stops last.
 FOUNDATIONS = ("redis", "sandbox")
 WEB_PORT, SANDBOX_PORT = 8000, 8010
+#: For the last lines of a process that has ended; a pipe holds little.
+COPY_SECONDS = 0.5
 
 BANNER = """
   Admin    http://127.0.0.1:{web}/admin/   login: admin   password: admin-password
@@ -80,7 +82,9 @@ class Run:
         self._commands = read_procfile(ROOT / "Procfile.dev")
         self._width = max(len(name) for name in self._commands)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ended: queue.Queue[str] = queue.Queue()
+        self._copiers: list[threading.Thread] = []
+        # Of the two kinds of queue the one that a signal may interrupt anywhere.
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def until_interrupted(self) -> int:
         for name in FOUNDATIONS:
@@ -99,17 +103,22 @@ class Run:
         raise Failed(f"{ended} ended; its last lines above say why. Stopping the others.")
 
     def stop(self) -> None:
-        """Within 10 s, the workers first; a second Ctrl-C changes nothing."""
+        """Within 10 s, the workers first; a second Ctrl-C changes nothing. All they have said is printed by then."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         foundations = [self._processes.pop(name) for name in FOUNDATIONS if name in self._processes]
         stop(self._processes.values(), grace=6)
         stop(foundations, grace=3)
+        # A thread that still writes when the interpreter ends brings it down with a fatal error.
+        for copier in self._copiers:
+            copier.join(COPY_SECONDS)
 
     def _start(self, name: str) -> None:
         process = spawn(self._commands[name], self._env, subprocess.PIPE)
         self._processes[name] = process
-        threading.Thread(target=self._copy_output, args=(name, process), daemon=True).start()
+        copier = threading.Thread(target=self._copy_output, args=(name, process), daemon=True)
+        copier.start()
+        self._copiers.append(copier)
 
     def _copy_output(self, name: str, process: subprocess.Popen[bytes]) -> None:
         for line in process.stdout or ():
