@@ -1,6 +1,7 @@
 """TCP ports on loopback."""
 
 import fcntl
+import http.client
 import os
 import secrets
 import socket
@@ -45,6 +46,18 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def serves(port: int, path: str) -> bool:
+    """Whether a page is answered there: a server listens long before its workers can answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _reserve(port: int) -> bool:

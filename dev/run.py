@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dev.environment import inherited
-from dev.ports import answers, is_free
+from dev.ports import answers, is_free, serves
 from dev.processes import ROOT, read_procfile, spawn, stop
 from dev.redis_server import AlreadyRunning, answers_ping, reserve_port
 from dev.waiting import TimedOut, wait_until
@@ -19,6 +19,9 @@ from dev.waiting import TimedOut, wait_until
 #: What the others need, so it starts first and stops last.
 FOUNDATIONS = ("redis", "sandbox")
 WEB_PORT, SANDBOX_PORT = 8000, 8010
+LOGIN_PAGE = "/admin/login/"
+#: A web worker that is asked to end while it starts does not hear it: it is not waited for as long as in production.
+DEFAULTS = {"DJANGO_SETTINGS_MODULE": "settings.local", "WEB_HOST": "127.0.0.1", "WEB_GRACEFUL_SECONDS": "4"}
 #: For the last lines of a process that has ended; a pipe holds little.
 COPY_SECONDS = 0.5
 
@@ -60,7 +63,7 @@ class Failed(Exception):
 
 def environment() -> dict[str, str]:
     """What all processes are started with; the ports in it are free and Redis' is recorded for a shell beside."""
-    env = {"DJANGO_SETTINGS_MODULE": "settings.local", "WEB_HOST": "127.0.0.1"} | inherited()
+    env = DEFAULTS | inherited()
     web = _port(env, "PORT", WEB_PORT)
     sandbox = _port(env, "SANDBOX_PORT", SANDBOX_PORT)
     var_dir = Path(env.get("VAR_DIR") or ROOT / "var").resolve()
@@ -71,6 +74,8 @@ def environment() -> dict[str, str]:
             raise PortTaken(
                 f"Port {port} is in use, perhaps by another `make run`. Choose another one: make run {name}=…"
             )
+    var_dir.mkdir(parents=True, exist_ok=True)
+    (var_dir / "sandbox.port").write_text(f"{sandbox}\n")  # a shell beside it then knows the sandbox's address, too
     endpoints = [url for url in (env.get("BRAZE_EXTRA_ENDPOINTS"), f"http://127.0.0.1:{sandbox}") if url]
     chosen = {"PORT": str(web), "SANDBOX_PORT": str(sandbox), "VAR_DIR": str(var_dir)}
     return env | chosen | {"BRAZE_EXTRA_ENDPOINTS": ",".join(endpoints)}
@@ -96,7 +101,7 @@ class Run:
             if name not in FOUNDATIONS:
                 self._start(name)
         web, sandbox = int(self._env["PORT"]), int(self._env["SANDBOX_PORT"])
-        self._wait(lambda: answers(web), "the admin")
+        self._wait(lambda: serves(web, LOGIN_PAGE), "the admin")
         self._wait(lambda: answers(sandbox), "the sandbox")
         print(BANNER.format(web=web, sandbox=sandbox), flush=True)
         ended = self._ended.get()

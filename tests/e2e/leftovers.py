@@ -7,7 +7,13 @@ from pathlib import Path
 
 def processes_of(directory: Path) -> list[str]:
     """Command lines of living processes that have `directory` as VAR_DIR or a file in it open (Linux: /proc)."""
-    return [_command_line(process) for process in Path("/proc").glob("[0-9]*") if _belongs(process, directory)]
+    return list(commands_of(directory).values())
+
+
+def commands_of(directory: Path) -> dict[int, str]:
+    """The same by process id."""
+    processes = [process for process in Path("/proc").glob("[0-9]*") if _belongs(process, directory)]
+    return {int(process.name): _command_line(process) for process in processes}
 
 
 def _belongs(process: Path, directory: Path) -> bool:
