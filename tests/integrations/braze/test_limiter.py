@@ -1,7 +1,6 @@
 """The limiter on a real Redis: it denies, it spaces, it is shared by those who share a budget, and it fails closed."""
 
 import itertools
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
+from dev.ports import free_port
 from integrations.braze import connection, limiter
 from integrations.braze.limiter import Limit, Slots
 from integrations.braze.models import BrazeSettings, Endpoint
@@ -65,12 +65,14 @@ def next_free_us(of: Limit) -> int:
 
 
 def test_it_denies_once_the_wait_is_too_long() -> None:
-    slow = limit(calls=1, window=1)
+    slow = limit(calls=10, window=10)
     connection.client().set(slot_key(slow), server_us())
+    begun = server_us()
     assert reserve(slow) == Slots(1, 0.0)
     denied = reserve(slow)
+    took = (server_us() - begun) / 1_000_000
     assert not denied.is_granted
-    assert 1.0 < denied.wait_seconds <= 1 / 0.97
+    assert 1 / 0.97 - took <= denied.wait_seconds <= 1 / 0.97 + 1e-6
 
 
 def test_it_charges_nothing_for_a_denied_slot() -> None:
@@ -145,8 +147,8 @@ def test_it_never_grants_more_than_the_limit_in_any_window_to_many_threads(calls
 
 
 def test_it_hands_out_each_slot_once_and_exactly_spaced() -> None:
-    of = limit(calls=970, window=10)
-    limiter.defer(of, 0.09)
+    of = limit(calls=5820, window=60)
+    limiter.defer(of, 0.6)  # far enough ahead for a slow machine
     begin = next_free_us(of)
     slots = []
     for _ in range(20):
@@ -218,7 +220,7 @@ def test_it_gives_up_where_the_slot_is_too_far_away() -> None:
     limiter.defer(of, 5)
     begun = time.monotonic()
     assert not limiter.acquire(of, never)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
 
 
 # --- the hour -------------------------------------------------------------------------------------------
@@ -388,8 +390,7 @@ def test_it_survives_that_redis_forgets_its_scripts() -> None:
 def dead_redis(redis_client: "redis.Redis", settings: Settings) -> Iterator[None]:
     """This process' connection leads nowhere."""
     caches = (connection.client, connection.script)
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        settings.REDIS_URL = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
     for cached in caches:
         cached.cache_clear()
     yield
