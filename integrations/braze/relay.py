@@ -118,7 +118,7 @@ def _compose(
         waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
         drafts = packing.pack(bundles, settings.batch_limit)
         _save_purchases(bundles, drafts)
-        deliveries = Delivery.objects.bulk_create([packing.delivery(draft, account_id) for draft in drafts])
+        deliveries = Delivery.objects.bulk_create(_requests(drafts, account_id, now))
         _move_entries(bundles, deliveries, now)
         _note_adjustments(drafts)
         _wait(by_customer, waiting)
@@ -182,6 +182,14 @@ def _locked_out(entries: Sequence[OutboxEntry]) -> set[str]:
         raise Overtaken
     free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
     return {entry.customer_external_id for entry in entries if entry.pk not in free}
+
+
+def _requests(drafts: Sequence[packing.Draft], account_id: int, now: datetime) -> list[Delivery]:
+    """Dated by the database's clock, as settings are: which of them is newer decides whether they fit together."""
+    requests = [packing.delivery(draft, account_id) for draft in drafts]
+    for request in requests:
+        request.created_at = now
+    return requests
 
 
 # --- the commit -----------------------------------------------------------------------------------------

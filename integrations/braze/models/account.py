@@ -1,15 +1,16 @@
 """An account's Braze settings, which an operator edits, and its state, which the workers keep."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.dispatch import Signal
-from django.utils import timezone
 
 from integrations.braze.endpoints import normalised, validate_endpoint
 from integrations.braze.fields import EncryptedTextField, Undecryptable
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account
 
 
@@ -33,7 +34,7 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
             if kwargs.get("rest_endpoint"):
                 kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
-            updated = super().update(**{"updated_at": timezone.now(), **kwargs})
+            updated = super().update(**{"updated_at": database_now(), **kwargs})
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
         return updated
@@ -125,7 +126,11 @@ class BrazeSettings(models.Model):
         help_text="Seconds between two requests that change the same attribute of a customer, because Braze may apply "
         "them in the other order. 0: none.",
     )
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(
+        default=database_now,
+        editable=False,
+        help_text="By the database's clock, as the requests that were composed under these settings are dated.",
+    )
 
     objects = BrazeSettingsQuerySet.as_manager()
 
@@ -140,15 +145,17 @@ class BrazeSettings(models.Model):
         if self.rest_endpoint:
             self.rest_endpoint = normalised(self.rest_endpoint)
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
         """Save; `settings_changed` puts the change in force in the same transaction.
 
         Raises `ValidationError` for an endpoint outside the allow-list, however the settings are saved.
         """
         if self.rest_endpoint:
             self.rest_endpoint = normalised(self.rest_endpoint)
+        self.updated_at = database_now()
+        fields = None if update_fields is None else {*update_fields, "updated_at"}
         with transaction.atomic():
-            super().save(*args, **kwargs)
+            super().save(*args, update_fields=fields, **kwargs)
             settings_changed.send(BrazeSettings, account_id=self.account_id)
 
     def missing(self) -> str:
