@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from integrations.braze import ledger, mirror, splitting
+from integrations.braze import ledger, mirror, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
@@ -58,6 +58,7 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
         settings = settings or BrazeSettings(
             account_id=delivery.account_id, updated_at=now
         )  # deleted since: the default policies
+        _note_miscounts(delivery, verdict)
         verdict = _after_refusal(delivery, verdict, settings)
         if verdict.traffic == Traffic.SPLIT:
             splitting.split(delivery)
@@ -71,8 +72,17 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
     return True
 
 
+def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
+    """Braze's own counts decide nothing; where they differ from what was sent, somebody should look."""
+    if words := verdicts.miscounted(verdict, {array: getattr(delivery, array) for array in ARRAYS}):
+        logger.warning("request %s of account %s: %s", delivery.pk, delivery.account_id, words)
+        Delivery.objects.filter(pk=delivery.pk).update(answer=f"{words} {verdict.words}"[: verdicts.MAX_WORDS])
+
+
 def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Verdict:
     """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
+    if verdict.traffic == Traffic.GO_ON and _unclear_arrays(delivery, verdict):
+        return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
     if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
