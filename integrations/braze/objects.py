@@ -41,6 +41,7 @@ class Bundle:
     failed: dict[int, str] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)
+    fact_bytes: int = 0  #: what events and purchases weigh as JSON
 
     @property
     def size(self) -> int:

@@ -1,0 +1,46 @@
+"""Customers with more than a request can carry by weight: 4 MB [Braze: API limits]."""
+
+from collections.abc import Callable
+from typing import Any
+
+from integrations.braze import accounting
+from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+
+Sync = Callable[[], None]
+LIMIT = 4_000_000
+
+
+def heavy(kilobytes: int) -> dict[str, Any]:
+    return {f"k{n}": "x" * 240 for n in range(4 * min(kilobytes, 60))} | {
+        "list": ["y" * 240] * 4 * max(kilobytes - 60, 0)
+    }
+
+
+def test_heavy_events_of_one_customer_never_exceed_a_body(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = Customer.objects.create(account=account, external_id="c1")
+    for number in range(75):
+        Event.objects.create(account=account, customer=one, type="BIG", data={"n": number, **heavy(95)})
+    sync()
+    assert max(Delivery.objects.values_list("bytes", flat=True)) < LIMIT
+    assert sandbox.summary()["events"] == 75
+    assert set(sandbox.summary()["statuses"]) == {"201"}
+
+
+def test_a_heavy_order_arrives_whole_though_no_body_could_carry_it(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = Customer.objects.create(account=account, external_id="c1")
+    for number in range(20):
+        Event.objects.create(account=account, customer=one, type="BIG", data={"n": number, **heavy(95)})
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    for number in range(75):
+        OrderLine.objects.create(order=order, sku=f"s{number}", quantity=1, value=1, data=heavy(45))
+    sync()
+    assert max(Delivery.objects.values_list("bytes", flat=True)) < LIMIT
+    assert sandbox.summary()["revenue"] == {"USD": "75.00"}
+    assert set(sandbox.summary()["statuses"]) == {"201"}
+    assert accounting.check(account.pk) == []
