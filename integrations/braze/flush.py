@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 SLICE_SECONDS = 5.0
 #: How long a settlement is tried again while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
-#: Requests looked at when Redis has to be filled again.
-REFILL = 200
 
 
 def due_accounts() -> list[int]:
@@ -33,7 +31,7 @@ def refill(account_id: int) -> int:
     """Push again what the ledger has and Redis has lost; returns how many requests are ready to be sent."""
     if not restored.has_lost_commits(account_id):
         restored.tell_redis(account_id)
-    ids = list(ledger.unstarted(account_id).values_list("pk", flat=True)[:REFILL])
+    ids = ledger.next_to_send(account_id)
     if lost := buffer.missing(account_id, ids):
         buffer.push(account_id, Delivery.objects.filter(pk__in=lost).order_by("created_at"))
     return len(ids)

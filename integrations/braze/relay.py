@@ -277,14 +277,15 @@ def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
 
 
 def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:
-    """A failing Redis costs a delay: the flush pushes again what is not there."""
+    """A failing Redis costs a delay: the flush pushes again what is not there, or did not fit."""
     if not deliveries:
         return
     from integrations.braze import tasks
 
     try:
         restored.tell_redis(account_id)
-        buffer.push(account_id, deliveries)
+        fitting = set(ledger.next_to_send(account_id))
+        buffer.push(account_id, [delivery for delivery in deliveries if delivery.pk in fitting])
         tasks.wake_flush(account_id, len(deliveries))
     except (redis.RedisError, OperationalError) as error:
         logger.warning("requests of account %s are not in the buffer yet: %s", account_id, type(error).__name__)

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from integrations.braze import accounting
+import pytest
+import redis
+
+from integrations.braze import accounting, flush, relay
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
@@ -44,3 +47,32 @@ def test_a_heavy_order_arrives_whole_though_no_body_could_carry_it(
     assert sandbox.summary()["revenue"] == {"USD": "75.00"}
     assert set(sandbox.summary()["statuses"]) == {"201"}
     assert accounting.check(account.pk) == []
+
+
+@pytest.mark.parametrize("refill", [False, True])
+@pytest.mark.parametrize("cap", [("BRAZE_READY_BYTES", 500_000), ("BRAZE_READY_REQUESTS", 2)])
+def test_redis_holds_no_more_of_an_account_than_it_may_however_much_one_round_composes(
+    account: Account,
+    braze: BrazeSettings,
+    sandbox: SandboxServer,
+    sync: Sync,
+    settings: Any,
+    redis_client: "redis.Redis",
+    cap: tuple[str, int],
+    refill: bool,
+) -> None:
+    setattr(settings, *cap)
+    for number in range(160):
+        one = Customer.objects.create(account=account, external_id=f"c{number}")
+        Event.objects.create(account=account, customer=one, type="BIG", data={"n": number, **heavy(3)})
+    relay.relay(account.pk)
+    if refill:
+        redis_client.flushdb()
+        flush.refill(account.pk)
+    held = redis_client.lrange(f"braze:{{{account.pk}}}:ready", 0, -1)
+    sizes = Delivery.objects.filter(pk__in=held).values_list("bytes", flat=True)
+    assert 0 < len(held) < Delivery.objects.count()
+    assert len(held) <= settings.BRAZE_READY_REQUESTS
+    assert sum(sizes) <= settings.BRAZE_READY_BYTES
+    sync()
+    assert sandbox.summary()["events"] == 160
