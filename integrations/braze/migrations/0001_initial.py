@@ -5,7 +5,6 @@ import django.db.models.deletion
 import django.utils.timezone
 import integrations.braze.endpoints
 import integrations.braze.fields
-import integrations.outbox.clock
 import uuid
 from django.db import migrations, models
 
@@ -54,7 +53,7 @@ class Migration(migrations.Migration):
                 ('unknown_events', models.CharField(choices=[('resend', 'send again (may arrive twice, never lost)'), ('hold', 'hold until an operator decides (never twice)')], default='resend', help_text="What to do when Braze's answer was lost and the events may or may not have arrived.", max_length=8, verbose_name='events of unknown outcome')),
                 ('unknown_purchases', models.CharField(choices=[('resend', 'send again (may arrive twice, never lost)'), ('hold', 'hold until an operator decides (never twice)')], default='hold', help_text='The same for purchases: one sent twice inflates revenue for good.', max_length=8, verbose_name='purchases of unknown outcome')),
                 ('attribute_gap_seconds', models.FloatField(default=2.0, help_text='Seconds between two requests that change the same attribute of a customer, because Braze may apply them in the other order. 0: none.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(300)], verbose_name='gap between changes of an attribute')),
-                ('updated_at', models.DateTimeField(default=integrations.outbox.clock.database_now, editable=False, help_text='By the database\'s clock, as the requests that were composed under these settings are dated.')),
+                ('updated_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, help_text='By the database\'s clock, as the requests that were composed under these settings are dated.')),
                 ('account', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='braze', to='loyalty.account')),
             ],
             options={

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.dispatch import Signal
+from django.utils import timezone
 
 from integrations.braze.endpoints import normalised, validate_endpoint
 from integrations.braze.fields import EncryptedTextField, Undecryptable
@@ -127,7 +128,7 @@ class BrazeSettings(models.Model):
         "them in the other order. 0: none.",
     )
     updated_at = models.DateTimeField(
-        default=database_now,
+        default=timezone.now,
         editable=False,
         help_text="By the database's clock, as the requests that were composed under these settings are dated.",
     )
