@@ -127,6 +127,5 @@ def _calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
     """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
     now = database_now()
     hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
-    same_host = BrazeSettings.objects.filter(rest_endpoint=settings.rest_endpoint)
-    sharing = [other.account_id for other in same_host if other.api_key == settings.api_key]
+    sharing = [each.account_id for each in (settings, *settings.sharing_key())]
     return Delivery.objects.filter(account_id__in=sharing, endpoint=endpoint, started_at__gte=hour).count()

@@ -89,6 +89,7 @@ def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
             logger.warning("account %s: Braze takes 75 objects a request in all; switched", settings.account_id)
             BrazeSettings.objects.filter(pk=settings.pk).update(batch_limit=BatchLimit.COMBINED)
+            BrazeState.objects.filter(account_id=settings.account_id).update(combined_at=database_now())
             return replace(verdict, traffic=Traffic.GO_ON)
         verdict = replace(verdict, traffic=Traffic.SPLIT)
     if verdict.traffic == Traffic.SPLIT and delivery.size == 1:

@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
                 ('backoff_until', models.DateTimeField(blank=True, null=True)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='Requests that failed since the last one Braze answered.')),
                 ('last_error', models.TextField(blank=True)),
+                ('combined_at', models.DateTimeField(blank=True, help_text='When the account switched itself to 75 objects a request, as Braze asked.', null=True)),
                 ('mirrored_endpoint', models.CharField(blank=True, help_text='The workspace that the mirrored profiles are of.', max_length=200)),
                 ('purged_at', models.DateTimeField(blank=True, help_text='When settled changes were last removed.', null=True)),
                 ('ledger_id', models.UUIDField(default=uuid.uuid4, editable=False)),

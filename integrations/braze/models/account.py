@@ -159,6 +159,11 @@ class BrazeSettings(models.Model):
             super().save(*args, update_fields=fields, **kwargs)
             settings_changed.send(BrazeSettings, account_id=self.account_id)
 
+    def sharing_key(self) -> "list[BrazeSettings]":
+        """Other accounts' settings with the same key at the same endpoint: Braze sees one caller."""
+        same_host = BrazeSettings.objects.filter(rest_endpoint=self.rest_endpoint).exclude(pk=self.pk)
+        return [other for other in same_host.select_related("account") if other.api_key == self.api_key]
+
     def missing(self) -> str:
         """In words what keeps an enabled account from sending, or ""."""
         if isinstance(self.api_key, Undecryptable):
@@ -187,6 +192,9 @@ class BrazeState(models.Model):
         default=0, help_text="Requests that failed since the last one Braze answered."
     )
     last_error = models.TextField(blank=True)
+    combined_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the account switched itself to 75 objects a request, as Braze asked."
+    )
     mirrored_endpoint = models.CharField(
         max_length=200, blank=True, help_text="The workspace that the mirrored profiles are of."
     )

@@ -257,6 +257,7 @@ def test_an_account_with_the_newer_contract_is_switched_to_it(
     Event.objects.bulk_create(Event(account=account, customer=one, type="LOGIN") for one in customers)
     sync()
     assert BrazeSettings.objects.get().batch_limit == "combined"
+    assert BrazeState.objects.get().combined_at is not None
     assert counts() == {"delivered": 120}
     sent = Delivery.objects.filter(outcome="accepted")
     assert max(delivery.size for delivery in sent) <= 75
