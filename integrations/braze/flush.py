@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, verdicts
+from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, shutdown, verdicts
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.verdicts import Traffic, Verdict
 from integrations.outbox.clock import database_now
@@ -53,7 +53,7 @@ def flush(account_id: int, on_probation: bool | None = None) -> int:
     None for a caller who takes either.
     """
     sent, end = 0, time.monotonic() + SLICE_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and not shutdown.has_begun():
         is_sound = not restored.has_lost_commits(account_id)
         ready = readiness.of(account_id)
         if not is_sound or not ready.is_ready or ready.settings is None:
