@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from integrations.braze import accounting, flush, relay
-from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 
@@ -76,3 +76,18 @@ def test_redis_holds_no_more_of_an_account_than_it_may_however_much_one_round_co
     assert sum(sizes) <= settings.BRAZE_READY_BYTES
     sync()
     assert sandbox.summary()["events"] == 160
+
+
+def test_a_line_of_more_units_than_can_be_sent_is_refused_and_holds_up_nothing(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Two thousand million units were twenty million purchases: the relay never came to its commit."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="many", quantity=2_000_000_000, value=10)
+    OrderLine.objects.create(order=order, sku="one", quantity=1, value=5)
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "5.00"}
+    (row,) = BrazePurchase.objects.filter(fate="rejected")
+    assert row.error == "2,000,000,000 units: a line is sent up to 1,000,000"
+    assert accounting.check(account.pk) == []
