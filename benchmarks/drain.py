@@ -1,4 +1,4 @@
-"""`python -m benchmarks.drain [--scale X] [--latency-ms MS]`: captured changes → delivered and settled, by real workers."""
+"""`python -m benchmarks.drain [--scale X] [--latency-ms MS]`: captured changes → delivered and settled, by workers."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""What the measurements run on: a real PostgreSQL and Redis, the Procfile's own workers, and a sink in Braze's place."""
+"""What is measured on: a real PostgreSQL and Redis, the Procfile's own workers, and a sink in Braze's place."""
 
 import os
 import sys

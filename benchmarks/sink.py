@@ -1,4 +1,4 @@
-"""`python -m benchmarks.sink --port P [--latency-ms MS]`: takes requests as Braze does, keeps nothing, is never the bottleneck.
+"""`python -m benchmarks.sink --port P [--latency-ms MS]`: takes requests as Braze does, keeps nothing, and is quick.
 
 `GET /` tells how many requests and bytes it took: `{"requests": int, "bytes": int}`.
 """

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from integrations.braze import mirror, rules
 from integrations.braze.mapping import customers, events, purchases
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
@@ -16,6 +18,10 @@ from masivo_braze.loyalty.models import Order
 
 #: Braze's ceiling per array of a request [Braze: API limits].
 MAX_PER_ARRAY = 75
+
+#: What one customer's facts may weigh in a request, as JSON, before the last of them: Braze takes 4 MB a body, an event
+#: has at most 100 KB, and the attributes come on top.
+MAX_FACT_BYTES = 3_000_000
 
 STATE_KINDS = AUDIENCE_KINDS | {Kind.CUSTOMER_CREATED, Kind.CUSTOMER_UPDATED}
 #: A sale in one of these may still arrive, or may have: its reversal waits.
@@ -145,7 +151,9 @@ def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, 
             return
         if entry.kind == Kind.EVENT:
             body, adjustments = events.event(records.events[entry.subject], now)
-            result.events.append(BrazeObject(result.customer, body, (entry.pk,), adjustments=adjustments))
+            encoded = orjson.dumps(body)
+            result.events.append(BrazeObject(result.customer, body, (entry.pk,), True, adjustments, None, encoded))
+            result.fact_bytes += len(encoded)
             continue
         handled.add(entry.subject)
         of_order = [e for e in entries if e.kind in ORDER_KINDS and e.subject == entry.subject]
@@ -154,7 +162,8 @@ def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, 
 
 
 def _fits(result: Bundle, settings: BrazeSettings) -> bool:
-    return _room(result, settings, len(result.events)) > 0 and _room(result, settings, len(result.purchases)) > 0
+    has_room = _room(result, settings, len(result.events)) > 0 and _room(result, settings, len(result.purchases)) > 0
+    return has_room and result.fact_bytes < MAX_FACT_BYTES
 
 
 def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
@@ -186,14 +195,31 @@ def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, 
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
     rows = _without_rejected(rows, ids, result)
-    room = _room(result, settings, len(result.purchases))
-    for row in rows[:room]:
-        body, of_row = purchases.purchase(row, now)
-        told = summed_up([*adjustments, *of_row])
-        result.purchases.append(BrazeObject(result.customer, body, ids, adjustments=told, purchase=row))
+    room = _add_purchases(rows, ids, adjustments, settings, result, now)
     if rows and (len(rows) > room or (sales and _is_closed(order) and len(of_sale) in (0, len(entries)))):
         result.unfinished |= set(ids)
     return len(rows) < room
+
+
+def _add_purchases(
+    rows: list[BrazePurchase],
+    ids: tuple[int, ...],
+    adjustments: list[str],
+    settings: BrazeSettings,
+    result: Bundle,
+    now: datetime,
+) -> int:
+    """Add the rows that fit; returns for how many there was room, at least: fewer than there are where it is full."""
+    room = _room(result, settings, len(result.purchases))
+    for added, row in enumerate(rows[:room]):
+        if result.fact_bytes >= MAX_FACT_BYTES:
+            return added
+        body, of_row = purchases.purchase(row, now)
+        told = summed_up([*adjustments, *of_row])
+        encoded = orjson.dumps(body)
+        result.purchases.append(BrazeObject(result.customer, body, ids, True, told, row, encoded))
+        result.fact_bytes += len(encoded)
+    return room
 
 
 def _without_rejected(rows: list[BrazePurchase], ids: tuple[int, ...], result: Bundle) -> list[BrazePurchase]:

@@ -19,7 +19,7 @@ from uuid import UUID
 import redis
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, verdicts
+from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, shutdown, verdicts
 from integrations.braze.buffer import Claim
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.settlement import Answered
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 SLICE_SECONDS = 5.0
 #: How long a settlement is tried again while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
-#: Requests looked at when Redis has to be filled again.
-REFILL = 200
 #: After an answer the next ones are waited for this long: settled together, they cost little more than one.
 TOGETHER_SECONDS = 0.005
 
@@ -48,7 +46,7 @@ def refill(account_id: int) -> int:
     """Push again what the ledger has and Redis has lost; returns how many requests are ready to be sent."""
     if not restored.has_lost_commits(account_id):
         restored.tell_redis(account_id)
-    ids = list(ledger.unstarted(account_id).values_list("pk", flat=True)[:REFILL])
+    ids = ledger.next_to_send(account_id)
     if lost := buffer.missing(account_id, ids):
         buffer.push(account_id, Delivery.objects.filter(pk__among=lost).order_by("created_at"))
     return len(ids)
@@ -102,7 +100,7 @@ class _Flush:
         end, goes_on, problem = time.monotonic() + SLICE_SECONDS, True, None
         while goes_on or self.flying:
             try:
-                goes_on = goes_on and self._launch() and time.monotonic() < end
+                goes_on = goes_on and not shutdown.has_begun() and self._launch() and time.monotonic() < end
                 self._land()
             except Exception as error:
                 goes_on, problem = False, problem or error
@@ -252,6 +250,5 @@ def _calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
     """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
     now = database_now()
     hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
-    same_host = BrazeSettings.objects.filter(rest_endpoint=settings.rest_endpoint)
-    sharing = [other.account_id for other in same_host if other.api_key == settings.api_key]
+    sharing = [each.account_id for each in (settings, *settings.sharing_key())]
     return Delivery.objects.filter(account_id__in=sharing, endpoint=endpoint, started_at__gte=hour).count()

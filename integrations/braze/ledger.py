@@ -37,7 +37,9 @@ class End:
 
 
 def unstarted(account_id: int) -> "QuerySet[Delivery]":
-    return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by("created_at")
+    return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by(
+        "created_at", "pk"
+    )
 
 
 def has_enough(account_id: int) -> bool:
@@ -53,6 +55,19 @@ def _fullness(account_id: int) -> float:
     ready = unstarted(account_id).order_by().aggregate(requests=Count("pk"), size=Sum("bytes"))
     requests: float = ready["requests"] / settings.BRAZE_READY_REQUESTS
     return max(requests, (ready["size"] or 0) / settings.BRAZE_READY_BYTES)
+
+
+def next_to_send(account_id: int) -> list[UUID]:
+    """The oldest requests that nobody has started, as many as the buffer may hold of an account: one at least."""
+    found: list[UUID] = []
+    size = 0
+    rows = unstarted(account_id).values_list("pk", "bytes")
+    for delivery_id, weight in rows[: settings.BRAZE_READY_REQUESTS]:
+        size += weight
+        if found and size > settings.BRAZE_READY_BYTES:
+            break
+        found.append(delivery_id)
+    return found
 
 
 def start(delivery_id: UUID) -> bool:

@@ -3,7 +3,8 @@
 Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
 accounts that share a key share its budget, and the key itself is nowhere:
   braze:{<budget>}:slot  the next free slot, in µs
-  braze:{<budget>}:hour  hash: a clock hour and the requests in it (Braze's hourly limits "reset on the clock hour")
+  braze:{<budget>}:hour  hash: a clock hour, the requests in it (Braze's hourly limits "reset on the clock hour"), and
+                         the run of the server that counted: another run may have lost the last of them
 """
 
 import hashlib
@@ -26,6 +27,8 @@ DELETE_CALLS, DELETE_WINDOW_SECONDS = 20_000, 60
 SEED = -1
 #: A sender without a slot after this time gives up: its request can wait in the buffer, its thread is needed.
 LONGEST_WAIT_SECONDS = 1.0
+#: Longer than it takes, normally, from the moment of a slot to the start in the ledger.
+STARTING_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,12 @@ def acquire(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -
 def reserve(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -> Slots:
     """Reserve the next slots, as many of those wanted as are near.
 
-    `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter.
+    `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter to rely on. Those who had a
+    slot before it was lost are let start first: the ledger does not know of them until then.
     """
     granted, microseconds = _ask(limit, wanted)
     if granted == SEED:
+        time.sleep(limit.ahead_seconds + STARTING_SECONDS)
         granted, microseconds = _ask(limit, wanted, calls_this_hour())
     return Slots(granted, microseconds / 1_000_000)
 

@@ -34,6 +34,7 @@ class BrazeObject(NamedTuple):
     creates: bool = True
     adjustments: tuple[str, ...] = ()
     purchase: BrazePurchase | None = None
+    encoded: bytes = b""  #: the body as JSON, where it has been made already
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class Bundle:
     failed: dict[int, str] = field(default_factory=dict)
     parked: dict[int, str] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)
+    fact_bytes: int = 0  #: what events and purchases weigh as JSON
 
     @property
     def size(self) -> int:

@@ -114,7 +114,11 @@ def delivery(draft: Draft, account_id: int) -> Delivery:
 
 
 def _encoded(bundle: Bundle) -> Encoded:
-    return {name: [orjson.dumps(item.body) for item in items] for name in ARRAYS if (items := getattr(bundle, name))}
+    return {
+        name: [item.encoded or orjson.dumps(item.body) for item in items]
+        for name in ARRAYS
+        if (items := getattr(bundle, name))
+    }
 
 
 def _deletions(bundles: list[Bundle]) -> list[Draft]:

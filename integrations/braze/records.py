@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.db.models.functions import RTrim
 
 from integrations.braze.models import BrazeProfile, BrazePurchase
 from integrations.braze.objects import Entry
@@ -117,15 +118,19 @@ def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurc
 
 
 def _audiences(account_id: int, external_ids: set[str], entries: Sequence[Entry]) -> dict[str, set[str]]:
-    """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention."""
+    """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention.
+
+    Braze strips spaces, so two names that differ in nothing else are one attribute: whoever leaves one of the two is
+    still in the other.
+    """
     mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
     members: dict[str, set[str]] = defaultdict(set)
     if not mine and not any(entry.data.get("resync") for entry in entries):
         return members
-    names = {name for entry in mine for name in mentioned(entry)}
+    names = {name.rstrip() for entry in mine for name in mentioned(entry)}
     resynced = {entry.customer_external_id for entry in entries if entry.data.get("resync")}
     rows = Membership.objects.filter(audience__account_id=account_id, customer__external_id__among=external_ids)
-    by_name = rows.filter(audience__name__in=names)
+    by_name = rows.annotate(stripped=RTrim("audience__name")).filter(stripped__in=names)
     by_id = rows.filter(audience_id__in={entry.subject for entry in mine if entry.subject})
     all_of_some = rows.filter(customer__external_id__among=resynced)
     for query in (by_name, by_id, all_of_some):

@@ -99,7 +99,7 @@ def _compose(
         waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
         drafts = packing.pack(bundles, settings.batch_limit)
         _save_purchases(bundles, drafts)
-        deliveries = Delivery.objects.bulk_create([packing.delivery(draft, account_id) for draft in drafts])
+        deliveries = Delivery.objects.bulk_create(_requests(drafts, account_id, now))
         _move_entries(bundles, drafts, now)
         _note_adjustments(drafts)
         _wait(by_customer, waiting)
@@ -185,6 +185,14 @@ def _locked_out(entries: Sequence[Entry]) -> set[str]:
     if mine.count() != len(entries):
         raise Overtaken
     return {entry.customer_external_id for entry in entries if entry.pk not in free}
+
+
+def _requests(drafts: Sequence[packing.Draft], account_id: int, now: datetime) -> list[Delivery]:
+    """Dated by the database's clock, as settings are: which of them is newer decides whether they fit together."""
+    requests = [packing.delivery(draft, account_id) for draft in drafts]
+    for request in requests:
+        request.created_at = now
+    return requests
 
 
 # --- the commit -----------------------------------------------------------------------------------------
@@ -274,14 +282,15 @@ def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
 
 
 def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:
-    """A failing Redis costs a delay: the flush pushes again what is not there."""
+    """A failing Redis costs a delay: the flush pushes again what is not there, or did not fit."""
     if not deliveries:
         return
     from integrations.braze import tasks
 
     try:
         restored.tell_redis(account_id)
-        buffer.push(account_id, deliveries)
+        fitting = set(ledger.next_to_send(account_id))
+        buffer.push(account_id, [delivery for delivery in deliveries if delivery.pk in fitting])
         tasks.wake_flush(account_id, len(deliveries))
     except (redis.RedisError, OperationalError) as error:
         logger.warning("requests of account %s are not in the buffer yet: %s", account_id, type(error).__name__)

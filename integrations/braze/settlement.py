@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 
-from integrations.braze import ledger, mirror, splitting
+from integrations.braze import ledger, mirror, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
@@ -101,6 +101,7 @@ def _loaded(ids: Collection[UUID]) -> dict[UUID, Delivery]:
 
 def _acted_on(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now: datetime) -> list[Line]:
     """What is left to settle, object by object, once the request and its account have been seen to."""
+    _note_miscounts(delivery, verdict)
     verdict = _after_refusal(delivery, verdict, settings)
     if verdict.traffic == Traffic.SPLIT:
         splitting.split(delivery)
@@ -109,14 +110,24 @@ def _acted_on(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now
     return list(_lines(delivery, verdict, settings))
 
 
+def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
+    """Braze's own counts decide nothing; where they differ from what was sent, somebody should look."""
+    if words := verdicts.miscounted(verdict, {array: getattr(delivery, array) for array in ledger.ARRAYS}):
+        logger.warning("request %s of account %s: %s", delivery.pk, delivery.account_id, words)
+        Delivery.objects.filter(pk=delivery.pk).update(answer=f"{words} {verdict.words}"[: verdicts.MAX_WORDS])
+
+
 def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Verdict:
     """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
+    if verdict.traffic == Traffic.GO_ON and _unclear_arrays(delivery, verdict):
+        return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
     if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
             logger.warning("account %s: Braze takes 75 objects a request in all; switched", settings.account_id)
             BrazeSettings.objects.filter(pk=settings.pk).update(batch_limit=BatchLimit.COMBINED)
+            BrazeState.objects.filter(account_id=settings.account_id).update(combined_at=database_now())
             return replace(verdict, traffic=Traffic.GO_ON)
         verdict = replace(verdict, traffic=Traffic.SPLIT)
     if verdict.traffic == Traffic.SPLIT and delivery.size == 1:

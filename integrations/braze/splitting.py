@@ -75,6 +75,7 @@ def _half(delivery: Delivery, part: Sequence[Item], unfinished: set[int]) -> Del
     return Delivery(
         account_id=delivery.account_id,
         endpoint=delivery.endpoint,
+        created_at=delivery.created_at,  # under the settings it was composed under
         bytes=len(body),
         body=zlib.compress(body, 1),
         manifest=manifest | {"unfinished": sorted(unfinished & _entries(part))},

@@ -1,6 +1,7 @@
 """An account's Braze settings, which an operator edits, and its state, which the workers keep."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from integrations.braze.endpoints import normalised, validate_endpoint
 from integrations.braze.fields import EncryptedTextField, Undecryptable
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account
 
 
@@ -33,7 +35,7 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
             if kwargs.get("rest_endpoint"):
                 kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
-            updated = super().update(**{"updated_at": timezone.now(), **kwargs})
+            updated = super().update(**{"updated_at": database_now(), **kwargs})
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
         return updated
@@ -125,7 +127,11 @@ class BrazeSettings(models.Model):
         help_text="Seconds between two requests that change the same attribute of a customer, because Braze may apply "
         "them in the other order. 0: none.",
     )
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        help_text="By the database's clock, as the requests that were composed under these settings are dated.",
+    )
 
     objects = BrazeSettingsQuerySet.as_manager()
 
@@ -140,16 +146,23 @@ class BrazeSettings(models.Model):
         if self.rest_endpoint:
             self.rest_endpoint = normalised(self.rest_endpoint)
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *args: Any, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
         """Save; `settings_changed` puts the change in force in the same transaction.
 
         Raises `ValidationError` for an endpoint outside the allow-list, however the settings are saved.
         """
         if self.rest_endpoint:
             self.rest_endpoint = normalised(self.rest_endpoint)
+        self.updated_at = database_now()
+        fields = None if update_fields is None else {*update_fields, "updated_at"}
         with transaction.atomic():
-            super().save(*args, **kwargs)
+            super().save(*args, update_fields=fields, **kwargs)
             settings_changed.send(BrazeSettings, account_id=self.account_id)
+
+    def sharing_key(self) -> "list[BrazeSettings]":
+        """Other accounts' settings with the same key at the same endpoint: Braze sees one caller."""
+        same_host = BrazeSettings.objects.filter(rest_endpoint=self.rest_endpoint).exclude(pk=self.pk)
+        return [other for other in same_host.select_related("account") if other.api_key == self.api_key]
 
     def missing(self) -> str:
         """In words what keeps an enabled account from sending, or ""."""
@@ -179,6 +192,9 @@ class BrazeState(models.Model):
         default=0, help_text="Requests that failed since the last one Braze answered."
     )
     last_error = models.TextField(blank=True)
+    combined_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the account switched itself to 75 objects a request, as Braze asked."
+    )
     mirrored_endpoint = models.CharField(
         max_length=200, blank=True, help_text="The workspace that the mirrored profiles are of."
     )

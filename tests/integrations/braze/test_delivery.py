@@ -257,6 +257,7 @@ def test_an_account_with_the_newer_contract_is_switched_to_it(
     Event.objects.bulk_create(Event(account=account, customer=one, type="LOGIN") for one in customers)
     sync()
     assert BrazeSettings.objects.get().batch_limit == "combined"
+    assert BrazeState.objects.get().combined_at is not None
     assert counts() == {"delivered": 120}
     sent = Delivery.objects.filter(outcome="accepted")
     assert max(delivery.size for delivery in sent) <= 75
@@ -599,3 +600,15 @@ def test_a_redis_that_is_full_loses_nothing(account: Account, change: Customer, 
         redis_client.config_set("maxmemory", 0)
     sync()
     assert counts() == {"delivered": 4}
+
+
+def test_a_count_of_braze_s_that_does_not_add_up_is_told_and_decides_nothing(
+    change: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = b'{"message":"success","attributes_processed":1,"events_processed":0,"purchases_processed":2}'
+    monkeypatch.setattr(flush.client, "post", lambda *arguments: flush.client.Answer(201, body))
+    sync()
+    assert counts() == {"delivered": 4}
+    words = "Braze counted 0 events and 0 errors of 1 sent."
+    assert Delivery.objects.get().answer.startswith(words)
+    assert words in caplog.text

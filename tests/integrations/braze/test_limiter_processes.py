@@ -1,14 +1,12 @@
-"""The limiter among many processes: never more than the limit in any window of the server's clock, and nobody waits
-for a slot that was free.
+"""The limiter among many processes: never more than the limit in any window of the server's clock, and little less.
 
-Run as a program it is one of those processes: it asks for slots for a while and prints, for each answer, the earliest
-and the latest moment on the server's clock that the slot can be, how long it was to be waited for, and whether it was
-granted.
+Run as a program it is one of those processes: it asks for slots for a while and prints when it asked, and for each
+slot granted the earliest and the latest moment on the server's clock that the slot can be.
 """
 
 import argparse
+import itertools
 import json
-import math
 import os
 import signal
 import subprocess
@@ -18,7 +16,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import redis
@@ -33,17 +30,8 @@ CLIENTS, THREADS = 4, 2
 CALLS, WINDOW_SECONDS, SECONDS = 150, 1.0, 3.0
 SKEWS = (0.0, 3600.0, -3600.0, 86_400.0)
 
-#: Between two slots, in µs, as promised: 97 % of the limit is used.
-SPACING = math.ceil(WINDOW_SECONDS * 1_000_000 / (0.97 * CALLS))
-
-
-class Answer(NamedTuple):
-    """To one request for a slot; times in µs on the server's clock."""
-
-    earliest: float
-    latest: float
-    wait: float
-    is_granted: bool
+Grants = list[tuple[float, float]]
+Asked = list[float]
 
 
 class Server:
@@ -91,30 +79,29 @@ def clients(server: Server) -> Iterator[list["subprocess.Popen[bytes]"]]:
             process.kill()
 
 
-def answers_of(running: "list[subprocess.Popen[bytes]]") -> list[Answer]:
-    outputs = [process.communicate(timeout=60)[0] for process in running]
-    return sorted(Answer(*answer) for output in outputs for answer in json.loads(output))
+def granted(running: "list[subprocess.Popen[bytes]]") -> tuple[Grants, Asked]:
+    outputs = [json.loads(process.communicate(timeout=60)[0]) for process in running]
+    grants = sorted((earliest, latest) for output in outputs for earliest, latest in output["grants"])
+    return grants, sorted(moment for output in outputs for moment in output["asked"])
 
 
-def most_in_a_window(grants: list[Answer]) -> int:
+def seconds_of_demand(grants: Grants, asked: Asked) -> float:
+    """How long somebody was asking: where the machine let none of the clients run, slots go by and nobody is to blame.
+
+    A pause costs nothing as long as slots are handed out ahead of time.
+    """
+    from integrations.braze.limiter import Limit
+
+    ahead = Limit("", CALLS, WINDOW_SECONDS).ahead_seconds * 1_000_000
+    begin, end = grants[0][0], grants[-1][0]
+    pauses = (after - before - ahead for before, after in itertools.pairwise(asked) if begin < after < end)
+    return (end - begin - sum(pause for pause in pauses if pause > 0)) / 1_000_000
+
+
+def most_in_a_window(grants: Grants) -> int:
     """Counting only grants that lie in the window for certain, wherever between their bounds they are."""
     window = WINDOW_SECONDS * 1_000_000
-    begins = [grant.earliest for grant in grants]
-    return max(sum(begin <= one.earliest and one.latest < begin + window for one in grants) for begin in begins)
-
-
-def waited_in_vain(answers: list[Answer]) -> list[Answer]:
-    """Those told to wait for longer than a spacing although nobody has the slot before theirs.
-
-    A slot that went by unused because nobody asked, on a busy machine, is nobody's waste.
-    """
-    grants = [answer for answer in answers if answer.is_granted]
-    return [one for one in answers if one.wait > SPACING + 1 and not any(_may_precede(grant, one) for grant in grants)]
-
-
-def _may_precede(grant: Answer, other: Answer) -> bool:
-    """Whether `grant` can be the slot just before the one of `other`."""
-    return grant.earliest <= other.latest - SPACING + 1 and other.earliest - SPACING - 1 <= grant.latest
+    return max(sum(begin <= early and late < begin + window for early, late in grants) for begin, _ in grants)
 
 
 def undisturbed(server: Server, running: "list[subprocess.Popen[bytes]]") -> None:
@@ -150,18 +137,18 @@ Disturbance = Callable[[Server, "list[subprocess.Popen[bytes]]"], None]
 
 
 @pytest.mark.parametrize("disturb", [undisturbed, forget_scripts, forget_everything, restart, freeze_clients])
-def test_it_never_grants_more_than_the_limit_and_lets_nobody_wait_in_vain(server: Server, disturb: Disturbance) -> None:
+def test_it_never_grants_more_than_the_limit_and_little_less(server: Server, disturb: Disturbance) -> None:
     with clients(server) as running:
         disturb(server, running)
-        answers = answers_of(running)
-    assert 0 < most_in_a_window([answer for answer in answers if answer.is_granted]) <= CALLS
-    assert waited_in_vain(answers) == []
+        grants, asked = granted(running)
+    assert most_in_a_window(grants) <= CALLS
+    assert len(grants) >= 0.95 * CALLS * seconds_of_demand(grants, asked) / WINDOW_SECONDS
 
 
 def test_it_spreads_grants_over_the_window(server: Server) -> None:
     with clients(server) as running:
-        grants = [answer for answer in answers_of(running) if answer.is_granted]
-    tenths = [int(grant.earliest // (WINDOW_SECONDS * 100_000)) for grant in grants]
+        grants, _ = granted(running)
+    tenths = [int(early // (WINDOW_SECONDS * 100_000)) for early, _ in grants]
     for tenth in range(min(tenths) + 1, max(tenths)):
         assert tenths.count(tenth) <= 0.2 * CALLS
 
@@ -169,11 +156,11 @@ def test_it_spreads_grants_over_the_window(server: Server) -> None:
 # --- a client -------------------------------------------------------------------------------------------
 
 
-def ask(seconds: float) -> list[Answer]:
+def ask(seconds: float) -> tuple[Grants, Asked]:
     """As a sender does: waits for its slot, then asks for the next one."""
     from integrations.braze import connection, limiter
 
-    limit, end, answers = limiter.Limit("shared", CALLS, WINDOW_SECONDS), time.monotonic() + seconds, []
+    limit, end, grants, asked = limiter.Limit("shared", CALLS, WINDOW_SECONDS), time.monotonic() + seconds, [], []
     while time.monotonic() < end:
         try:
             before = moment(connection.client())
@@ -182,10 +169,11 @@ def ask(seconds: float) -> list[Answer]:
         except redis.RedisError:
             time.sleep(0.01)
             continue
-        wait = slot.wait_seconds * 1e6
-        answers.append(Answer(before + wait, after + wait, wait, slot.is_granted))
+        asked.append(after)
+        if slot.is_granted:
+            grants.append((before + slot.wait_seconds * 1e6, after + slot.wait_seconds * 1e6))
         time.sleep(slot.wait_seconds)
-    return answers
+    return grants, asked
 
 
 def moment(client: "redis.Redis") -> float:
@@ -209,8 +197,9 @@ def main() -> None:
     client.incr("ready")
     wait_until(lambda: client.get("go"), "the others", every=0.01)
     with ThreadPoolExecutor(THREADS) as pool:
-        answers = [answer for found in pool.map(ask, [SECONDS] * THREADS) for answer in found]
-    sys.stdout.write(json.dumps(answers))
+        found = list(pool.map(ask, [SECONDS] * THREADS))
+    grants, asked = (list(itertools.chain.from_iterable(lists)) for lists in zip(*found, strict=True))
+    sys.stdout.write(json.dumps({"grants": grants, "asked": asked}))
 
 
 if __name__ == "__main__":
