@@ -67,7 +67,7 @@ def _round(account_id: int, held: Held, passing: Pass) -> tuple[list[Delivery], 
     if not entries:
         return [], True
     try:
-        return _compose(account_id, entries, ready.settings, held, passing, now), True
+        return _compose(account_id, entries, ready.settings, held, now), True
     except Overtaken:
         passing.rewind()
         return [], True
@@ -77,7 +77,7 @@ def _round(account_id: int, held: Held, passing: Pass) -> tuple[list[Delivery], 
 
 
 def _compose(
-    account_id: int, entries: list[Entry], settings: BrazeSettings, held: Held, passing: Pass, now: datetime
+    account_id: int, entries: list[Entry], settings: BrazeSettings, held: Held, now: datetime
 ) -> list[Delivery]:
     loaded = records.load(account_id, entries)
     by_customer: dict[str, list[Entry]] = defaultdict(list)
@@ -94,7 +94,6 @@ def _compose(
     with transaction.atomic():
         held.confirm()
         locked_out = _locked_out(entries)
-        passing.pass_over(locked_out)
         bundles = [bundle for bundle in bundles if bundle.customer not in locked_out]
         waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
         drafts = packing.pack(bundles, settings.batch_limit)

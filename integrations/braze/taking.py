@@ -1,13 +1,15 @@
-"""Takes pending entries for the relay, in the order of their ids and never past a customer who is busy.
+"""Takes pending entries for the relay: whole customers, in the order of their oldest changes, and nobody who is busy.
 
 A *pass* goes through an account's pending entries once, for as long as one relay has the lease. It knows the busy
-customers by heart instead of asking the database about each entry.
+customers by heart: who was busy when it began, and whom it has taken since, as nobody else makes requests meanwhile.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
 
 from integrations.braze.integration import NAME
 from integrations.braze.objects import Entry
@@ -15,10 +17,10 @@ from integrations.braze.records import ORDER_KINDS
 from integrations.braze.rows import from_json, text_of
 from integrations.outbox.models import OutboxEntry, Status
 
-#: Entries taken at once.
+#: Entries looked at for the customers to be taken together.
 TAKE = 2_000
-#: Entries looked at for that, where most are of busy customers.
-LOOK_AT = 20_000
+#: Entries taken together, of one customer and in all. What a customer has beyond that would not fit anyway.
+MOST_OF_CUSTOMER, MOST = 500, 20_000
 
 
 def pending(account_id: int) -> "QuerySet[OutboxEntry]":
@@ -28,69 +30,59 @@ def pending(account_id: int) -> "QuerySet[OutboxEntry]":
 class Pass:
     """`take` goes on where it stopped, until `is_over`.
 
-    A customer who was busy once is passed over until the next pass, even if free meanwhile: earlier changes of theirs
-    are behind us. And where a taken customer has earlier entries, which were committed late, those come along.
+    A customer is taken once in a pass, with all that is pending: also what was committed late, under an id that we
+    have passed already. Whoever is busy is left to the next pass, even if free before that.
     """
 
     def __init__(self, account_id: int) -> None:
         self.account_id = account_id
         self.is_over = False
         self._after = self._before = 0
-        self._passed: set[str] = set()
+        self._taken: list[str] = []
+        self._passed: set[str] | None = None
 
     def take(self, now: datetime) -> list[Entry]:
-        """The next free entries, of whole customers' beginnings; [] where nothing free is left."""
-        self._before = begun = self._after
-        busy, taken, looked_at = self._busy(now), list[Entry](), 0
-        while not self.is_over and len(taken) < TAKE and looked_at < LOOK_AT:
-            rows = self._next(now)
-            for entry in rows:
-                if entry.customer_external_id in busy:
-                    self._passed.add(entry.customer_external_id)
-                else:
-                    taken.append(entry)
-            looked_at += len(rows)
+        """The next free entries: of each customer those that come first; [] where nothing free is left."""
+        passed = self._passed = self._busy(now) if self._passed is None else self._passed
+        self._before, self._taken = self._after, []
+        while not self.is_over and not self._taken:
+            rows = list(self._free(now).filter(pk__gt=self._after).values_list("pk", "customer_external_id")[:TAKE])
             self.is_over = len(rows) < TAKE
-            self._after = rows[-1].pk if rows else self._after
-        late = self._committed_late(taken, begun, now) if begun and taken else []
-        if len(late) >= LOOK_AT:  # there may be more of them: these first
-            self.rewind()
-            return late
-        taken = late + taken
-        return taken if self.is_over else taken + self._of_the_same_orders(taken, now)
-
-    def pass_over(self, customers: Collection[str]) -> None:
-        """Their entries stay pending, so later ones must stay, too."""
-        self._passed.update(customers)
+            self._after = rows[-1][0] if rows else self._after
+            self._taken = list(dict.fromkeys(customer for _, customer in rows if customer not in passed))
+        passed.update(self._taken)
+        return self._entries_of(self._taken, now) if self._taken else []
 
     def rewind(self) -> None:
-        """Look again at what was taken last: it has changed."""
+        """Take again what was taken last: it has changed."""
         self._after, self.is_over = self._before, False
+        if self._passed:
+            self._passed.difference_update(self._taken)
 
     def _busy(self, now: datetime) -> set[str]:
         """Read before the entries are: whoever becomes free in between is merely passed over."""
         mine = OutboxEntry.objects.filter(account_id=self.account_id, integration=NAME)
         buffered = mine.filter(status=Status.BUFFERED).values_list("customer_external_id", flat=True)
         waiting = mine.filter(status=Status.PENDING, parked=False, due_at__gt=now)
-        return self._passed.union(buffered.iterator(20_000), waiting.values_list("customer_external_id", flat=True))
+        return set(buffered.iterator(20_000)).union(waiting.values_list("customer_external_id", flat=True))
 
     def _free(self, now: datetime) -> "QuerySet[OutboxEntry]":
         return pending(self.account_id).filter(Q(parked=False) | Q(due_at__lte=now)).order_by("pk")
 
-    def _next(self, now: datetime) -> list[Entry]:
-        return _entries(self._free(now).filter(pk__gt=self._after)[:TAKE])
-
-    def _committed_late(self, taken: list[Entry], before: int, now: datetime) -> list[Entry]:
-        """Ids are given before commits: an entry with a lower id than we have passed may be visible only now."""
-        customers = {entry.customer_external_id for entry in taken}
-        return _entries(self._free(now).filter(pk__lte=before, customer_external_id__among=customers)[:LOOK_AT])
+    def _entries_of(self, customers: Collection[str], now: datetime) -> list[Entry]:
+        place = Window(RowNumber(), partition_by=F("customer_external_id"), order_by="pk")
+        theirs = self._free(now).filter(customer_external_id__among=customers)
+        taken = _entries(theirs.annotate(place=place).filter(place__lte=MOST_OF_CUSTOMER)[:MOST])
+        return taken + self._of_the_same_orders(taken, now)
 
     def _of_the_same_orders(self, taken: list[Entry], now: datetime) -> list[Entry]:
         """An order is sent whole: its later entries come along, rather than being found to have nothing to add."""
-        of_orders = [entry for entry in taken if entry.kind in ORDER_KINDS]
+        counts = Counter(entry.customer_external_id for entry in taken)
+        is_whole = len(taken) < MOST and max(counts.values(), default=0) < MOST_OF_CUSTOMER
+        of_orders = [] if is_whole else [entry for entry in taken if entry.kind in ORDER_KINDS]
         if not of_orders:
             return []
-        later = self._free(now).filter(kind__in=ORDER_KINDS, pk__gt=self._after)
+        later = self._free(now).filter(kind__in=ORDER_KINDS).exclude(pk__in=[entry.pk for entry in taken])
         later = later.filter(customer_external_id__among={entry.customer_external_id for entry in of_orders})
         return _entries(later.filter(subject__among={entry.subject for entry in of_orders}))
 

@@ -194,6 +194,7 @@ def test_the_lines_of_an_order_share_its_fate_however_much_is_taken_at_once(
     account: Account, ada: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(taking, "TAKE", 3)
+    monkeypatch.setattr(taking, "MOST_OF_CUSTOMER", 3)
     orders = Order.objects.bulk_create(
         Order(account=account, customer=ada, order_id=f"o{n}", status="FULFILLED") for n in range(5)
     )
