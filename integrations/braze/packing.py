@@ -18,7 +18,7 @@ from integrations.braze.objects import BrazeObject, Bundle
 MAX_DELETIONS = 50
 #: Braze: 4 MB a body [Braze: API limits]; we stay below it.
 MAX_BYTES = 3_500_000
-#: Requests being filled at once: a customer's objects go into the first that has room for all of them.
+#: Requests being filled at once: a customer's objects go into the newest that has room for all of them.
 OPEN_DRAFTS = 8
 ARRAYS = ("attributes", "events", "purchases")
 
@@ -80,7 +80,7 @@ Encoded = dict[str, list[bytes]]
 
 
 def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
-    """Whole bundles into as few requests as first-fit finds; deletions in fifties."""
+    """Whole bundles into the newest request that has room for them; deletions in fifties."""
     drafts: list[Draft] = []
     open_drafts: list[Draft] = []
     deletions: list[Bundle] = []
@@ -93,7 +93,7 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
         encoded = _encoded(bundle)
         size = sum(sum(map(len, texts)) + len(texts) for texts in encoded.values())
         sizes = (len(bundle.attributes), len(bundle.events), len(bundle.purchases))
-        for draft in open_drafts:
+        for draft in reversed(open_drafts):  # the newest has the most room
             if draft.takes(sizes, size, is_combined):
                 break
         else:
@@ -106,7 +106,7 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
 
 def delivery(draft: Draft, account_id: int) -> Delivery:
     """The ledger's row for a filled request, not saved."""
-    body = _body(draft)
+    encoded = body(draft)
     return Delivery(
         id=draft.id,
         account_id=account_id,
@@ -115,10 +115,18 @@ def delivery(draft: Draft, account_id: int) -> Delivery:
         events=len(draft.events),
         purchases=len(draft.purchases),
         deletions=len(draft.deletions),
-        bytes=len(body),
+        bytes=len(encoded),
         manifest=_manifest(draft),
-        body=zlib.compress(body, 1),
+        body=zlib.compress(encoded, 1),
     )
+
+
+def body(draft: Draft) -> bytes:
+    """The request's JSON."""
+    if draft.endpoint == Endpoint.DELETE:
+        return orjson.dumps({"external_ids": [item.customer for item in draft.deletions]})
+    arrays = [b'"%b":[%b]' % (name.encode(), b",".join(texts)) for name, texts in draft.encoded.items() if texts]
+    return b"{%b}" % b",".join(arrays)
 
 
 def _encoded(bundle: Bundle) -> Encoded:
@@ -137,13 +145,6 @@ def _deletions(bundles: list[Bundle]) -> list[Draft]:
             draft.deletions.extend(bundle.deletions)
         drafts.append(draft)
     return drafts
-
-
-def _body(draft: Draft) -> bytes:
-    if draft.endpoint == Endpoint.DELETE:
-        return orjson.dumps({"external_ids": [item.customer for item in draft.deletions]})
-    arrays = [b'"%b":[%b]' % (name.encode(), b",".join(texts)) for name, texts in draft.encoded.items() if texts]
-    return b"{%b}" % b",".join(arrays)
 
 
 def _manifest(draft: Draft) -> dict[str, Any]:

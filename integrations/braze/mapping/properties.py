@@ -42,7 +42,10 @@ def flattened(
 
 
 def _adds_plainly(prefix: str, data: dict[str, Any], named: dict[str, Any], taken: frozenset[str]) -> bool:
-    """False as soon as a name or a value cannot stay as it is; `named` is then of no use."""
+    """False as soon as a name or a value cannot stay as it is; `named` is then of no use.
+
+    The busiest lines of the mapping: what is nearly always so is asked first, and without a call.
+    """
     for key, value in data.items():
         kind, name = value.__class__, prefix + key
         if kind is dict:
@@ -52,14 +55,20 @@ def _adds_plainly(prefix: str, data: dict[str, Any], named: dict[str, Any], take
             if not _adds_list_plainly(name, value, named, taken):
                 return False
         elif value is not None:
-            if not _is_plain(value) or name in named or name in taken or not _is_name(name):
+            is_plain = (
+                kind is str and len(value) <= MAX_TEXT and value.isascii() and "\x00" not in value
+            ) or kind is bool
+            if not is_plain and not _is_plain(value):
+                return False
+            if name in named or name in taken or not _is_name(name):
                 return False
             named[name] = value
     return True
 
 
 def _adds_list_plainly(name: str, items: list[Any], named: dict[str, Any], taken: frozenset[str]) -> bool:
-    if any(item.__class__ in (dict, list) for item in items):
+    kinds = {item.__class__ for item in items}
+    if dict in kinds or list in kinds:
         return _adds_plainly(f"{name}_", {str(index): item for index, item in enumerate(items)}, named, taken)
     if not all(map(_is_plain, items)) or name in named or name in taken or not _is_name(name):
         return False
@@ -152,7 +161,7 @@ def _first(named: dict[str, Any], room: int, adjustments: list[str]) -> dict[str
 
 def _may_exceed(named: dict[str, Any], max_bytes: int) -> bool:
     """A look at the number spares the encoding of what is plainly small."""
-    if len(named) * _MOST_BYTES <= max_bytes and not any(value.__class__ is list for value in named.values()):
+    if len(named) * _MOST_BYTES <= max_bytes and list not in map(type, named.values()):
         return False
     return len(orjson.dumps(named)) > max_bytes
 
