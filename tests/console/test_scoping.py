@@ -73,9 +73,9 @@ def test_no_page_says_a_word_of_another_account(client: Client, theirs: tuple[Ac
     for address in filled(theirs):
         for query in [] if address.names_a_record else queries:
             page = client.get(f"{address.url}{query}", follow=True).content.decode()
-            assert SECRET not in page.replace(f'value="{SECRET}"', "").replace(f"q={SECRET}", ""), (
-                f"{address.name}{query}"
-            )
+            for typed in (f'value="{SECRET}"', f"q={SECRET}", f"q%3D{SECRET}"):  # what was searched for is repeated
+                page = page.replace(typed, "")
+            assert SECRET not in page, f"{address.name}{query}"
 
 
 def test_one_s_own_records_are_on_the_lists(client: Client, mine: tuple[Account, Any]) -> None:
