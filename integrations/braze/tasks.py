@@ -6,6 +6,7 @@ import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
+from integrations.braze import backfill as backfilling
 from integrations.braze import flush as flushing
 from integrations.braze import readiness, retention
 from integrations.braze import relay as relaying
@@ -49,6 +50,13 @@ def probe_account(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def purge() -> None:
     retention.purge()
+
+
+@shared_task(ignore_result=True)
+def backfill(account_id: int) -> None:
+    """Everything an account has, captured in chunks; repeated or cut off, nothing is sent twice."""
+    for step in backfilling.backfill(account_id):
+        logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
 
 
 def wake_flush(account_id: int, requests: int) -> None:
