@@ -8,7 +8,7 @@ from kombu.exceptions import OperationalError
 
 from integrations.braze import backfill as backfilling
 from integrations.braze import flush as flushing
-from integrations.braze import readiness, retention
+from integrations.braze import notices, readiness, retention
 from integrations.braze import relay as relaying
 from integrations.outbox import nudge
 
@@ -50,6 +50,18 @@ def probe_account(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def purge() -> None:
     retention.purge()
+
+
+@shared_task(ignore_result=True)
+def notify() -> None:
+    """The periodic tick of what people are told."""
+    for notice_id in notices.find_causes():
+        tell.apply_async((notice_id,), expires=60)
+
+
+@shared_task(ignore_result=True)
+def tell(notice_id: int) -> None:
+    notices.send(notice_id)
 
 
 @shared_task(ignore_result=True)
