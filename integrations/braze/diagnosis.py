@@ -5,6 +5,7 @@ deletion are answered 400 by Braze's own checks, after those of the key [Braze: 
 """
 
 import json
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -77,7 +78,10 @@ def diagnose(settings: BrazeSettings) -> list[Finding]:
 def _has_slot(settings: BrazeSettings, probe: Probe) -> bool:
     """Within Braze's limits like any request. An hourly count is left to those who can tell what is in it."""
     of = export.limit_of if probe is EXPORT else partial(limiter.limit_of, endpoint=probe.budget)
-    return limiter.acquire(replace(of(settings), per_hour=None), lambda: 0)
+    moments = limiter.acquire(replace(of(settings), per_hour=None), lambda: 0)
+    if moments:
+        time.sleep(max(moments[0] - time.monotonic(), 0))
+    return bool(moments)
 
 
 # --- asked ----------------------------------------------------------------------------------------------

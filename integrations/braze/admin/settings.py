@@ -28,12 +28,12 @@ from integrations.braze.admin.failed_syncs import FailedSync
 from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
 from integrations.braze.integration import NAME, TOPICS, BrazeIntegration
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
-from integrations.braze.models.account import PauseKind
+from integrations.braze.models.account import BatchLimit, PauseKind
 from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console import history
-from masivo_braze.console.scoping import ScopedAdmin
+from masivo_braze.console.scoping import ScopedAdmin, accounts_of
 
 #: What a paused account whose database was restored needs; the only value is its slug.
 RESTORED = (
@@ -76,7 +76,13 @@ class BrazeSettingsAdmin(ScopedAdmin):
             "Limits",
             {
                 "classes": ["collapse"],
-                "fields": ["batch_limit", "calls_per_window", "window_seconds", "calls_per_hour"],
+                "fields": [
+                    "batch_limit",
+                    "calls_per_window",
+                    "window_seconds",
+                    "calls_per_hour",
+                    "attribute_gap_seconds",
+                ],
             },
         ),
         ("When Braze's answer is lost", {"classes": ["collapse"], "fields": ["unknown_events", "unknown_purchases"]}),
@@ -138,7 +144,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
         if form.replaced == ANOTHER:
             activation.forget_mirror(obj.account_id)
             messages.warning(request, _offer(obj))
-        for warning in _warnings(obj):
+        for warning in _warnings(request, obj):
             messages.warning(request, warning)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
@@ -178,7 +184,13 @@ class BrazeSettingsAdmin(ScopedAdmin):
     @admin.display(description="state")
     def state(self, settings: BrazeSettings) -> str:
         state = getattr(settings.account, "braze_state", None)
-        return _in_words(readiness.judge(settings, state), state)
+        words = _in_words(readiness.judge(settings, state), state)
+        if state and state.combined_at and settings.batch_limit == BatchLimit.COMBINED:
+            words += (
+                f". Switched itself to 75 objects a request in all at {to_the_second(state.combined_at)}, because "
+                "Braze answered “Max Input Length Exceeded”"
+            )
+        return words
 
     @admin.display(description="state")
     def state_in_short(self, settings: BrazeSettings) -> str:
@@ -244,9 +256,20 @@ def _in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
     return f"{ready.state}: {ready.detail}" if ready.detail else ready.state
 
 
-def _warnings(settings: BrazeSettings) -> list[str]:
+def _shared_budget(request: HttpRequest, settings: BrazeSettings) -> str:
+    """Braze counts the calls of a key, whoever makes them; of accounts that are not this person's, no names."""
+    if not settings.api_key or not (others := settings.sharing_key()):
+        return ""
+    mine = set(accounts_of(request.user).values_list("pk", flat=True))
+    known = [str(other.account) for other in others if other.account_id in mine]
+    unknown = len(others) - len(known)
+    names = ", ".join([*known, *([f"{unknown} other account{'s' * (unknown > 1)}"] if unknown else [])])
+    return f"Shares its API key, and so its rate limit, with {names}: give all of them the same limits."
+
+
+def _warnings(request: HttpRequest, settings: BrazeSettings) -> list[str]:
     """What an operator may not expect of settings that were accepted."""
-    warnings = [endpoints.hint(settings.rest_endpoint)]
+    warnings = [endpoints.hint(settings.rest_endpoint), _shared_budget(request, settings)]
     ready = readiness.of(settings.account_id)
     if ready.state == "incomplete":
         warnings.append(f"Changes are captured, but nothing is sent until this is mended: {ready.detail}")
