@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
-from integrations.braze import ledger, mirror, splitting
+from integrations.braze import ledger, mirror, payloads, scrubbing, splitting
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
@@ -54,6 +54,8 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
         if not open_one.update(finished_at=now, outcome=verdict.outcome, status_code=status_code, answer=verdict.words):
             return False
         delivery = Delivery.objects.get(pk=delivery_id)
+        payloads.forget_settled(delivery_id)
+        scrubbing.after_settlement(delivery)
         settings = BrazeSettings.objects.filter(account_id=delivery.account_id).first()
         settings = settings or BrazeSettings(
             account_id=delivery.account_id, updated_at=now

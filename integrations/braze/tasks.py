@@ -1,13 +1,14 @@
 """Celery's entries to the integration. Arguments are ids; every message is a hint that may be lost or repeated."""
 
 import logging
+from uuid import UUID
 
 import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze import flush as flushing
-from integrations.braze import readiness, retention
+from integrations.braze import payloads, readiness, retention, scrubbing
 from integrations.braze import relay as relaying
 from integrations.outbox import nudge
 
@@ -49,6 +50,15 @@ def probe_account(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def purge() -> None:
     retention.purge()
+    payloads.forget_old()
+    for delivery_id in scrubbing.unfinished():
+        scrubbing.scrub(delivery_id)
+
+
+@shared_task(ignore_result=True)
+def scrub(delivery_id: str) -> None:
+    """What is kept of the customers that this request deleted."""
+    scrubbing.scrub(UUID(delivery_id))
 
 
 def wake_flush(account_id: int, requests: int) -> None:

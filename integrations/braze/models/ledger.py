@@ -57,6 +57,7 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name = "request"
+        permissions = [("view_payload", "Can see what was sent of customers, and what Braze has of them")]
         indexes = [
             models.Index(
                 fields=["account", "created_at"],

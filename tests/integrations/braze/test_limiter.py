@@ -102,7 +102,9 @@ def test_it_begins_a_spacing_away_where_it_knows_of_no_earlier_slot() -> None:
 
 
 @given(st.integers(1, 10**5), st.integers(1, 60), st.floats(0, 1), st.booleans())
-def test_slots_that_redis_forgets_fit_into_the_limit(calls: int, window: int, lost_at: float, is_rollback: bool) -> None:
+def test_slots_that_redis_forgets_fit_into_the_limit(
+    calls: int, window: int, lost_at: float, is_rollback: bool
+) -> None:
     """The fullest window around a moment when Redis loses the line of slots, or is back at an older one."""
     of = limit(calls, window)
     spacing, window_us = of.spacing_us, window * 1_000_000
