@@ -32,7 +32,7 @@ def at_once(settings: Any) -> None:
 def augusta(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
 ) -> Iterator[Customer]:
-    """A customer with something in every place where something can be: delivered, refused, unknown, retried, adjusted."""
+    """A customer with something in every place where something can be."""
     BrazeSettings.objects.update(unknown_events="hold")
     one = Customer.objects.create(
         account=account, external_id="c1", first_name="Augusta", last_name="Lovelace", email="augusta@example.com",
