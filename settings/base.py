@@ -9,6 +9,7 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    "unfold",  # before the admin, whose site and templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -16,6 +17,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "masivo_braze.loyalty",
+    "masivo_braze.console",
     "integrations.outbox",
     "integrations.braze",
 ]
@@ -47,6 +49,18 @@ TEMPLATES = [
         },
     }
 ]
+
+# The admin's theme. Nothing of it is loaded from outside.
+UNFOLD = {
+    "SITE_TITLE": "Masivo → Braze",
+    "SITE_HEADER": "Masivo → Braze",
+    "SITE_SYMBOL": "sync",
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "STYLES": ["masivo_braze.console.theme.stylesheet"],
+    "COLORS": {"primary": "masivo_braze.console.theme.primary"},
+    "SIDEBAR": {"navigation": "masivo_braze.console.navigation.sidebar"},
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
@@ -19,12 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from integrations.outbox.models import OutboxEntry, Status
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-
+from masivo_braze.console.base import ModelAdmin
 
 #: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
 REQUEST_PAGES: dict[str, str] = {}
@@ -76,10 +71,10 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         (None, {"fields": ["account", "integration", "kind", "customer_external_id", "subject", "details"]}),
         (
             "What became of it",
-            {"fields": ["status", "error", "decide", "adjusted", "request", "due_at", "parked", "captured", "settled"]},
+            {"fields": ["status", "error", "decide", "adjusted", "sent_in", "due_at", "parked", "captured", "settled"]},
         ),
     ]
-    readonly_fields = ["details", "decide", "adjusted", "request", "captured", "settled"]
+    readonly_fields = ["details", "decide", "adjusted", "sent_in", "captured", "settled"]
 
     @admin.display(description="captured")
     def captured(self, entry: OutboxEntry) -> str:
@@ -94,7 +89,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         return format_html_join(mark_safe("<br>"), "{}", ((words,) for words in entry.adjustments)) or "-"
 
     @admin.display(description="request")
-    def request(self, entry: OutboxEntry) -> str:
+    def sent_in(self, entry: OutboxEntry) -> str:
         if entry.batch is None or entry.integration not in REQUEST_PAGES:
             return str(entry.batch or "-")
         return link_to(REQUEST_PAGES[entry.integration], entry.batch)
@@ -137,7 +132,7 @@ def pretty_json(value: Any, most: int = 100_000) -> SafeString:
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     cut = f"\n… {len(text) - most:,} more characters" if len(text) > most else ""
     return format_html(
-        '<pre style="margin: 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere">{}{}</pre>',
+        '<pre class="json">{}{}</pre>',
         text[:most],
         cut,
     )

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from integrations.braze import resolution
-from integrations.outbox.admin import ModelAdmin
 from integrations.outbox.models import OutboxEntry
+from masivo_braze.console.base import ModelAdmin
 
 #: Decided about at once; more are left for the next time, and that is said.
 MOST = 10_000

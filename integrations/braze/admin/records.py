@@ -72,8 +72,8 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
     search_fields = ["order_id", "purchase_id", "customer_external_id"]
     search_help_text = "An exact order id, purchase id or customer id."
     fields = ["account", "customer_external_id", "order_id", "line", "part", "is_reversal", "purchase_id", "product_id",
-              "amount", "at", "more", "outcome", "request", "made", "settled"]  # fmt: skip
-    readonly_fields = ["amount", "at", "more", "outcome", "request", "made", "settled"]
+              "amount", "at", "more", "outcome", "sent_in", "made", "settled"]  # fmt: skip
+    readonly_fields = ["amount", "at", "more", "outcome", "sent_in", "made", "settled"]
 
     @admin.display(description="time")
     def at(self, purchase: BrazePurchase) -> str:
@@ -92,7 +92,7 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
         return pretty_json(purchase.properties)
 
     @admin.display(description="request")
-    def request(self, purchase: BrazePurchase) -> str:
+    def sent_in(self, purchase: BrazePurchase) -> str:
         return link_to(REQUEST_PAGES[NAME], purchase.delivery_id) if purchase.delivery_id else "-"
 
     @admin.display(description="price × quantity")

@@ -28,7 +28,7 @@ def objects_table(delivery: Delivery) -> SafeString:
         _rows(delivery),
     )
     heading = "<thead><tr><th>kind</th><th>customer</th><th>changes</th><th>object</th></tr></thead>"
-    return format_html(f"<table>{heading}<tbody>{{}}</tbody></table>", rows)
+    return format_html(f'<table class="plain">{heading}<tbody>{{}}</tbody></table>', rows)
 
 
 def _rows(delivery: Delivery) -> Iterator[tuple[str, str, SafeString, str]]:

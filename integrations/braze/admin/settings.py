@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
@@ -23,12 +23,7 @@ from integrations.braze.models.account import PauseKind
 from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-
+from masivo_braze.console.base import ModelAdmin
 
 #: What a paused account whose database was restored needs; the only value is its slug.
 RESTORED = (

@@ -74,7 +74,7 @@ def stored() -> BrazeSettings:
 
 
 def warnings(text: str) -> list[str]:
-    return re.findall(r'<li class="warning">(.*?)</li>', text)
+    return [words.strip() for words in re.findall(r'class="[^"]* bg-orange-100 [^"]*">(.*?)</div>', text, re.DOTALL)]
 
 
 def errors(text: str) -> list[str]:
@@ -283,9 +283,9 @@ def test_it_refuses_second_settings_of_an_account(page: Page) -> None:
 
 
 def shown(page: Page) -> str:
-    found = re.search(r'field-state.*?<div class="readonly">(.*?)</div>', page.read(), re.DOTALL)
+    found = re.search(r'<label[^>]*>\s*State:?\s*</label>.*?<div class="readonly[^"]*">(.*?)</div>', page.read(), re.DOTALL)
     assert found
-    return found[1]
+    return found[1].strip()
 
 
 def test_it_shows_the_state_in_words(page: Page, account: Account, braze: BrazeSettings) -> None:

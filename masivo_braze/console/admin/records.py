@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -14,15 +14,9 @@ from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 
+from masivo_braze.console.base import ModelAdmin, TabularInline
 from masivo_braze.loyalty.json_values import validate_data
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    ModelAdmin = admin.ModelAdmin[Any]
-    TabularInline = admin.TabularInline[Any, Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-    TabularInline = admin.TabularInline
 
 #: Members of a larger audience are not edited on its page: it would hold a form for each.
 MAX_MEMBERS_INLINE = 200

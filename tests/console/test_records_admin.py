@@ -8,7 +8,7 @@ from django.contrib.admin.sites import site
 from django.test import Client
 from django.urls import reverse
 
-from masivo_braze.loyalty.admin import MAX_MEMBERS_INLINE
+from masivo_braze.console.admin.records import MAX_MEMBERS_INLINE
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
 from tests.loyalty.recorder import RECORDS, Recorder
 
