@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.pages import CappedPaginator
 from masivo_braze.console.base import ModelAdmin
 
 #: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
@@ -35,6 +36,7 @@ class ReadOnlyAdmin(ModelAdmin):
     sortable_by = ()
     show_full_result_count = False
     list_per_page = 50
+    paginator = CappedPaginator
     actions: Sequence[str] | None = None
 
     def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
