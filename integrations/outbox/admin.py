@@ -20,7 +20,7 @@ from django.utils.text import Truncator
 
 from integrations.outbox.models import OutboxEntry, Status
 from integrations.outbox.pages import CappedPaginator
-from masivo_braze.console.base import ModelAdmin
+from masivo_braze.console.scoping import ScopedAdmin
 
 #: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
 REQUEST_PAGES: dict[str, str] = {}
@@ -29,7 +29,7 @@ DECISION_PAGES: dict[str, str] = {}
 FAILED = (Status.REJECTED, Status.UNKNOWN)
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(ScopedAdmin):
     """For tables of millions: an index orders the list, searches are for exact values, and nothing is counted twice."""
 
     ordering = ["-pk"]

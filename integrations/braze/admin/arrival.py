@@ -15,10 +15,10 @@ from integrations.braze.admin import comparison
 from integrations.braze.admin.pages import (
     MOST_ACCOUNTS,
     PageAdmin,
-    may_see_payloads,
     visible_account,
     visible_accounts,
 )
+from integrations.braze.admin.request_page import may_view_payloads
 from integrations.braze.console import search, timeline
 from integrations.braze.console.search import Found
 from integrations.braze.models import BrazeProfile
@@ -63,7 +63,7 @@ class ArrivalAdmin(PageAdmin):
     def timeline(self, request: HttpRequest, slug: str) -> HttpResponse:
         """By POST Braze is asked, too, what it holds of the customer."""
         self._may_look(request)
-        found, payloads = _found(request, slug), may_see_payloads(request)
+        found, payloads = _found(request, slug), may_view_payloads(request)
         if request.method == "POST" and not payloads:
             raise PermissionDenied
         before = request.GET.get("before", "")

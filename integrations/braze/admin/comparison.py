@@ -81,10 +81,7 @@ def _products(counted: list[Tally], account_id: int, external_id: str) -> list[P
 
 
 def _attributes(held: Exported, account_id: int, external_id: str) -> list[Attribute]:
-    profile = (
-        BrazeProfile.objects.filter(account_id=account_id, external_id=external_id).first()
-        or BrazeProfile()
-    )
+    profile = BrazeProfile.objects.filter(account_id=account_id, external_id=external_id).first() or BrazeProfile()
     ours = {name for name in held.attributes if name.startswith(OURS)}
     names = sorted({*profile.attributes, *profile.uncertain, *ours})
     return [_attribute(name, held.attributes.get(name), profile) for name in names]

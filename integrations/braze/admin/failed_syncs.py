@@ -13,6 +13,7 @@ from django.urls import URLPattern, path
 from integrations.braze import resolution
 from integrations.braze.admin import comparison, dead_letters, decisions
 from integrations.braze.admin.reasons import ByReasonAdmin, ReasonFilter, SettledFilter
+from integrations.braze.admin.request_page import may_view_payloads
 from integrations.braze.integration import NAME
 from integrations.outbox.admin import DECISION_PAGES, to_the_second
 from integrations.outbox.models import OutboxEntry, Status
@@ -52,7 +53,7 @@ class FailedSyncAdmin(ByReasonAdmin):
     fieldsets = [
         (None, {"fields": ["account", "kind", "customer_external_id", "subject", "details"]}),
         ("What became of it", {"fields": ["status", "error", "adjusted", "captured", "failed_at"]}),
-        ("As it was sent", {"fields": ["letters"]}),
+        ("As it was sent", {"fields": ["closed_letters"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -61,8 +62,12 @@ class FailedSyncAdmin(ByReasonAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return request.user.has_perm("braze.change_failedsync")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any | None = None) -> Any:
+        letters = "letters" if may_view_payloads(request) else "closed_letters"
+        return [*self.fieldsets[:-1], ("As it was sent", {"fields": [letters]})]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
-        return [str(name) for _, options in self.fieldsets for name in options["fields"]]
+        return [str(name) for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
 
     def get_urls(self) -> list[URLPattern]:
         ask = self.admin_site.admin_view(self.ask_view)
@@ -89,6 +94,7 @@ class FailedSyncAdmin(ByReasonAdmin):
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """The history stays with the captured change, which remains when it is no failed sync any more."""
+        self.admin_site.get_model_admin(OutboxEntry).get_object(request, object_id)  # raises Http404
         return redirect("admin:outbox_outboxentry_history", object_id)
 
     def ask_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -128,4 +134,8 @@ class FailedSyncAdmin(ByReasonAdmin):
 
     @admin.display(description="objects")
     def letters(self, entry: OutboxEntry) -> str:
-        return dead_letters.in_words(entry)
+        return dead_letters.in_words(entry, with_contents=True)
+
+    @admin.display(description="objects")
+    def closed_letters(self, entry: OutboxEntry) -> str:
+        return dead_letters.in_words(entry, with_contents=False)

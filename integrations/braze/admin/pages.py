@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from masivo_braze.console.base import ModelAdmin
+from masivo_braze.console.scoping import accounts_of
 from masivo_braze.loyalty.models import Account
 
 #: Looked up, or listed, at once.
@@ -30,9 +31,7 @@ class PageAdmin(ModelAdmin):
 
 
 def visible_accounts(request: HttpRequest) -> QuerySet[Account]:
-    """The accounts that a person is a member of; all of them for a superuser."""
-    accounts = Account.objects.order_by("name")
-    return accounts if request.user.is_superuser else accounts.filter(members=request.user.pk)
+    return accounts_of(request.user).order_by("name")
 
 
 def visible_account(request: HttpRequest, slug: str) -> Account:
@@ -40,7 +39,3 @@ def visible_account(request: HttpRequest, slug: str) -> Account:
     if (account := visible_accounts(request).filter(slug=slug).first()) is None:
         raise Http404("There is no such account.")
     return account
-
-
-def may_see_payloads(request: HttpRequest) -> bool:
-    return request.user.has_perm("braze.view_payload")

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from integrations.braze.admin.request_page import objects_table, payload
+from integrations.braze.admin.request_page import may_view_payloads, objects_table, payload
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
 from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pretty_json, to_the_second
@@ -25,13 +25,22 @@ class DeliveryAdmin(ReadOnlyAdmin):
     fieldsets = [
         (None, {"fields": ["id", "account", "endpoint", "objects", "bytes"]}),
         ("What became of it", {"fields": ["result", "answer", "composed", "started", "finished"]}),
+        ("Objects", {"fields": ["objects_listed"]}),
+    ]
+    with_payload = [
+        *fieldsets[:-1],
         ("Objects", {"fields": ["objects_sent"]}),
         ("Payload", {"classes": ["collapse"], "fields": ["payload"]}),
     ]
-    readonly_fields = ["objects", "result", "composed", "started", "finished", "objects_sent", "payload"]
+    readonly_fields = [
+        "objects", "result", "composed", "started", "finished", "objects_listed", "objects_sent", "payload",
+    ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("body", "manifest")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any | None = None) -> Any:
+        return self.with_payload if may_view_payloads(request) else self.fieldsets
 
     @admin.display(description="objects")
     def objects(self, delivery: Delivery) -> str:
@@ -57,7 +66,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="in order")
     def objects_sent(self, delivery: Delivery) -> str:
-        return objects_table(delivery)
+        return objects_table(delivery, with_contents=True)
+
+    @admin.display(description="in order")
+    def objects_listed(self, delivery: Delivery) -> str:
+        return objects_table(delivery, with_contents=False)
 
     @admin.display(description="JSON")
     def payload(self, delivery: Delivery) -> str:

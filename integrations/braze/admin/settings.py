@@ -23,7 +23,7 @@ from integrations.braze.models.account import PauseKind
 from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.console.base import ModelAdmin
+from masivo_braze.console.scoping import ScopedAdmin
 
 #: What a paused account whose database was restored needs; the only value is its slug.
 RESTORED = (
@@ -38,7 +38,7 @@ RESTORED = (
 
 
 @admin.register(BrazeSettings)
-class BrazeSettingsAdmin(ModelAdmin):
+class BrazeSettingsAdmin(ScopedAdmin):
     """Saving puts the settings in force at once, and is how a paused account is resumed."""
 
     form = BrazeSettingsForm

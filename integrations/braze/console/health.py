@@ -131,7 +131,9 @@ def _standing(
     now: datetime,
 ) -> Standing:
     ready, pace = readiness.judge(settings, state, now), paces.get(account.pk, Pace())
-    tone, words = _in_words(ready, state) if not ready.is_ready else _moving(account.pk, ready, state, counts, pace, now)
+    tone, words = (
+        _in_words(ready, state) if not ready.is_ready else _moving(account.pk, ready, state, counts, pace, now)
+    )
     return Standing(
         account, words, tone, counts[Status.PENDING], counts[Status.BUFFERED], counts[Status.REJECTED],
         counts[Status.UNKNOWN], pace.last,
@@ -146,7 +148,10 @@ def _in_words(ready: Readiness, state: BrazeState | None) -> tuple[str, str]:
     if ready.state == "incomplete":
         return BAD, f"cannot send: {ready.detail} Changes are captured and wait."
     if state is None or ready.state == "backing off":
-        return BUSY, f"backing off until {_clock(state and state.backoff_until)}: {ready.detail or 'Braze asked to wait'}"
+        return (
+            BUSY,
+            f"backing off until {_clock(state and state.backoff_until)}: {ready.detail or 'Braze asked to wait'}",
+        )
     if not state.paused_at:
         return BAD, f"{readiness.held_in_words(state)}, on {_moment(state.held_at)}"
     if state.pause_kind == PauseKind.RESTORED:
@@ -228,7 +233,9 @@ def _today(account_id: int, now: datetime) -> dict[str, int]:
 
 
 def _delay(account_id: int, now: datetime) -> Delay | None:
-    accepted = Delivery.objects.filter(account_id=account_id, outcome__in=ARRIVED, created_at__gte=now - timedelta(days=1))
+    accepted = Delivery.objects.filter(
+        account_id=account_id, outcome__in=ARRIVED, created_at__gte=now - timedelta(days=1)
+    )
     requests = list(accepted.order_by("-created_at").values_list("pk", flat=True)[:NEWEST])
     changes = OutboxEntry.objects.filter(batch__in=requests, status=Status.DELIVERED, settled_at__isnull=False)
     times = changes.values_list("created_at", "settled_at")[:SAMPLE]

@@ -26,7 +26,10 @@ def grouped(entries: "QuerySet[OutboxEntry]") -> list[Reason]:
     """The most frequent first."""
     rows = entries.order_by().annotate(key=MD5("error")).values_list("key", "error", "status")
     groups = rows.annotate(number=Count("pk"), last=Max("pk")).order_by(F("number").desc(), "error")
-    return [Reason(key, words or "no reason given", status, count, last) for key, words, status, count, last in groups[:MOST]]
+    return [
+        Reason(key, words or "no reason given", status, count, last)
+        for key, words, status, count, last in groups[:MOST]
+    ]
 
 
 def only(entries: "QuerySet[OutboxEntry]", key: str) -> "QuerySet[OutboxEntry]":

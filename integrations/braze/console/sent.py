@@ -15,8 +15,6 @@ def objects(request: Delivery | None, entry: int, most: int = 20) -> list[Any]:
     for array in ARRAYS:
         items = payload.get("external_ids" if array == "deletions" else array, [])
         found += [
-            item
-            for line, item in zip(request.manifest.get(array, []), items, strict=False)
-            if entry in line["entries"]
+            item for line, item in zip(request.manifest.get(array, []), items, strict=False) if entry in line["entries"]
         ]
     return found[:most]

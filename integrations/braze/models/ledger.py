@@ -57,7 +57,7 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name = "request"
-        permissions = [("view_payload", "Can see what was sent of customers, and what Braze has of them")]
+        permissions = [("view_payloads", "Can view payloads: what requests carried, personal data included")]
         indexes = [
             models.Index(
                 fields=["account", "created_at"],

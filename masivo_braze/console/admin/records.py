@@ -14,7 +14,7 @@ from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 
-from masivo_braze.console.base import ModelAdmin, TabularInline
+from masivo_braze.console.scoping import ScopedAdmin, ScopedInline
 from masivo_braze.loyalty.json_values import validate_data
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
 
@@ -44,7 +44,7 @@ class JSONObjectField(forms.JSONField):
         return bound
 
 
-class RecordAdmin(ModelAdmin):
+class RecordAdmin(ScopedAdmin):
     formfield_overrides = {models.JSONField: {"form_class": JSONObjectField}}
     show_full_result_count = False
     list_per_page = 50
@@ -63,7 +63,8 @@ class FixedAccountAdmin(RecordAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(ModelAdmin):
+class AccountAdmin(ScopedAdmin):
+    account_path = "pk"
     list_display = ["name", "slug", "currency", "time_zone"]
     search_fields = ["name", "slug"]
     autocomplete_fields = ["members"]
@@ -93,7 +94,7 @@ class EventAdmin(RecordAdmin):
     ordering = ["-occurred_at"]
 
 
-class OrderLineInline(TabularInline):
+class OrderLineInline(ScopedInline):
     model = OrderLine
     extra = 0
     formfield_overrides = RecordAdmin.formfield_overrides
@@ -112,6 +113,7 @@ class OrderAdmin(RecordAdmin):
 
 @admin.register(OrderLine)
 class OrderLineAdmin(RecordAdmin):
+    account_path = "order__account"
     list_display = ["order", "position", "sku", "quantity", "value", "discounted_value"]
     list_select_related = ["order"]
     list_filter = ["order__account", "order__status"]
@@ -119,7 +121,7 @@ class OrderLineAdmin(RecordAdmin):
     autocomplete_fields = ["order"]
 
 
-class MembershipInline(TabularInline):
+class MembershipInline(ScopedInline):
     model = Membership
     extra = 0
     autocomplete_fields = ["customer"]
@@ -156,6 +158,7 @@ class AudienceAdmin(FixedAccountAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(RecordAdmin):
+    account_path = "audience__account"
     list_display = ["customer", "audience", "joined_at"]
     list_select_related = ["customer", "audience"]
     list_filter = ["audience__account"]

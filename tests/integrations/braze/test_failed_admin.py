@@ -235,6 +235,7 @@ def test_it_records_who_decided_what(refused: OutboxEntry, unknown: list[OutboxE
 def staff(client: Client, account: Account) -> tuple[Client, User]:
     create_permissions(apps.get_app_config("braze"), verbosity=0)
     user = User.objects.create_user("eve", password="eve", is_staff=True)
+    account.members.add(user)
     client.force_login(user)
     return client, user
 
