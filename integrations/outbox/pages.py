@@ -24,7 +24,7 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         rows = self.object_list
-        return int(rows.order_by()[: self.most].count()) if hasattr(rows, "order_by") else len(rows)  # type: ignore[union-attr]
+        return int(rows.order_by()[: self.most].count()) if hasattr(rows, "order_by") else len(rows)
 
     @property
     def is_cut(self) -> bool:

@@ -62,11 +62,19 @@ def merchant(word: str) -> tuple[Account, dict[str, Any]]:
         "loyalty_membership": Membership.objects.get(audience=audience).pk,
         "outbox_outboxentry": failed.pk,
         "braze_failedsync": failed.pk,
+        "braze_skippedsync": _skipped(account, customer.external_id, word).pk,
         "braze_delivery": failed.batch,
         "braze_brazepurchase": purchase.pk,
         "braze_brazeprofile": profile.pk,
         "braze_brazesettings": braze.pk,
     }
+
+
+def _skipped(account: Account, customer: str, word: str) -> OutboxEntry:
+    return OutboxEntry.objects.create(
+        account=account, integration="braze", kind="event", customer_external_id=customer, status="skipped",
+        error=f"skipped: {word}", settled_at=timezone.now(),
+    )  # fmt: skip
 
 
 def _failed(account: Account, customer: str, word: str) -> OutboxEntry:

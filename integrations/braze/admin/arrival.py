@@ -92,7 +92,7 @@ def address(found: Found) -> str:
 
 def _found(request: HttpRequest, slug: str) -> Found:
     account, external_id = visible_account(request, slug), request.GET.get("customer", "")
-    if not external_id or "\0" in "".join(request.GET.values()):
+    if not external_id or "\0" in request.GET.urlencode().replace("%00", "\0"):
         raise Http404("Which customer?")
     if order_id := request.GET.get("order", ""):
         return search.order(account, external_id, order_id)

@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 
@@ -40,6 +41,7 @@ class SettledFilter(admin.SimpleListFilter):
 
     title = "day"
     parameter_name = "day"
+    field = "settled_at"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         today = timezone.localdate()
@@ -54,7 +56,7 @@ class SettledFilter(admin.SimpleListFilter):
             start = timezone.make_aware(datetime.strptime(str(self.value()), "%Y-%m-%d"))
         except ValueError as error:
             raise IncorrectLookupParameters from error
-        return queryset.filter(settled_at__gte=start, settled_at__lt=start + timedelta(days=1))
+        return queryset.filter(**{f"{self.field}__gte": start, f"{self.field}__lt": start + timedelta(days=1)})
 
 
 class ByReasonAdmin(OutboxEntryAdmin):
@@ -70,11 +72,11 @@ class ByReasonAdmin(OutboxEntryAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         response = super().changelist_view(request, extra_context)
-        if (listed := getattr(response, "context_data", {}).get("cl")) is not None:
+        if isinstance(response, TemplateResponse) and (listed := (response.context_data or {}).get("cl")) is not None:
             query = request.GET.copy()
             for name in ("reason", "p"):
                 query.pop(name, None)
-            response.context_data |= {
+            response.context_data = (response.context_data or {}) | {
                 "groups": reasons.grouped(self.to_group(listed.queryset)) if not request.GET.get("reason") else [],
                 "is_of_one_reason": bool(request.GET.get("reason")),
                 "query": query.urlencode(),

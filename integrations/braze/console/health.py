@@ -148,10 +148,8 @@ def _in_words(ready: Readiness, state: BrazeState | None) -> tuple[str, str]:
     if ready.state == "incomplete":
         return BAD, f"cannot send: {ready.detail} Changes are captured and wait."
     if state is None or ready.state == "backing off":
-        return (
-            BUSY,
-            f"backing off until {_clock(state and state.backoff_until)}: {ready.detail or 'Braze asked to wait'}",
-        )
+        until = _clock(state.backoff_until if state else None)
+        return BUSY, f"backing off until {until}: {ready.detail or 'Braze asked to wait'}"
     if not state.paused_at:
         return BAD, f"{readiness.held_in_words(state)}, on {_moment(state.held_at)}"
     if state.pause_kind == PauseKind.RESTORED:

@@ -46,7 +46,8 @@ class Chart:
 
     @property
     def is_empty(self) -> bool:
-        return not any(any(values) for values in (*self.objects.values(), *self.failures.values()))
+        objects, failures = self.objects.values(), self.failures.values()
+        return not any(map(any, objects)) and not any(map(any, failures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,13 @@ def pace(account_ids: Collection[int], now: datetime) -> dict[int, Pace]:
         account_id__in=account_ids, created_at__gte=now - LONGEST_WAIT, finished_at__isnull=False, outcome__in=ARRIVED
     )
     recent = Q(finished_at__gte=now - JUST_NOW)
-    sums = {kind: Sum(kind, filter=recent, default=0) for kind in KINDS}
+    sums = {f"{kind}_of_late": Sum(kind, filter=recent, default=0) for kind in KINDS}
     first = Min("started_at", filter=recent)
+    grouped = rows.order_by().values_list("account_id").annotate(first=first, **sums)
     found: dict[int, Pace] = {}
-    for row in rows.order_by().values("account_id").annotate(first=first, **{f"n_{k}": v for k, v in sums.items()}):
-        seconds = max((now - row["first"]).total_seconds(), 1.0) if row["first"] else 1.0
-        found[row["account_id"]] = Pace(sum(row[f"n_{kind}"] for kind in KINDS) / seconds)
+    for account_id, first, *numbers in grouped:
+        seconds = max((now - first).total_seconds(), 1.0) if first else 1.0
+        found[account_id] = Pace(sum(numbers) / seconds)
     return {account_id: Pace(found[account_id].per_second, last) for account_id, last in _last(found).items()}
 
 
