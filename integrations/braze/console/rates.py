@@ -1,5 +1,6 @@
 """How much went to Braze, and how much of it failed: read from the ledger, a row for each request."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import Count, Min, Q, Sum
 from django.db.models.functions import TruncHour, TruncMinute
 
@@ -19,6 +21,8 @@ FAILURES = (Outcome.REFUSED, Outcome.PARTIAL, Outcome.RETRY, Outcome.UNKNOWN)
 #: A request waits this long at most before it is sent, for all that a page has to know.
 LONGEST_WAIT = timedelta(hours=1)
 JUST_NOW = timedelta(seconds=30)
+#: A settlement may commit this long after the time that it wrote; older points stay as they are.
+SETTLED = timedelta(minutes=2)
 
 
 class Period(Enum):
@@ -59,12 +63,18 @@ class Pace:
 
 
 def chart(account_ids: Collection[int], period: Period, now: datetime) -> Chart:
-    start = _floor(now, period.step) - timedelta(minutes=period.minutes - period.step)
+    """Points that are over do not change any more, so they are read once and kept while they are the last."""
+    step = timedelta(minutes=period.step)
+    last = _floor(now, period.step)
+    start = last - timedelta(minutes=period.minutes) + step
     times = [start + timedelta(minutes=minute) for minute in range(0, period.minutes, period.step)]
     place = {time: index for index, time in enumerate(times)}
     objects: dict[str, list[float]] = {kind: [0.0] * len(times) for kind in KINDS}
     failures: dict[str, list[int]] = {outcome.label: [0] * len(times) for outcome in FAILURES}
-    for time, outcome, requests, *sums in _grouped(account_ids, period, start):
+    for time, outcome, requests, *sums in (
+        *_past(account_ids, period, start, last),
+        *_grouped(account_ids, period, last),
+    ):
         index = place.get(_floor(time, period.step))
         if index is None:
             continue
@@ -107,11 +117,21 @@ def _last(found: Collection[int]) -> dict[int, datetime]:
     return {pk: last for pk, last in lasts.items() if last}
 
 
-def _grouped(account_ids: Collection[int], period: Period, start: datetime) -> list[Any]:
+def _past(account_ids: Collection[int], period: Period, start: datetime, end: datetime) -> list[Any]:
+    key = f"braze.console.chart.{period.word}.{end.timestamp():.0f}.{','.join(map(str, sorted(account_ids)))}"
+    if (known := cache.get(key := hashlib.sha256(key.encode()).hexdigest())) is None:
+        known = _grouped(account_ids, period, start, end - SETTLED)
+        cache.set(key, known, period.step * 60 + 60)
+    return [*known, *_grouped(account_ids, period, end - SETTLED, end)]
+
+
+def _grouped(account_ids: Collection[int], period: Period, start: datetime, end: datetime | None = None) -> list[Any]:
     """Rows of a time, an outcome, the number of requests, and of objects by kind."""
     rows = Delivery.objects.filter(
         account_id__in=account_ids, created_at__gte=start - LONGEST_WAIT, finished_at__gte=start
     ).exclude(outcome=Outcome.DISSOLVED)
+    if end:
+        rows = rows.filter(created_at__lt=end, finished_at__lt=end)
     truncated = TruncHour if period.step >= 60 else TruncMinute
     grouped = rows.order_by().values_list(truncated("finished_at"), "outcome")
     return list(grouped.annotate(Count("pk"), *(Sum(kind) for kind in KINDS)))

@@ -28,6 +28,14 @@ ENDS = {
     Status.UNKNOWN: (BAD, "may or may not have arrived, held for a decision"),
     Status.DISCARDED: (PLAIN, "given up"),
 }
+#: What a request as a whole came to.
+ANSWERS = {
+    Outcome.ACCEPTED: "Braze accepted the request",
+    Outcome.PARTIAL: "Braze accepted a part of the request",
+    Outcome.REFUSED: "Braze refused the request",
+    Outcome.RETRY: "the request failed, and what it carried was to be sent again",
+    Outcome.UNKNOWN: "no answer, or none that tells: the outcome of the request is unknown",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,8 @@ def _of_request(request: Delivery) -> Iterator[Step]:
     if request.finished_at:
         status = f" ({request.status_code})" if request.status_code else ""
         tone = GOOD if request.outcome == Outcome.ACCEPTED else BUSY
-        yield Step(request.finished_at, f"the request was {request.get_outcome_display()}{status}", tone)
+        words = ANSWERS.get(Outcome(request.outcome or Outcome.DISSOLVED), "the request was never sent")
+        yield Step(request.finished_at, f"{words}{status}", tone)
 
 
 def _now(entry: OutboxEntry, request: Delivery | None) -> Step:
