@@ -7,6 +7,7 @@ import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
+from integrations.braze import backfill as backfilling
 from integrations.braze import flush as flushing
 from integrations.braze import payloads, readiness, retention, scrubbing
 from integrations.braze import relay as relaying
@@ -59,6 +60,13 @@ def purge() -> None:
 def scrub(delivery_id: str) -> None:
     """What is kept of the customers that this request deleted."""
     scrubbing.scrub(UUID(delivery_id))
+
+
+@shared_task(ignore_result=True)
+def backfill(account_id: int) -> None:
+    """Everything an account has, captured in chunks; repeated or cut off, nothing is sent twice."""
+    for step in backfilling.backfill(account_id):
+        logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
 
 
 def wake_flush(account_id: int, requests: int) -> None:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
+import redis
 from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, resolve, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_post_parameters
+from kombu.exceptions import OperationalError
 
-from integrations.braze import endpoints, readiness
+from integrations.braze import activation, diagnosis, endpoints, readiness, tasks
 from integrations.braze.admin.failed_syncs import FailedSync
-from integrations.braze.forms import BrazeSettingsForm
-from integrations.braze.integration import NAME, TOPICS
+from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
+from integrations.braze.integration import NAME, TOPICS, BrazeIntegration
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.models.account import PauseKind
 from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
+from masivo_braze.console import history
 from masivo_braze.console.scoping import ScopedAdmin
 
 #: What a paused account whose database was restored needs; the only value is its slug.
@@ -37,6 +45,14 @@ RESTORED = (
 )
 
 
+TEST_BUTTON = (
+    '<button type="submit" name="_test" value="1" form="brazesettings_form" class="btn">'
+    "Save and test the connection</button>"
+    '<p class="quiet">Asks Braze with the saved key and endpoint, and creates nothing there.</p>'
+)
+LEVELS = {"success": messages.SUCCESS, "warning": messages.WARNING, "error": messages.ERROR}
+
+
 @admin.register(BrazeSettings)
 class BrazeSettingsAdmin(ScopedAdmin):
     """Saving puts the settings in force at once, and is how a paused account is resumed."""
@@ -48,11 +64,11 @@ class BrazeSettingsAdmin(ScopedAdmin):
     search_fields = ["account__name", "account__slug"]
     ordering = ["account__name"]
     autocomplete_fields = ["account"]
-    readonly_fields = ["state", "restored", "decide", "records"]
+    readonly_fields = ["state", "restored", "decide", "records", "connection", "resend"]
     actions = None
+    conditional_fields = {"rest_endpoint": "instance_choice == 'other'"}
+    workspace = ["instance_choice", "rest_endpoint", "api_key"]
     fieldsets = [
-        (None, {"fields": ["account", "is_enabled", "state", "decide", "records"]}),
-        ("Workspace", {"fields": ["api_key", "rest_endpoint"]}),
         ("What is sent", {"fields": list(TOPICS)}),
         (
             "Limits",
@@ -64,30 +80,93 @@ class BrazeSettingsAdmin(ScopedAdmin):
         ("When Braze's answer is lost", {"classes": ["collapse"], "fields": ["unknown_events", "unknown_purchases"]}),
     ]
 
+    def get_urls(self) -> list[URLPattern]:
+        resend = self.admin_site.admin_view(self.resend_view)
+        return [path("<int:pk>/resend/", resend, name="braze_brazesettings_resend"), *super().get_urls()]
+
     @method_decorator(sensitive_post_parameters("api_key"))
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Saving, and testing what was saved: only after the commit, since Braze may take its time."""
+        is_test = "_test" in request.POST
+        if is_test:
+            request.POST = request.POST.copy()  # type: ignore[assignment]
+            request.POST["_continue"] = "1"  # type: ignore[misc]
         response: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        if is_test and isinstance(response, HttpResponseRedirect):
+            self._test(request, resolve(urlsplit(response.url).path).kwargs["object_id"])
         return response
+
+    def _test(self, request: HttpRequest, pk: str) -> None:
+        settings = self.get_queryset(request).get(pk=pk)
+        found = diagnosis.diagnose(settings)
+        for finding in found:
+            messages.add_message(request, LEVELS[finding.level], finding.words)
+        history.note(request, settings, f"Tested the connection. {' '.join(finding.words for finding in found)}")
 
     def get_readonly_fields(self, request: HttpRequest, obj: BrazeSettings | None = None) -> list[str]:
         return [*self.readonly_fields, "account"] if obj else [*self.readonly_fields]
 
     def get_fieldsets(self, request: HttpRequest, obj: BrazeSettings | None = None) -> Any:
-        """Settings not yet saved have neither a state nor records."""
+        """Settings not yet saved have neither a state nor records; who may only look has nothing to type or press."""
+        if not self.has_change_permission(request, obj) and not (obj is None and self.has_add_permission(request)):
+            fields = ["account", "is_enabled", "state", "decide", "records", "rest_endpoint"]
+            return [(None, {"fields": fields}), *self.fieldsets]
         if obj is None:
-            return [(None, {"fields": ["account", "is_enabled"]}), *self.fieldsets[1:]]
+            first = [(None, {"fields": ["account", "is_enabled"]})]
+            return [*first, ("Workspace", {"fields": [*self.workspace, "connection"]}), *self.fieldsets]
         state = getattr(obj.account, "braze_state", None)
         restored = ["restored"] if state and state.pause_kind == PauseKind.RESTORED else []
-        first = ["account", "is_enabled", "state", *restored, "decide", "records"]
-        return [(None, {"fields": first}), *self.fieldsets[1:]]
+        first = [(None, {"fields": ["account", "is_enabled", "state", *restored, "decide", "records", "resend"]})]
+        replaces = ["workspace"] if obj.api_key or obj.key_ending or obj.rest_endpoint else []
+        fields = [*self.workspace, *replaces, "connection"]
+        return [*first, ("Workspace", {"fields": fields}), *self.fieldsets]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False  # requests on their way need their settings: switch the account off instead
 
     def save_model(self, request: HttpRequest, obj: BrazeSettings, form: Any, change: bool) -> None:
+        if form.replaced == SAME:
+            activation.keep_mirror(obj.account_id, obj.rest_endpoint)
         super().save_model(request, obj, form, change)
+        if form.replaced == ANOTHER:
+            activation.forget_mirror(obj.account_id)
+            messages.warning(request, _offer(obj))
         for warning in _warnings(obj):
             messages.warning(request, warning)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Old and new values, the key's excepted."""
+        words = history.changes_in_words(form.before, form.instance, secret=("api_key",))
+        if form.replaced:
+            words += "; of another workspace" if form.replaced == ANOTHER else "; of the same workspace"
+        return words
+
+    def resend_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Asks, then captures all that the account has, in the background."""
+        settings = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self.has_change_permission(request, settings):
+            raise PermissionDenied
+        if request.method == "POST":
+            _start_backfill(request, settings)
+            return redirect("admin:braze_brazesettings_change", pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "title": "Send everything?",
+            "settings": settings,
+            "sends": self.sends(settings),
+            "wants": bool(BrazeIntegration().wants(settings.account_id)),
+        }
+        return TemplateResponse(request, "admin/braze/brazesettings/resend.html", context)
+
+    @admin.display(description="connection")
+    def connection(self, settings: BrazeSettings) -> str:
+        return mark_safe(TEST_BUTTON)  # noqa: S308  # a constant
+
+    @admin.display(description="what there was before")
+    def resend(self, settings: BrazeSettings) -> str:
+        page = reverse("admin:braze_brazesettings_resend", args=(settings.pk,))
+        return format_html('<a href="{}">Send everything the account has…</a>', page)
 
     @admin.display(description="state")
     def state(self, settings: BrazeSettings) -> str:
@@ -124,6 +203,22 @@ class BrazeSettingsAdmin(ScopedAdmin):
         models = (OutboxEntry, Delivery, BrazePurchase, BrazeProfile)
         pages = ((_list_of(model, settings.account_id), model._meta.verbose_name_plural) for model in models)
         return format_html_join(", ", '<a href="{}">{}</a>', pages)
+
+
+def _offer(settings: BrazeSettings) -> str:
+    page = reverse("admin:braze_brazesettings_resend", args=(settings.pk,))
+    words = 'What Braze had is forgotten here. <a href="{}" class="underline">Send everything to the new workspace…</a>'
+    return format_html(words, page)
+
+
+def _start_backfill(request: HttpRequest, settings: BrazeSettings) -> None:
+    try:
+        tasks.backfill.delay(settings.account_id)
+    except (redis.RedisError, OperationalError, OSError):
+        messages.error(request, "It could not be started: Redis cannot be reached. Try again in a moment.")
+        return
+    history.note(request, settings, "Sent everything the account has")
+    messages.success(request, "Everything the account has is being captured, and is sent like any other change.")
 
 
 def _list_of(model: type[Model], account_id: int) -> str:

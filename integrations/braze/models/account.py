@@ -1,6 +1,7 @@
 """An account's Braze settings, which an operator edits, and its state, which the workers keep."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -23,6 +24,14 @@ class UnknownPolicy(models.TextChoices):
     HOLD = "hold", "hold until an operator decides (never twice)"
 
 
+#: A shorter key shows nothing of itself.
+SHORTEST_SHOWN = 12
+
+
+def ending_of(key: str) -> str:
+    return key[-4:] if len(key) >= SHORTEST_SHOWN else ""
+
+
 #: Sent inside the transaction that changes an account's settings; `account_id: int`.
 settings_changed = Signal()
 
@@ -33,6 +42,8 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
             if kwargs.get("rest_endpoint"):
                 kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
+            if "api_key" in kwargs:
+                kwargs |= {"key_ending": ending_of(kwargs["api_key"]), "key_changed_at": timezone.now()}
             updated = super().update(**{"updated_at": timezone.now(), **kwargs})
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
@@ -54,6 +65,10 @@ class BrazeSettings(models.Model):
         "Braze what it holds). In Braze: Settings → APIs and Identifiers → API Keys. It is encrypted when saved and "
         "never shown again.",
     )
+    key_ending = models.CharField(
+        max_length=4, blank=True, editable=False, help_text="The end of the API key, to tell two apart."
+    )
+    key_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     rest_endpoint = models.CharField(
         "REST endpoint",
         max_length=200,
@@ -140,16 +155,28 @@ class BrazeSettings(models.Model):
         if self.rest_endpoint:
             self.rest_endpoint = normalised(self.rest_endpoint)
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *, update_fields: Iterable[str] | None = None, **kwargs: Any) -> None:
         """Save; `settings_changed` puts the change in force in the same transaction.
 
         Raises `ValidationError` for an endpoint outside the allow-list, however the settings are saved.
         """
         if self.rest_endpoint:
             self.rest_endpoint = normalised(self.rest_endpoint)
+        written = None if update_fields is None else {*update_fields}
+        if written is None or "api_key" in written:
+            self._note_key()
+            written = written and {*written, "key_ending", "key_changed_at"}
         with transaction.atomic():
-            super().save(*args, **kwargs)
+            super().save(update_fields=written, **kwargs)
             settings_changed.send(BrazeSettings, account_id=self.account_id)
+
+    def _note_key(self) -> None:
+        """What is shown of the key is written with it, and only then; one that cannot be read keeps what was shown."""
+        if isinstance(self.api_key, Undecryptable):
+            return
+        stored = BrazeSettings.objects.filter(pk=self.pk).values_list("api_key", flat=True).first() or ""
+        if self.api_key != stored or isinstance(stored, Undecryptable):
+            self.key_ending, self.key_changed_at = ending_of(self.api_key), timezone.now()
 
     def missing(self) -> str:
         """In words what keeps an enabled account from sending, or ""."""

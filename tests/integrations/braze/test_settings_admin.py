@@ -110,7 +110,7 @@ def test_it_keeps_the_stored_key_when_the_field_is_left_empty(page: Page) -> Non
 
 def test_it_replaces_the_stored_key(page: Page) -> None:
     page.save(api_key=KEY)
-    page.save(api_key="another-key-of-the-workspace")
+    page.save(api_key="another-key-of-the-workspace", workspace="same")
     assert stored().api_key == "another-key-of-the-workspace"
 
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('braze', '0003_console_groups'),
+        ('braze', '0004_console_key'),
         ('outbox', '0001_initial'),
     ]
 
