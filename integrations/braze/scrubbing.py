@@ -7,7 +7,6 @@ emptied last: one that has a body, and was accepted, is yet to be worked off. A 
 import logging
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -35,15 +34,6 @@ KEPT_DATA = ("order_id", "status")
 KEPT_PROPERTIES = frozenset({*OF_ORDER, "reversal"})
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """A customer whose deletion Braze has accepted. What has a greater id than the deletion is of one created again."""
-
-    account_id: int
-    external_id: str
-    deletion: int
-
-
 def after_settlement(delivery: Delivery) -> None:
     """To be called in the settlement's transaction; starts the work in the background once it is committed."""
     if delivery.endpoint == Endpoint.DELETE:
@@ -58,12 +48,11 @@ def unfinished() -> list[UUID]:
 
 def scrub(delivery_id: UUID) -> int:
     """Remove what is kept of the customers that this request deleted; how many they were. Repeating it is harmless."""
-    delivery = Delivery.objects.filter(pk=delivery_id, endpoint=Endpoint.DELETE).first()
-    if delivery is None or delivery.outcome not in (Outcome.ACCEPTED, Outcome.PARTIAL):
+    deletion = Delivery.objects.filter(pk=delivery_id, endpoint=Endpoint.DELETE).first()
+    if deletion is None or deletion.outcome not in (Outcome.ACCEPTED, Outcome.PARTIAL):
         return 0
-    customers = _deleted_by(delivery)
-    for customer in customers:
-        _scrub(customer, delivery)
+    if customers := _deleted_by(deletion):
+        _scrub(deletion, customers)
     Delivery.objects.filter(pk=delivery_id).update(body=b"")
     return len(customers)
 
@@ -77,31 +66,30 @@ def _start(delivery_id: UUID) -> None:
         logger.info("customers deleted by %s are scrubbed later: %s", delivery_id, type(error).__name__)
 
 
-def _deleted_by(delivery: Delivery) -> list[Gone]:
-    entries = OutboxEntry.objects.filter(batch=delivery.pk, kind=Kind.CUSTOMER_DELETED, status=Status.DELIVERED)
-    latest: dict[str, int] = {}
-    for pk, external_id in entries.order_by("pk").values_list("pk", "customer_external_id"):
-        latest[external_id] = pk
-    return [Gone(delivery.account_id, external_id, pk) for external_id, pk in latest.items()]
+def _deleted_by(deletion: Delivery) -> dict[str, int]:
+    """By customer the id of the entry that asked for it: what has a greater one is of a customer created again."""
+    entries = OutboxEntry.objects.filter(batch=deletion.pk, kind=Kind.CUSTOMER_DELETED, status=Status.DELIVERED)
+    return dict(entries.order_by("pk").values_list("customer_external_id", "pk"))
 
 
-def _scrub(customer: Gone, deletion: Delivery) -> None:
+def _scrub(deletion: Delivery, customers: dict[str, int]) -> None:
+    """All customers of a request together: requests that were not accepted are looked through once for them."""
     entries = OutboxEntry.objects.filter(
-        account_id=customer.account_id,
+        account_id=deletion.account_id,
         integration=NAME,
-        customer_external_id=customer.external_id,
-        pk__lt=customer.deletion,
+        customer_external_id__in=customers,
+        pk__lt=max(customers.values()),
     )
     purchases = BrazePurchase.objects.filter(
-        account_id=customer.account_id, customer_external_id=customer.external_id, created_at__lte=deletion.created_at
+        account_id=deletion.account_id, customer_external_id__in=customers, created_at__lte=deletion.created_at
     )
-    for request_ids in _batches(_requests_of(customer, deletion, entries, purchases)):
-        _clear_requests(request_ids, customer.external_id)
+    for request_ids in _batches(_requests(deletion, entries, purchases)):
+        _clear_requests(request_ids, customers)
     for ids in _batches(entries.order_by("pk").values_list("pk", flat=True)):
-        _clear_entries(ids)
+        _clear_entries(ids, customers)
     for ids in _batches(purchases.order_by("pk").values_list("pk", flat=True)):
         _clear_purchases(ids)
-    _clear_mirror(customer)
+    _clear_mirror(deletion.account_id, customers)
 
 
 def _batches(ids: "QuerySet[Any, Any]") -> Iterator[list[Any]]:
@@ -114,10 +102,10 @@ def _batches(ids: "QuerySet[Any, Any]") -> Iterator[list[Any]]:
 # --- requests -------------------------------------------------------------------------------------------
 
 
-def _requests_of(
-    customer: Gone, deletion: Delivery, entries: "QuerySet[OutboxEntry]", purchases: "QuerySet[BrazePurchase]"
+def _requests(
+    deletion: Delivery, entries: "QuerySet[OutboxEntry]", purchases: "QuerySet[BrazePurchase]"
 ) -> "QuerySet[Any, Any]":
-    """Requests that may hold something of the customer.
+    """Requests that may hold something of the customers.
 
     An entry names the last of its requests, a purchase its own. Any other has not been accepted, which is rare, so
     all of those are looked through.
@@ -125,36 +113,36 @@ def _requests_of(
     theirs = Q(pk__in=entries.filter(batch__isnull=False).values("batch"))
     theirs |= Q(pk__in=purchases.filter(delivery_id__isnull=False).values("delivery_id"))
     theirs |= ~Q(outcome=Outcome.ACCEPTED)
-    requests = Delivery.objects.filter(theirs, account_id=customer.account_id, finished_at__isnull=False)
+    requests = Delivery.objects.filter(theirs, account_id=deletion.account_id, finished_at__isnull=False)
     requests = requests.filter(created_at__lte=deletion.created_at, endpoint=Endpoint.TRACK)
     return requests.order_by("created_at").values_list("pk", flat=True)
 
 
 @transaction.atomic
-def _clear_requests(ids: Collection[UUID], external_id: str) -> None:
+def _clear_requests(ids: Collection[UUID], customers: Collection[str]) -> None:
     for request in Delivery.objects.select_for_update().filter(pk__in=ids, finished_at__isnull=False):
-        if not _names(request, external_id):
+        if not _names(request, customers):
             continue
         if request.body:
-            _clear_body(request, external_id)
+            _clear_body(request, customers)
         elif request.outcome != Outcome.ACCEPTED:
             request.answer = REMOVED  # Braze may have quoted what is no longer there to compare with
         request.save(update_fields=["body", "answer"])
 
 
-def _names(request: Delivery, external_id: str) -> bool:
-    return any(line["customer"] == external_id for array in ARRAYS for line in request.manifest.get(array, []))
+def _names(request: Delivery, customers: Collection[str]) -> bool:
+    return any(line["customer"] in customers for array in ARRAYS for line in request.manifest.get(array, []))
 
 
-def _clear_body(request: Delivery, external_id: str) -> None:
+def _clear_body(request: Delivery, customers: Collection[str]) -> None:
     """An object keeps its place, and the id of whom it was about: the manifest goes by places."""
     payload = request.payload
     for array in ARRAYS:
         for index, line in enumerate(request.manifest.get(array, [])):
-            if line["customer"] == external_id and index < len(payload.get(array, [])):
+            if line["customer"] in customers and index < len(payload.get(array, [])):
                 for value in _texts(payload[array][index]):
                     request.answer = request.answer.replace(value, "[removed]")
-                payload[array][index] = {"external_id": external_id, "removed": "the customer was deleted"}
+                payload[array][index] = {"external_id": line["customer"], "removed": "the customer was deleted"}
     request.body = zlib.compress(orjson.dumps(payload), 1)
 
 
@@ -175,9 +163,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 @transaction.atomic
-def _clear_entries(ids: Collection[int]) -> None:
+def _clear_entries(ids: Collection[int], customers: dict[str, int]) -> None:
     """The rule that skipped a change is ours, and stays; Braze's words and people's may name somebody."""
     entries = list(OutboxEntry.objects.select_for_update().filter(pk__in=ids))
+    entries = [entry for entry in entries if entry.pk < customers[entry.customer_external_id]]
     for entry in entries:
         entry.data = {name: entry.data[name] for name in KEPT_DATA if name in entry.data}
         entry.adjustments = []
@@ -195,7 +184,7 @@ def _clear_purchases(ids: Collection[int]) -> None:
     BrazePurchase.objects.bulk_update(rows, ["properties", "error"])
 
 
-def _clear_mirror(customer: Gone) -> None:
-    """Settling the deletion has emptied it, unless the customer was created again since."""
-    mirrored = BrazeProfile.objects.filter(account_id=customer.account_id, external_id=customer.external_id)
+def _clear_mirror(account_id: int, customers: Collection[str]) -> None:
+    """Settling the deletions has emptied it, unless a customer was created again since."""
+    mirrored = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
     mirrored.filter(deleted_at__isnull=False).update(attributes={}, uncertain=[], refused={}, recent={})

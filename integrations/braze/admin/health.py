@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -17,6 +16,7 @@ from integrations.braze.console import health, rates
 from integrations.braze.console.rates import Chart, Period
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.outbox.clock import database_now
+from masivo_braze.console import history
 from masivo_braze.loyalty.models import Account
 
 
@@ -119,4 +119,4 @@ def _carried_out(request: HttpRequest, account: Account) -> str:
 
 def _remember(request: HttpRequest, account: Account, words: str) -> None:
     if settings := BrazeSettings.objects.filter(account=account).first():
-        LogEntry.objects.log_actions(request.user.pk, [settings], CHANGE, words)  # type: ignore[arg-type]
+        history.note(request, settings, words)
