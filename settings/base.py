@@ -130,13 +130,25 @@ CELERY_TASK_ROUTES = {
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
     "integrations.braze.tasks.probe_account": {"queue": "probation"},
+    # A mail server that hangs must not hold up a sync.
+    "integrations.braze.tasks.notify": {"queue": "notices"},
+    "integrations.braze.tasks.tell": {"queue": "notices"},
 }
 # `expires` is the period: a tick that could not be taken in time is dropped, the next one is due anyway.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
     "purge": {"task": "integrations.braze.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "notify": {"task": "integrations.braze.tasks.notify", "schedule": 15.0, "options": {"expires": 15.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": 1.0, "options": {"expires": 1.0}},
 }
+
+# --- Mail -------------------------------------------------------------------------------------------
+#: `smtp://user:password@host:port`, `smtp+tls://…`; without it mails go nowhere.
+vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="masivo-braze@localhost")
+#: The console's own address, such as https://console.example.com, for links in mails.
+CONSOLE_URL: str = env.str("CONSOLE_URL", default="")
 
 # --- Braze ------------------------------------------------------------------------------------------
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.

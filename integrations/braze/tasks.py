@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 
 from integrations.braze import backfill as backfilling
 from integrations.braze import flush as flushing
-from integrations.braze import payloads, readiness, retention, scrubbing
+from integrations.braze import notices, payloads, readiness, retention, scrubbing
 from integrations.braze import relay as relaying
 from integrations.outbox import nudge
 
@@ -60,6 +60,18 @@ def purge() -> None:
 def scrub(delivery_id: str) -> None:
     """What is kept of the customers that this request deleted."""
     scrubbing.scrub(UUID(delivery_id))
+
+
+@shared_task(ignore_result=True)
+def notify() -> None:
+    """The periodic tick of what people are told."""
+    for notice_id in notices.find_causes():
+        tell.apply_async((notice_id,), expires=60)
+
+
+@shared_task(ignore_result=True)
+def tell(notice_id: int) -> None:
+    notices.send(notice_id)
 
 
 @shared_task(ignore_result=True)

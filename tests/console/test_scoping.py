@@ -44,7 +44,8 @@ def client(user: User) -> Client:
 
 def filled(found: tuple[Account, dict[str, Any]]) -> Iterator[Address]:
     account, records = found[0], {"auth_user": 0, "auth_group": 0, **found[1]}
-    return addresses(records, {"account_id": account.pk, "slug": account.slug, "id": records["auth_user"]})
+    others = {"account_id": account.pk, "slug": account.slug, "id": records["auth_user"]}
+    return addresses(records, others | {"customer_id": records["loyalty_customer"]})
 
 
 # --- URLs -----------------------------------------------------------------------------------------------
@@ -58,7 +59,9 @@ def test_every_url_of_another_account_is_refused(client: Client, theirs: tuple[A
 
 
 def _status(client: Client, method: str, url: str) -> int:
-    return int(getattr(client, method)(url).status_code)
+    """A page that only takes the other method refuses before it looks: 405."""
+    status = int(getattr(client, method)(url).status_code)
+    return 404 if status == 405 and method == "get" else status
 
 
 def test_the_same_urls_of_one_s_own_account_open(client: Client, mine: tuple[Account, dict[str, Any]]) -> None:

@@ -1,5 +1,6 @@
 """The admin: the settings page, health, timelines, failed and skipped syncs, and the records of the sync."""
 
+from integrations.braze.admin import beside
 from integrations.braze.admin.arrival import ArrivalAdmin
 from integrations.braze.admin.failed_syncs import FailedSyncAdmin
 from integrations.braze.admin.health import HealthAdmin
@@ -16,4 +17,5 @@ __all__ = [
     "FailedSyncAdmin",
     "HealthAdmin",
     "SkippedSyncAdmin",
+    "beside",
 ]

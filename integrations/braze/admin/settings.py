@@ -19,9 +19,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError
 
 from integrations.braze import activation, diagnosis, endpoints, readiness, tasks
+from integrations.braze.admin import customer_page
 from integrations.braze.admin.failed_syncs import FailedSync
 from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
 from integrations.braze.integration import NAME, TOPICS, BrazeIntegration
@@ -82,7 +84,12 @@ class BrazeSettingsAdmin(ScopedAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         resend = self.admin_site.admin_view(self.resend_view)
-        return [path("<int:pk>/resend/", resend, name="braze_brazesettings_resend"), *super().get_urls()]
+        of_one = self.admin_site.admin_view(require_POST(customer_page.resend_view))
+        return [
+            path("<int:pk>/resend/", resend, name="braze_brazesettings_resend"),
+            path("customer/<int:customer_id>/resend/", of_one, name="braze_resend_customer"),
+            *super().get_urls(),
+        ]
 
     @method_decorator(sensitive_post_parameters("api_key"))
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('braze', '0004_console_key'),
+        ('braze', '0005_console_notice'),
         ('outbox', '0001_initial'),
     ]
 

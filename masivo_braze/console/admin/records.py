@@ -14,6 +14,7 @@ from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
 
+from masivo_braze.console.beside import SyncedAdmin
 from masivo_braze.console.scoping import ScopedAdmin, ScopedInline
 from masivo_braze.loyalty.json_values import validate_data
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
@@ -44,7 +45,7 @@ class JSONObjectField(forms.JSONField):
         return bound
 
 
-class RecordAdmin(ScopedAdmin):
+class RecordAdmin(SyncedAdmin):
     formfield_overrides = {models.JSONField: {"form_class": JSONObjectField}}
     show_full_result_count = False
     list_per_page = 50
@@ -73,7 +74,7 @@ class AccountAdmin(ScopedAdmin):
 
 @admin.register(Customer)
 class CustomerAdmin(FixedAccountAdmin):
-    list_display = ["external_id", "account", "email", "tier", "is_anonymous", "updated_at"]
+    list_display = ["external_id", "account", "email", "tier", "updated_at", "sync"]
     list_select_related = ["account"]
     list_filter = ["account", "is_anonymous"]
     search_fields = ["external_id", "email", "first_name", "last_name"]
@@ -86,7 +87,7 @@ class CustomerAdmin(FixedAccountAdmin):
 
 @admin.register(Event)
 class EventAdmin(RecordAdmin):
-    list_display = ["id", "type", "customer", "account", "occurred_at"]
+    list_display = ["id", "type", "customer", "account", "occurred_at", "sync"]
     list_select_related = ["account", "customer"]
     list_filter = ["account", "occurred_at"]
     search_fields = ["type", "customer__external_id"]
@@ -102,7 +103,7 @@ class OrderLineInline(ScopedInline):
 
 @admin.register(Order)
 class OrderAdmin(RecordAdmin):
-    list_display = ["order_id", "account", "customer", "status", "placed_at", "fulfilled_at"]
+    list_display = ["order_id", "account", "customer", "status", "fulfilled_at", "sync"]
     list_select_related = ["account", "customer"]
     list_filter = ["account", "status", "placed_at"]
     search_fields = ["order_id", "customer__external_id"]
