@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Max, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from integrations.braze.admin.reasons import ByReasonAdmin, ReasonFilter, SettledFilter
+from integrations.braze.console import ages
 from integrations.braze.integration import NAME
 from integrations.outbox.models import OutboxEntry, Status
 
@@ -34,8 +35,7 @@ class SkippedSyncAdmin(ByReasonAdmin):
         return super().get_queryset(request).filter(integration=NAME, status=Status.SKIPPED)
 
     def to_group(self, listed: QuerySet[Any]) -> QuerySet[Any]:
-        newest = OutboxEntry.objects.aggregate(pk=Max("pk"))["pk"] or 0
-        return listed.filter(pk__gt=newest - NEWEST)
+        return listed.filter(pk__gt=ages.newest() - NEWEST)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Skipped changes", "grouped_of": NEWEST, **(extra_context or {})}

@@ -27,6 +27,11 @@ def first_since(moment: datetime) -> int:
     return low
 
 
+def newest() -> int:
+    """The greatest id."""
+    return int(OutboxEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
+
+
 def counted(rows: "QuerySet[OutboxEntry]", most: int = MOST) -> int:
     """How many there are, or `most` where there are more."""
     return rows.order_by()[:most].count()

@@ -28,6 +28,8 @@ LONG = timedelta(seconds=30)
 NEWEST, SAMPLE = 10, 2_000
 #: Counts of a whole day may be as old as this.
 DAY_CACHE_SECONDS = 15
+#: Of all accounts' changes of a day, the newest that an account's are looked for among.
+DAYS_NEWEST = 200_000
 #: What a page may show in colour.
 GOOD, BUSY, BAD, OFF = "good", "busy", "bad", "off"
 
@@ -79,6 +81,7 @@ class Health:
     state: BrazeState | None
     by_rule: int = 0
     today: dict[str, int] = field(default_factory=dict)
+    today_is_cut: bool = False
     delay: Delay | None = None
     budget: Budget | None = None
 
@@ -108,12 +111,14 @@ def of(account: Account, now: datetime) -> Health:
     settings = BrazeSettings.objects.filter(account=account).first()
     state = BrazeState.objects.filter(account=account).first()
     counts, paces = _open_entries([account.pk])[account.pk], rates.pace([account.pk], now)
+    today, is_cut = _today(account.pk, now)
     return Health(
         standing=_standing(account, settings, state, counts, paces, now),
         settings=settings,
         state=state,
         by_rule=_pending(account.pk).filter(due_at__gt=now).count(),
-        today=_today(account.pk, now),
+        today=today,
+        today_is_cut=is_cut,
         delay=_delay(account.pk, now),
         budget=_budget(settings, now) if settings else None,
     )
@@ -219,15 +224,16 @@ def _open_entries(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
     return counts
 
 
-def _today(account_id: int, now: datetime) -> dict[str, int]:
-    """What the changes captured in the last 24 hours have come to, by status."""
+def _today(account_id: int, now: datetime) -> tuple[dict[str, int], bool]:
+    """What the changes captured in the last 24 hours have come to, by status; and whether only the newest count."""
     key = f"braze.console.today.{account_id}"
     if (known := cache.get(key)) is None:
-        mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
-        mine = mine.filter(pk__gte=ages.first_since(now - timedelta(days=1))).order_by()
-        known = dict(mine.values_list("status").annotate(Count("pk")))
+        since, newest = ages.first_since(now - timedelta(days=1)), ages.newest() - DAYS_NEWEST
+        mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, pk__gte=max(since, newest))
+        known = dict(mine.order_by().values_list("status").annotate(Count("pk"))), newest > since
         cache.set(key, known, DAY_CACHE_SECONDS)
-    return {status.value: known.get(status.value, 0) for status in Status}
+    counts, is_cut = known
+    return {status.value: counts.get(status.value, 0) for status in Status}, is_cut
 
 
 def _delay(account_id: int, now: datetime) -> Delay | None:

@@ -140,6 +140,19 @@ def test_the_days_counts_leave_out_what_is_older(account: Account, braze: BrazeS
     assert (today["delivered"], today["skipped"], today["rejected"]) == (3, 2, 0)
 
 
+def test_of_a_day_with_very_many_changes_the_newest_count(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries(account, 5, ago(hours=23), status="delivered")
+    entries(account, 4, ago(hours=1), status="skipped")
+    assert not health.of(account, NOW).today_is_cut
+    cache.clear()
+    monkeypatch.setattr(health, "DAYS_NEWEST", 5)
+    cut = health.of(account, NOW)
+    assert cut.today_is_cut
+    assert (cut.today["delivered"], cut.today["skipped"]) == (2, 4)
+
+
 def test_the_first_id_of_a_time_is_found_between_gaps(account: Account) -> None:
     for hours in (9, 7, 5, 3, 1):
         entries(account, 2, ago(hours=hours))

@@ -25,7 +25,6 @@
       borderColor: colours[index % colours.length],
       borderWidth: stacked ? 0 : 2,
       pointRadius: 0,
-      tension: 0.2,
     }));
   }
 
@@ -95,6 +94,7 @@
     setTimeout(loop, EVERY_MS);
   }
 
+  Chart.defaults.font.family = "Inter";
   show();
   setTimeout(loop, EVERY_MS);
 })();
