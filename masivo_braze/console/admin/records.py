@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from masivo_braze.console.beside import SyncedAdmin
 from masivo_braze.console.scoping import ScopedAdmin, ScopedInline
@@ -46,7 +47,9 @@ class JSONObjectField(forms.JSONField):
 
 
 class RecordAdmin(SyncedAdmin):
-    formfield_overrides = {models.JSONField: {"form_class": JSONObjectField}}
+    formfield_overrides = {
+        models.JSONField: {"form_class": JSONObjectField, "widget": UnfoldAdminExpandableTextareaWidget}
+    }
     show_full_result_count = False
     list_per_page = 50
 
@@ -79,6 +82,10 @@ class CustomerAdmin(FixedAccountAdmin):
     list_filter = ["account", "is_anonymous"]
     search_fields = ["external_id", "email", "first_name", "last_name"]
     autocomplete_fields = ["account"]
+    fields = [
+        "account", "external_id", "is_anonymous", "email", "phone", "first_name", "last_name", "gender", "birth_date",
+        "country", "city", "language", "time_zone", "tier", "points", "tags", "created_at", "updated_at",
+    ]  # fmt: skip
     readonly_fields = ["created_at", "updated_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Customer | None = None) -> list[str]:
