@@ -9,6 +9,7 @@ PAGES: dict[str, str] = {
     "send-everything": "/admin/braze/brazesettings/{settings}/resend/",
     "health": "/admin/braze/accounthealth/",
     "health-account": "/admin/braze/accounthealth/primavera/",
+    "health-account-chart": "/admin/braze/accounthealth/primavera/?period=week",
     "did-it-arrive": "/admin/braze/arrival/",
     "timeline": "/admin/braze/arrival/primavera/?customer=C-1002",
     "timeline-order": "/admin/braze/arrival/primavera/?customer=C-1001&order=A-5001",
@@ -27,6 +28,7 @@ PAGES: dict[str, str] = {
 }
 #: Pages of which what matters is further down: the element to scroll to.
 SCROLLED = {
+    "health-account-chart": "#charts",
     "settings-toggles": "#id_delete_customers",
     "customer": "#braze-beside .actions-row",
     "order": "#braze-beside",
