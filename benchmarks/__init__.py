@@ -1,1 +1,1 @@
-"""Figures of a machine at rest: each module is a command of its own, `python -m benchmarks.<name>`."""
+"""How fast it is: each module is a command that prints one table and a JSON line. `make bench` runs them all."""

@@ -1,14 +1,33 @@
 """TCP ports on loopback."""
 
+import fcntl
+import http.client
+import os
+import secrets
 import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+#: Below what Linux (from 32768) and macOS (from 49152) give to outgoing connections, which may take any port there
+#: between its choice and its use.
+CANDIDATES: Sequence[int] = range(20_000, 32_000)
+
+#: What this process was given; the locks end with it.
+_reserved: list[IO[bytes]] = []
+
+
+class NoneFree(Exception):
+    """Every port is in use or given to somebody."""
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, nor is given by another call, of any process, while this process lives."""
+    for port in secrets.SystemRandom().sample(CANDIDATES, len(CANDIDATES)):
+        if is_free(port) and _reserve(port):
+            return port
+    raise NoneFree("No TCP port is free.")
 
 
 def is_free(port: int) -> bool:
@@ -27,3 +46,29 @@ def answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def serves(port: int, path: str) -> bool:
+    """Whether a page is answered there: a server listens long before its workers can answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _reserve(port: int) -> bool:
+    """Whether nobody had it; the kernel releases the lock when this process ends, however it ends."""
+    directory = Path(tempfile.gettempdir()) / f"masivo-ports-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    lock = (directory / str(port)).open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    _reserved.append(lock)
+    return True

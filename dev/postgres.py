@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,8 +33,8 @@ def main() -> int:
 
 
 @contextmanager
-def temporary_cluster() -> Iterator[str]:
-    """The URL of the database `postgres` in a fresh cluster."""
+def temporary_cluster(settings: Sequence[str] = SETTINGS) -> Iterator[str]:
+    """The URL of the database `postgres` in a fresh cluster with these settings."""
     programs = find_programs()
     with tempfile.TemporaryDirectory(prefix="masivo-pg-") as directory:
         if user := _server_user():
@@ -42,7 +42,7 @@ def temporary_cluster() -> Iterator[str]:
         data = Path(directory) / "data"
         _initialise(programs, data, user)
         port = free_port()
-        server = _start(programs, data, port, user)
+        server = _start(programs, data, port, user, settings)
         try:
             ready = [str(programs / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}"]
             wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL", every=0.1)
@@ -79,8 +79,8 @@ def _initialise(programs: Path, data: Path, user: str | None) -> None:
         raise SystemExit(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-def _start(programs: Path, data: Path, port: int, user: str | None) -> subprocess.Popen[bytes]:
-    settings = [*SETTINGS, "listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={data.parent}"]
+def _start(programs: Path, data: Path, port: int, user: str | None, settings: Sequence[str]) -> subprocess.Popen[bytes]:
+    settings = [*settings, "listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={data.parent}"]
     options = [word for setting in settings for word in ("-c", setting)]
     with (data.parent / "postgres.log").open("wb") as log:
         return spawn([str(programs / "postgres"), "-D", str(data), *options], os.environ, log, user=user)

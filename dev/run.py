@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dev.environment import inherited
-from dev.ports import answers, is_free
+from dev.ports import answers, is_free, serves
 from dev.processes import ROOT, read_procfile, spawn, stop
 from dev.redis_server import AlreadyRunning, answers_ping, reserve_port
 from dev.waiting import TimedOut, wait_until
@@ -19,6 +19,11 @@ from dev.waiting import TimedOut, wait_until
 #: What the others need, so it starts first and stops last.
 FOUNDATIONS = ("redis", "sandbox")
 WEB_PORT, SANDBOX_PORT = 8000, 8010
+LOGIN_PAGE = "/admin/login/"
+#: A web worker that is asked to end while it starts does not hear it: it is not waited for as long as in production.
+DEFAULTS = {"DJANGO_SETTINGS_MODULE": "settings.local", "WEB_HOST": "127.0.0.1", "WEB_GRACEFUL_SECONDS": "4"}
+#: For the last lines of a process that has ended; a pipe holds little.
+COPY_SECONDS = 0.5
 
 BANNER = """
   Admin    http://127.0.0.1:{web}/admin/   login: admin   password: admin-password
@@ -58,7 +63,7 @@ class Failed(Exception):
 
 def environment() -> dict[str, str]:
     """What all processes are started with; the ports in it are free and Redis' is recorded for a shell beside."""
-    env = {"DJANGO_SETTINGS_MODULE": "settings.local", "WEB_HOST": "127.0.0.1"} | inherited()
+    env = DEFAULTS | inherited()
     web = _port(env, "PORT", WEB_PORT)
     sandbox = _port(env, "SANDBOX_PORT", SANDBOX_PORT)
     var_dir = Path(env.get("VAR_DIR") or ROOT / "var").resolve()
@@ -69,6 +74,8 @@ def environment() -> dict[str, str]:
             raise PortTaken(
                 f"Port {port} is in use, perhaps by another `make run`. Choose another one: make run {name}=…"
             )
+    var_dir.mkdir(parents=True, exist_ok=True)
+    (var_dir / "sandbox.port").write_text(f"{sandbox}\n")  # a shell beside it then knows the sandbox's address, too
     endpoints = [url for url in (env.get("BRAZE_EXTRA_ENDPOINTS"), f"http://127.0.0.1:{sandbox}") if url]
     chosen = {"PORT": str(web), "SANDBOX_PORT": str(sandbox), "VAR_DIR": str(var_dir)}
     return env | chosen | {"BRAZE_EXTRA_ENDPOINTS": ",".join(endpoints)}
@@ -80,7 +87,9 @@ class Run:
         self._commands = read_procfile(ROOT / "Procfile.dev")
         self._width = max(len(name) for name in self._commands)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._ended: queue.Queue[str] = queue.Queue()
+        self._copiers: list[threading.Thread] = []
+        # Of the two kinds of queue the one that a signal may interrupt anywhere.
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def until_interrupted(self) -> int:
         for name in FOUNDATIONS:
@@ -92,24 +101,29 @@ class Run:
             if name not in FOUNDATIONS:
                 self._start(name)
         web, sandbox = int(self._env["PORT"]), int(self._env["SANDBOX_PORT"])
-        self._wait(lambda: answers(web), "the admin")
+        self._wait(lambda: serves(web, LOGIN_PAGE), "the admin")
         self._wait(lambda: answers(sandbox), "the sandbox")
         print(BANNER.format(web=web, sandbox=sandbox), flush=True)
         ended = self._ended.get()
         raise Failed(f"{ended} ended; its last lines above say why. Stopping the others.")
 
     def stop(self) -> None:
-        """Within 10 s, the workers first; a second Ctrl-C changes nothing."""
+        """Within 10 s, the workers first; a second Ctrl-C changes nothing. All they have said is printed by then."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         foundations = [self._processes.pop(name) for name in FOUNDATIONS if name in self._processes]
         stop(self._processes.values(), grace=6)
         stop(foundations, grace=3)
+        # A thread that still writes when the interpreter ends brings it down with a fatal error.
+        for copier in self._copiers:
+            copier.join(COPY_SECONDS)
 
     def _start(self, name: str) -> None:
         process = spawn(self._commands[name], self._env, subprocess.PIPE)
         self._processes[name] = process
-        threading.Thread(target=self._copy_output, args=(name, process), daemon=True).start()
+        copier = threading.Thread(target=self._copy_output, args=(name, process), daemon=True)
+        copier.start()
+        self._copiers.append(copier)
 
     def _copy_output(self, name: str, process: subprocess.Popen[bytes]) -> None:
         for line in process.stdout or ():

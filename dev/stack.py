@@ -10,7 +10,7 @@ from typing import Self
 
 from dev import sandbox
 from dev.environment import isolated
-from dev.ports import answers, free_port
+from dev.ports import answers, free_port, serves
 from dev.processes import ROOT, kill, read_procfile, spawn, stop
 from dev.redis_server import answers_ping, server_command
 from dev.waiting import wait_until
@@ -32,7 +32,7 @@ class Stack:
         self.sandbox_port = free_port()
         self.sandbox = sandbox.Sandbox(f"http://127.0.0.1:{self.sandbox_port}")
         self.env = isolated(directory, database_url, self.redis_port, self.sandbox.url)
-        self.env |= {"PORT": str(self.web_port), "WEB_HOST": "127.0.0.1"}
+        self.env |= {"PORT": str(self.web_port), "WEB_HOST": "127.0.0.1", "WEB_GRACEFUL_SECONDS": "4"}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class Stack:
     def start_web(self) -> str:
         """The running admin's base URL."""
         self.start("web")
-        wait_until(lambda: answers(self.web_port), "the web process")
+        wait_until(lambda: serves(self.web_port, "/admin/login/"), "the web process")
         return f"http://127.0.0.1:{self.web_port}"
 
     def stop(self, *names: str) -> None:

@@ -18,6 +18,9 @@ VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
 #: Where the embedded Redis listens when nobody has started one: a closed port, so a clear refusal.
 NO_REDIS_URL = "redis://127.0.0.1:6390/0"
 
+#: Of the sandbox beside `make run`, where nothing else was asked for.
+SANDBOX_PORT = 8010
+
 
 def redis_url() -> str:
     """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`."""
@@ -28,6 +31,14 @@ def redis_url() -> str:
     if not recorded.exists():
         return NO_REDIS_URL
     return f"redis://127.0.0.1:{recorded.read_text().strip()}/0"
+
+
+def sandbox_port() -> int:
+    """`SANDBOX_PORT`, else what the last `make run` recorded under `var/`, else its usual one."""
+    recorded = VAR_DIR / "sandbox.port"
+    usual = int(recorded.read_text()) if recorded.exists() else SANDBOX_PORT
+    port: int = env.int("SANDBOX_PORT", default=usual)
+    return port
 
 
 def generated_secret(name: str, generate: Callable[[], str]) -> str:

@@ -161,7 +161,11 @@ def _purchases_on_their_way(account_id: int) -> Iterator[str]:
 
 
 def _purchases_and_entries(account_id: int) -> Iterator[str]:
-    """A purchase without an end is shown by a change of its order; a deleted customer's are skipped with it."""
+    """A purchase without an end is shown by a change of its order; a deleted customer's are skipped with it.
+
+    One that is not sent yet may stay so: its order was deleted, or purchases were switched off, before it could be
+    sent again; then all changes of the order have ended, and one was skipped.
+    """
     orders: dict[str, set[str]] = defaultdict(set)
     of_orders = _entries(account_id).filter(kind__in=ORDER_KINDS).order_by()
     for data, status, error in of_orders.values_list("data", "status", "error").iterator(2_000):
@@ -170,6 +174,8 @@ def _purchases_and_entries(account_id: int) -> Iterator[str]:
     expired = database_now() - timedelta(days=settings.BRAZE_RETENTION_DAYS)
     for row in rows.iterator(2_000):
         shown, old = orders.get(row.order_id, set()), bool(row.settled_at and row.settled_at < expired)
+        if row.fate == Fate.PENDING and Status.SKIPPED in shown:
+            continue
         if not shown & {*map(str, SHOWN_BY[Fate(row.fate)]), "deleted"} and (shown or not old):
             yield f"purchase {row.purchase_id} is {row.fate}, and its order's changes are {_list(sorted(shown))}"
 

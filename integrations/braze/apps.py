@@ -7,10 +7,11 @@ class BrazeConfig(AppConfig):
     verbose_name = "Braze"
 
     def ready(self) -> None:
-        from integrations.braze import activation, checks
+        from integrations.braze import activation, checks, shutdown
         from integrations.braze.integration import BrazeIntegration
         from integrations.outbox import registry
 
         registry.register(BrazeIntegration())
         activation.connect()
         checks.connect()
+        shutdown.connect()

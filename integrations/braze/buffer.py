@@ -6,7 +6,7 @@ Keys, `<a>` being the account's id, in braces so that a cluster keeps one accoun
   braze:{<a>}:flight  sorted set, request id → end of its claim in ms: the requests being sent
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from integrations.braze import connection, ledger
 from integrations.braze.models import Delivery
 
 #: Requests of one account in flight at once.
-IN_FLIGHT = 16
+IN_FLIGHT = 32
 #: A claim lasts this long unless it is kept: a worker that dies before the start holds its place no longer.
 CLAIM_MS = 8_000
 
@@ -39,18 +39,34 @@ def push(account_id: int, deliveries: Iterable[Delivery]) -> int:
 
 def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
     """The oldest ready request, counted as in flight until `release`; None where none is, or `most` are in flight."""
-    answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS])
-    return Claim(UUID(answer[0].decode()), answer[1]) if answer else None
+    claims = claim_some(account_id, 1, most)
+    return claims[0] if claims else None
 
 
-def keep(account_id: int, delivery_id: UUID) -> None:
-    """The request is about to be started: its claim now lasts as long as the request can."""
-    arguments: list[str | int] = [str(delivery_id), int(ledger.SILENT_AFTER.total_seconds() * 1000)]
+def claim_some(account_id: int, wanted: int, most: int = IN_FLIGHT) -> list[Claim]:
+    """As many of the oldest ready requests as are wanted, and as may be in flight beside those that are."""
+    answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS, wanted])
+    return [Claim(UUID(answer[at].decode()), answer[at + 1]) for at in range(0, len(answer), 2)]
+
+
+def unclaim(account_id: int, claims: Sequence[Claim]) -> None:
+    """Make claimed requests ready again, ahead of the others: they could not be started."""
+    arguments: list[str | bytes] = []
+    for each in reversed(claims):
+        arguments += (str(each.id), each.body)
+    if arguments:
+        connection.script("unclaim")(keys=_keys(account_id), args=arguments)
+
+
+def keep(account_id: int, *delivery_ids: UUID) -> None:
+    """The requests are about to be started: their claims now last as long as a request can."""
+    arguments: list[str | int] = [int(ledger.SILENT_AFTER.total_seconds() * 1000), *map(str, delivery_ids)]
     connection.script("keep")(keys=[_keys(account_id)[2]], args=arguments)
 
 
-def release(account_id: int, delivery_id: UUID) -> None:
-    connection.client().zrem(_keys(account_id)[2], str(delivery_id))
+def release(account_id: int, *delivery_ids: UUID) -> None:
+    if delivery_ids:
+        connection.client().zrem(_keys(account_id)[2], *map(str, delivery_ids))
 
 
 def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:

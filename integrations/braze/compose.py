@@ -4,18 +4,24 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from integrations.braze import mirror, rules
 from integrations.braze.mapping import customers, events, purchases
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
 from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazePurchase, BrazeSettings, Fate
-from integrations.braze.objects import BrazeObject, Bundle
+from integrations.braze.objects import BrazeObject, Bundle, Entry
 from integrations.braze.records import AUDIENCE_KINDS, ORDER_KINDS, Records, mentioned
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.outbox.models import Kind
 from masivo_braze.loyalty.models import Order
 
 #: Braze's ceiling per array of a request [Braze: API limits].
 MAX_PER_ARRAY = 75
+
+#: What one customer's facts may weigh in a request, as JSON, before the last of them: Braze takes 4 MB a body, an event
+#: has at most 100 KB, and the attributes come on top.
+MAX_FACT_BYTES = 3_000_000
 
 STATE_KINDS = AUDIENCE_KINDS | {Kind.CUSTOMER_CREATED, Kind.CUSTOMER_UPDATED}
 #: A sale in one of these may still arrive, or may have: its reversal waits.
@@ -26,7 +32,7 @@ ALREADY_SENT = "nothing new: this order's purchases were already sent"
 
 def bundle(
     customer: str,
-    entries: Sequence[OutboxEntry],
+    entries: Sequence[Entry],
     settings: BrazeSettings,
     records: Records,
     now: datetime | None = None,
@@ -35,7 +41,8 @@ def bundle(
 
     Facts keep their order, so the first that does not fit ends the bundle. State is computed now, once.
     """
-    result = Bundle(customer)
+    profile = records.profiles.get(customer)
+    result = Bundle(customer, is_known=profile is not None and profile.is_known and profile.deleted_at is None)
     now = now or datetime.now(UTC)
     to_send = _ruled(entries, settings, records, result)
     if reason := rules.why_rejected(customer):
@@ -48,9 +55,7 @@ def bundle(
     return result
 
 
-def _ruled(
-    entries: Sequence[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle
-) -> list[OutboxEntry]:
+def _ruled(entries: Sequence[Entry], settings: BrazeSettings, records: Records, result: Bundle) -> list[Entry]:
     to_send = []
     for entry in entries:
         if reason := rules.why_skipped(entry, settings, records):
@@ -61,7 +66,7 @@ def _ruled(
 
 
 def _until_deletion(
-    deletion: OutboxEntry, to_send: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle
+    deletion: Entry, to_send: list[Entry], settings: BrazeSettings, records: Records, result: Bundle
 ) -> Bundle:
     """A deletion goes alone, and what came before it is pointless; what came after waits for the next round."""
     for entry in to_send:
@@ -74,9 +79,7 @@ def _until_deletion(
 # --- state: one attribute object, however many changes --------------------------------------------------
 
 
-def _add_state(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
-) -> None:
+def _add_state(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
     if not entries:
         return
     profile = records.profiles.get(result.customer)
@@ -103,7 +106,7 @@ def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _desired(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, external_id: str, now: datetime
+    entries: list[Entry], settings: BrazeSettings, records: Records, external_id: str, now: datetime
 ) -> tuple[Attributes, set[str]]:
     """What Braze should hold, and the names that must be nulled even if the mirror knows nothing of them."""
     desired = Attributes()
@@ -139,9 +142,7 @@ def _with_prefix(names: set[str], prefix: str) -> set[str]:
 # --- facts: each becomes its object ---------------------------------------------------------------------
 
 
-def _add_facts(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
-) -> None:
+def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
     handled: set[str] = set()
     for entry in entries:
         if entry.kind in ORDER_KINDS and entry.subject in handled:
@@ -150,7 +151,9 @@ def _add_facts(
             return
         if entry.kind == Kind.EVENT:
             body, adjustments = events.event(records.events[entry.subject], now)
-            result.events.append(BrazeObject(result.customer, body, (entry.pk,), adjustments=adjustments))
+            encoded = orjson.dumps(body)
+            result.events.append(BrazeObject(result.customer, body, (entry.pk,), True, adjustments, None, encoded))
+            result.fact_bytes += len(encoded)
             continue
         handled.add(entry.subject)
         of_order = [e for e in entries if e.kind in ORDER_KINDS and e.subject == entry.subject]
@@ -159,7 +162,8 @@ def _add_facts(
 
 
 def _fits(result: Bundle, settings: BrazeSettings) -> bool:
-    return _room(result, settings, len(result.events)) > 0 and _room(result, settings, len(result.purchases)) > 0
+    has_room = _room(result, settings, len(result.events)) > 0 and _room(result, settings, len(result.purchases)) > 0
+    return has_room and result.fact_bytes < MAX_FACT_BYTES
 
 
 def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
@@ -169,9 +173,7 @@ def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
     return MAX_PER_ARRAY - in_array
 
 
-def _add_order(
-    entries: list[OutboxEntry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
-) -> bool:
+def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> bool:
     """The order's purchases that were never sent, else its reversals. False where the bundle is full."""
     order = records.orders[entries[0].subject]
     known = records.purchases.get(order.order_id, [])
@@ -193,14 +195,31 @@ def _add_order(
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
     rows = _without_rejected(rows, ids, result)
-    room = _room(result, settings, len(result.purchases))
-    for row in rows[:room]:
-        body, of_row = purchases.purchase(row, now)
-        told = summed_up([*adjustments, *of_row])
-        result.purchases.append(BrazeObject(result.customer, body, ids, adjustments=told, purchase=row))
+    room = _add_purchases(rows, ids, adjustments, settings, result, now)
     if rows and (len(rows) > room or (sales and _is_closed(order) and len(of_sale) in (0, len(entries)))):
         result.unfinished |= set(ids)
     return len(rows) < room
+
+
+def _add_purchases(
+    rows: list[BrazePurchase],
+    ids: tuple[int, ...],
+    adjustments: list[str],
+    settings: BrazeSettings,
+    result: Bundle,
+    now: datetime,
+) -> int:
+    """Add the rows that fit; returns for how many there was room, at least: fewer than there are where it is full."""
+    room = _room(result, settings, len(result.purchases))
+    for added, row in enumerate(rows[:room]):
+        if result.fact_bytes >= MAX_FACT_BYTES:
+            return added
+        body, of_row = purchases.purchase(row, now)
+        told = summed_up([*adjustments, *of_row])
+        encoded = orjson.dumps(body)
+        result.purchases.append(BrazeObject(result.customer, body, ids, True, told, row, encoded))
+        result.fact_bytes += len(encoded)
+    return room
 
 
 def _without_rejected(rows: list[BrazePurchase], ids: tuple[int, ...], result: Bundle) -> list[BrazePurchase]:

@@ -77,7 +77,7 @@ def diagnose(settings: BrazeSettings) -> list[Finding]:
 def _has_slot(settings: BrazeSettings, probe: Probe) -> bool:
     """Within Braze's limits like any request. An hourly count is left to those who can tell what is in it."""
     of = export.limit_of if probe is EXPORT else partial(limiter.limit_of, endpoint=probe.budget)
-    return limiter.acquire(replace(of(settings), per_hour=None), lambda: 0)
+    return bool(limiter.acquire(replace(of(settings), per_hour=None), lambda: 0))
 
 
 # --- asked ----------------------------------------------------------------------------------------------

@@ -1,15 +1,28 @@
-"""The flush: ready requests leave, each started by one winner, within the rate limit, and are settled."""
+"""The flush: ready requests leave, each started by one winner, within the rate limit, and are settled.
+
+One thread per account claims, starts and settles, several requests in one statement; a few threads of its own only
+wait for Braze. An account whose Braze hangs so holds up no thread but its own.
+"""
 
 import logging
 import time
 import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
+import redis
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, verdicts
+from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, shutdown, verdicts
+from integrations.braze.buffer import Claim
 from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.settlement import Answered
 from integrations.braze.verdicts import Traffic, Verdict
 from integrations.outbox.clock import database_now
 
@@ -19,8 +32,8 @@ logger = logging.getLogger(__name__)
 SLICE_SECONDS = 5.0
 #: How long a settlement is tried again while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
-#: Requests looked at when Redis has to be filled again.
-REFILL = 200
+#: After an answer the next ones are waited for this long: settled together, they cost little more than one.
+TOGETHER_SECONDS = 0.005
 
 
 def due_accounts() -> list[int]:
@@ -33,9 +46,9 @@ def refill(account_id: int) -> int:
     """Push again what the ledger has and Redis has lost; returns how many requests are ready to be sent."""
     if not restored.has_lost_commits(account_id):
         restored.tell_redis(account_id)
-    ids = list(ledger.unstarted(account_id).values_list("pk", flat=True)[:REFILL])
+    ids = ledger.next_to_send(account_id)
     if lost := buffer.missing(account_id, ids):
-        buffer.push(account_id, Delivery.objects.filter(pk__in=lost).order_by("created_at"))
+        buffer.push(account_id, Delivery.objects.filter(pk__among=lost).order_by("created_at"))
     return len(ids)
 
 
@@ -54,65 +67,173 @@ def flush(account_id: int, on_probation: bool | None = None) -> int:
     Stops where the account turns out to be on probation, or not any more, and the caller's threads are not for that;
     None for a caller who takes either.
     """
-    sent, end = 0, time.monotonic() + SLICE_SECONDS
-    while time.monotonic() < end:
-        is_sound = not restored.has_lost_commits(account_id)
-        ready = readiness.of(account_id)
-        if not is_sound or not ready.is_ready or ready.settings is None:
-            break
-        if on_probation not in (None, ready.on_probation):
-            break
-        claim = buffer.claim(account_id, 1 if ready.on_probation else buffer.IN_FLIGHT)
-        if claim is None:
-            break
-        try:
-            went = _send(claim, ready.settings)
-        finally:
-            buffer.release(account_id, claim.id)
-        if not went:
-            break
-        sent += 1
-    return sent
+    with ThreadPoolExecutor(buffer.IN_FLIGHT, thread_name_prefix=f"braze-{account_id}") as senders:
+        return _Flush(account_id, on_probation, senders).run()
 
 
-def _send(claim: buffer.Claim, settings: BrazeSettings) -> bool:
-    """Slot, start, deliver, settle. False where no slot is to be had soon; the request then stays in the ledger."""
-    delivery = Delivery.objects.filter(pk=claim.id).only("endpoint", "account_id").first()
-    if delivery is None:
-        return True
-    limit = limiter.limit_of(settings, delivery.endpoint)
-    if not limiter.acquire(limit, lambda: _calls_this_hour(settings, delivery.endpoint)):
-        return False
-    buffer.keep(delivery.account_id, claim.id)
-    before_start = time.monotonic()
-    if not ledger.start(claim.id):
-        return True  # dissolved, or started by somebody else: Redis may repeat itself
-    body = zlib.decompress(claim.body or bytes(Delivery.objects.values_list("body", flat=True).get(pk=claim.id)))
-    if time.monotonic() - before_start > ledger.SEND_WITHIN.total_seconds():
-        ledger.give_back(claim.id)
-        return True
-    verdict, status = _deliver(settings, delivery.endpoint, body)
-    if verdict.traffic == Traffic.WAIT:
-        limiter.defer(limit, verdict.wait_seconds)
-    _settle(claim.id, verdict, status)
-    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE):
-        refill(delivery.account_id)
-    return True
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A request that was started: `until` is when its first byte has to be out."""
+
+    id: UUID
+    endpoint: str
+    body: bytes
+    settings: BrazeSettings
+    slot: float
+    until: float
 
 
-def _settle(delivery_id: UUID, verdict: Verdict, status: int | None) -> None:
-    """Braze's answer is in our hands only: a database that restarts must not turn it into an unknown outcome."""
-    end = time.monotonic() + SETTLE_SECONDS
-    while True:
-        try:
-            if not settlement.settle(delivery_id, verdict, status):
-                logger.warning("request %s was settled before its answer came: %s", delivery_id, verdict.words)
+#: What became of it; None where it could not leave in time, so that nobody has seen it.
+Sent = tuple[Verdict, int | None] | None
+
+
+@dataclass(slots=True)
+class _Flush:
+    account_id: int
+    on_probation: bool | None
+    senders: ThreadPoolExecutor
+    flying: "dict[Future[Sent], Sending]" = field(default_factory=dict)
+    sent: int = 0
+
+    def run(self) -> int:
+        """Whatever goes wrong, what is under way is settled first."""
+        end, goes_on, problem = time.monotonic() + SLICE_SECONDS, True, None
+        while goes_on or self.flying:
+            try:
+                goes_on = goes_on and not shutdown.has_begun() and self._launch() and time.monotonic() < end
+                self._land()
+            except Exception as error:
+                goes_on, problem = False, problem or error
+        if problem:
+            raise problem
+        return self.sent
+
+    def _launch(self) -> bool:
+        """Claim, slot, start, hand over to a sender. False where there is no point in trying again soon."""
+        room = buffer.IN_FLIGHT - len(self.flying)
+        ready = self._readiness() if room else None
+        if ready is None or ready.settings is None:
+            return bool(self.flying)
+        most = 1 if ready.on_probation else buffer.IN_FLIGHT
+        claims = buffer.claim_some(self.account_id, room, most)
+        waiting = self._start(claims, ready.settings) if claims else 0
+        return bool(self.flying) or len(claims) > waiting
+
+    def _readiness(self) -> readiness.Readiness | None:
+        if restored.has_lost_commits(self.account_id):
+            return None
+        ready = readiness.of(self.account_id)
+        is_ours = self.on_probation in (None, ready.on_probation)
+        return ready if ready.is_ready and is_ours else None
+
+    def _start(self, claims: Sequence[Claim], settings: BrazeSettings) -> int:
+        """Send those of the claimed that are ours; how many have to wait. Once started, nothing may hold them up."""
+        known = _found(claims)
+        slots = _slots(known, settings)
+        waiting = [claim for claim in claims if claim.id in known and claim.id not in slots]
+        buffer.unclaim(self.account_id, waiting)
+        buffer.keep(self.account_id, *slots)
+        until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
+        won = ledger.start_all(slots) if slots else set()
+        for pk in won:
+            sending = Sending(pk, *known[pk], settings, slots[pk], until)
+            self.flying[self.senders.submit(_send, sending)] = sending
+        self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in won])
+        return len(waiting)
+
+    def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
+        """Dissolved, or started by somebody else, since Redis may repeat itself. Their claims run out by themselves."""
+        with suppress(redis.RedisError):
+            buffer.release(self.account_id, *delivery_ids)
+
+    def _land(self) -> None:
+        """Settle what has been answered, together; wait for that where nothing has been."""
+        if not self.flying:
             return
+        wait(self.flying, return_when=FIRST_COMPLETED)
+        landed = [(self.flying.pop(done), done.result()) for done in wait(self.flying, TOGETHER_SECONDS).done]
+        answers = [Answered(sending.id, *sent) for sending, sent in landed if sent]
+        self.sent += len(landed)
+        try:
+            _settle(self.account_id, answers)
+            for sending, sent in landed:
+                if sent is None:
+                    ledger.give_back(sending.id)
+        finally:
+            self._let_go([sending.id for sending, _ in landed])
+        for sending, sent in landed:
+            if sent and sent[0].traffic == Traffic.WAIT:
+                limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)
+        if any(answer.verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) for answer in answers):
+            refill(self.account_id)
+
+
+def _found(claims: Sequence[Claim]) -> dict[UUID, tuple[str, bytes]]:
+    """Endpoint and compressed body of the claimed requests that the ledger has. Redis may have lost a body."""
+    lost = [claim.id for claim in claims if not claim.body]
+    rows = Delivery.objects.filter(pk__among=[claim.id for claim in claims])
+    endpoints = dict(rows.values_list("pk", "endpoint"))
+    bodies = {claim.id: claim.body for claim in claims}
+    bodies |= {pk: bytes(body) for pk, body in rows.filter(pk__among=lost).values_list("pk", "body")} if lost else {}
+    return {pk: (endpoint, bodies[pk]) for pk, endpoint in endpoints.items()}
+
+
+def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dict[UUID, float]:
+    """When each request may go; those without a slot cannot go soon."""
+    by_endpoint: dict[str, list[UUID]] = defaultdict(list)
+    for pk, (endpoint, _) in known.items():
+        by_endpoint[endpoint].append(pk)
+    slots: dict[UUID, float] = {}
+    for endpoint, ids in by_endpoint.items():
+        limit = limiter.limit_of(settings, endpoint)
+        moments = limiter.acquire(limit, partial(_calls_this_hour, settings, endpoint), len(ids))
+        slots |= zip(ids, moments, strict=False)
+    return slots
+
+
+def _send(sending: Sending) -> Sent:
+    """In a thread of the account's own, without a database."""
+    body = zlib.decompress(sending.body)
+    time.sleep(max(sending.slot - time.monotonic(), 0.0))
+    if time.monotonic() > sending.until:
+        return None
+    try:
+        return _deliver(sending.settings, sending.endpoint, body)
+    except Exception:  # not one the client knows of: whether anything was sent cannot be told
+        logger.exception("request %s broke down", sending.id)
+        return verdicts.silent(), None
+
+
+def _settle(account_id: int, answers: Sequence[Answered]) -> None:
+    """Braze's answers are in our hands only: a database that restarts must not turn them into unknown outcomes."""
+    end = time.monotonic() + SETTLE_SECONDS
+    while answers:
+        try:
+            settled = settlement.settle_all(account_id, answers)
         except (OperationalError, InterfaceError):
             if time.monotonic() > end:
                 raise
             close_old_connections()
             time.sleep(SETTLE_RETRY_SECONDS)
+            continue
+        except Exception:
+            if len(answers) == 1:
+                raise
+            _settle_each(account_id, answers)
+            return
+        for answer in answers:
+            if answer.delivery_id not in settled:
+                logger.warning("request %s was settled before its answer: %s", answer.delivery_id, answer.verdict.words)
+        return
+
+
+def _settle_each(account_id: int, answers: Sequence[Answered]) -> None:
+    """One that cannot be settled must not keep the others from it; it stays open, and its outcome becomes unknown."""
+    for answer in answers:
+        try:
+            _settle(account_id, [answer])
+        except Exception:
+            logger.exception("request %s could not be settled", answer.delivery_id)
 
 
 def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdict, int | None]:
@@ -129,6 +250,5 @@ def _calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
     """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
     now = database_now()
     hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
-    same_host = BrazeSettings.objects.filter(rest_endpoint=settings.rest_endpoint)
-    sharing = [other.account_id for other in same_host if other.api_key == settings.api_key]
+    sharing = [each.account_id for each in (settings, *settings.sharing_key())]
     return Delivery.objects.filter(account_id__in=sharing, endpoint=endpoint, started_at__gte=hour).count()

@@ -1,10 +1,13 @@
 """The ledger's transitions: composed, started by one winner, taken back. How a request ends is settlement's."""
 
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, QuerySet, Sum
 
 from integrations.braze import client, transport
@@ -12,28 +15,98 @@ from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.sql import Columns, moment, table_of
 
+_TABLE = Delivery._meta.db_table
+
+#: Of a manifest, in the order in which Braze applies them.
+ARRAYS = ("attributes", "events", "purchases", "deletions")
 #: A sender that has not got its request out this long after the start gives it back.
 SEND_WITHIN = timedelta(seconds=2)
 #: Longer than any request can take, from its start to its settlement: what is silent after it has no known outcome.
 SILENT_AFTER = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS + client.TOTAL_SECONDS + 3)
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a request ended; `words` are Braze's."""
+
+    outcome: str
+    status_code: int | None
+    words: str
+
+
 def unstarted(account_id: int) -> "QuerySet[Delivery]":
-    return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by("created_at")
+    return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by(
+        "created_at", "pk"
+    )
 
 
 def has_enough(account_id: int) -> bool:
     """Whether so much is ready to be sent that a backlog better waits in the database, where it packs full."""
+    return _fullness(account_id) >= 1
+
+
+def is_half_full(account_id: int) -> bool:
+    return _fullness(account_id) >= 0.5
+
+
+def _fullness(account_id: int) -> float:
     ready = unstarted(account_id).order_by().aggregate(requests=Count("pk"), size=Sum("bytes"))
-    return ready["requests"] >= settings.BRAZE_READY_REQUESTS or (ready["size"] or 0) >= settings.BRAZE_READY_BYTES
+    requests: float = ready["requests"] / settings.BRAZE_READY_REQUESTS
+    return max(requests, (ready["size"] or 0) / settings.BRAZE_READY_BYTES)
+
+
+def next_to_send(account_id: int) -> list[UUID]:
+    """The oldest requests that nobody has started, as many as the buffer may hold of an account: one at least."""
+    found: list[UUID] = []
+    size = 0
+    rows = unstarted(account_id).values_list("pk", "bytes")
+    for delivery_id, weight in rows[: settings.BRAZE_READY_REQUESTS]:
+        size += weight
+        if found and size > settings.BRAZE_READY_BYTES:
+            break
+        found.append(delivery_id)
+    return found
 
 
 def start(delivery_id: UUID) -> bool:
     """Whether the caller, and nobody else, may send this request now."""
+    return bool(start_all([delivery_id]))
+
+
+def start_all(delivery_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these requests the caller, and nobody else, may send now."""
     now = database_now()
-    free = Delivery.objects.filter(pk=delivery_id, started_at=None, finished_at=None)
-    return bool(free.update(started_at=now, deadline=now + SILENT_AFTER))
+    free, parameters = table_of({"id": ("uuid", list(delivery_ids))}, "chosen")
+    statement = (
+        f'UPDATE "{_TABLE}" SET started_at = %s, deadline = %s FROM {free}'
+        f' WHERE "{_TABLE}".id = chosen.id AND started_at IS NULL AND finished_at IS NULL RETURNING "{_TABLE}".id'
+    )
+    return _ids(statement, [moment(now), moment(now + SILENT_AFTER), *parameters])
+
+
+def finish_all(ends: Mapping[UUID, End], now: datetime) -> set[UUID]:
+    """Write how started requests ended; which of them had not ended before."""
+    columns: Columns = {
+        "id": ("uuid", list(ends)),
+        "outcome": ("text", [end.outcome for end in ends.values()]),
+        "status_code": ("smallint", [end.status_code for end in ends.values()]),
+        "answer": ("text", [end.words for end in ends.values()]),
+    }
+    ended, parameters = table_of(columns, "ended")
+    statement = (
+        f'UPDATE "{_TABLE}" SET finished_at = %s, outcome = ended.outcome, status_code = ended.status_code,'
+        f" answer = ended.answer FROM {ended}"
+        f' WHERE "{_TABLE}".id = ended.id AND started_at IS NOT NULL AND finished_at IS NULL RETURNING "{_TABLE}".id'
+    )
+    return _ids(statement, [moment(now), *parameters])
+
+
+def _ids(statement: str, parameters: list[Any]) -> set[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return {pk if isinstance(pk, UUID) else UUID(pk) for (pk,) in cursor.fetchall()}
 
 
 def give_back(delivery_id: UUID) -> None:
@@ -58,14 +131,21 @@ def make_way_for_deletions(account_id: int) -> None:
     deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
     busy = mine.filter(status=Status.BUFFERED, customer_external_id__in=deleted)
     if batches := [batch for batch in busy.values_list("batch", flat=True).distinct() if batch]:
-        _dissolve(unstarted(account_id).filter(pk__in=batches))
+        _dissolve(unstarted(account_id).filter(pk__among=batches))
+
+
+def carried(manifests: Iterable[dict[str, Any]]) -> "QuerySet[OutboxEntry]":
+    """The entries on their way that these requests name. By primary key: nobody pays for an index on the request."""
+    lines = (line for manifest in manifests for array in ARRAYS for line in manifest.get(array, ()))
+    return OutboxEntry.objects.filter(
+        pk__among={pk for line in lines for pk in line["entries"]}, status=Status.BUFFERED
+    )
 
 
 @transaction.atomic
 def _dissolve(deliveries: "QuerySet[Delivery]") -> None:
-    ids = list(deliveries.select_for_update().values_list("pk", flat=True))
-    Delivery.objects.filter(pk__in=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
-    OutboxEntry.objects.filter(batch__in=ids, integration=NAME, status=Status.BUFFERED).update(
-        status=Status.PENDING, batch=None
-    )
+    manifests = dict(deliveries.select_for_update().values_list("pk", "manifest"))
+    ids = list(manifests)
+    Delivery.objects.filter(pk__among=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
+    carried(manifests.values()).filter(batch__among=ids).update(status=Status.PENDING, batch=None)
     BrazePurchase.objects.filter(delivery_id__in=ids, fate=Fate.BUFFERED).update(fate=Fate.PENDING, delivery_id=None)

@@ -3,7 +3,8 @@
 Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
 accounts that share a key share its budget, and the key itself is nowhere:
   braze:{<budget>}:slot  the next free slot, in µs
-  braze:{<budget>}:hour  hash: a clock hour and the requests in it (Braze's hourly limits "reset on the clock hour")
+  braze:{<budget>}:hour  hash: a clock hour, the requests in it (Braze's hourly limits "reset on the clock hour"), and
+                         the run of the server that counted: another run may have lost the last of them
 """
 
 import hashlib
@@ -22,8 +23,12 @@ SHARE = 0.97
 EDGES = 2
 #: Braze: `/users/delete` allows 20,000 requests a minute [Braze: API limits].
 DELETE_CALLS, DELETE_WINDOW_SECONDS = 20_000, 60
+#: What slot.lua answers where it has to be told how many requests this hour has had.
+SEED = -1
 #: A sender without a slot after this time gives up: its request can wait in the buffer, its thread is needed.
 LONGEST_WAIT_SECONDS = 1.0
+#: Longer than it takes, normally, from the moment of a slot to the start in the ledger.
+STARTING_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,18 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """Whether the caller may go after `wait_seconds`; if not, how long until asking again makes sense."""
+class Slots:
+    """`granted` slots, a spacing apart, of which the first is in `wait_seconds`.
 
-    is_granted: bool
+    None granted: asking again makes sense after that time.
+    """
+
+    granted: int
     wait_seconds: float
+
+    @property
+    def is_granted(self) -> bool:
+        return self.granted > 0
 
 
 def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
@@ -64,28 +76,31 @@ def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
     return Limit(budget, settings.calls_per_window, settings.window_seconds, settings.calls_per_hour)
 
 
-def acquire(limit: Limit, calls_this_hour: Callable[[], int]) -> bool:
-    """Sleep until the caller may go; False where that would take too long."""
+def acquire(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -> list[float]:
+    """The moments, on `time.monotonic`, at which requests may go: at most `wanted`, none where that would take long."""
     end = time.monotonic() + LONGEST_WAIT_SECONDS
     while True:
-        slot = reserve(limit, calls_this_hour)
-        if slot.is_granted:
-            time.sleep(slot.wait_seconds)
-            return True
-        if time.monotonic() + slot.wait_seconds > end:
-            return False
-        time.sleep(slot.wait_seconds - limit.ahead_seconds)
+        slots = reserve(limit, calls_this_hour, wanted)
+        now = time.monotonic()
+        if slots.is_granted:
+            spacing = limit.spacing_us / 1_000_000
+            return [now + slots.wait_seconds + number * spacing for number in range(slots.granted)]
+        if now + slots.wait_seconds > end:
+            return []
+        time.sleep(max(slots.wait_seconds - limit.ahead_seconds, 0.0))
 
 
-def reserve(limit: Limit, calls_this_hour: Callable[[], int]) -> Slot:
-    """Reserve the next slot, if it is near.
+def reserve(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -> Slots:
+    """Reserve the next slots, as many of those wanted as are near.
 
-    `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter.
+    `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter to rely on. Those who had a
+    slot before it was lost are let start first: the ledger does not know of them until then.
     """
-    verdict, microseconds = _ask(limit)
-    if verdict == b"seed":
-        verdict, microseconds = _ask(limit, calls_this_hour())
-    return Slot(verdict == b"go", microseconds / 1_000_000)
+    granted, microseconds = _ask(limit, wanted)
+    if granted == SEED:
+        time.sleep(limit.ahead_seconds + STARTING_SECONDS)
+        granted, microseconds = _ask(limit, wanted, calls_this_hour())
+    return Slots(granted, microseconds / 1_000_000)
 
 
 def defer(limit: Limit, seconds: float) -> None:
@@ -93,10 +108,10 @@ def defer(limit: Limit, seconds: float) -> None:
     connection.script("defer")(keys=[_key(limit, "slot")], args=[int(seconds * 1_000_000)])
 
 
-def _ask(limit: Limit, used: int = -1) -> tuple[bytes, int]:
-    arguments = [limit.spacing_us, int(limit.ahead_seconds * 1_000_000), limit.per_hour or 0, used]
-    verdict, microseconds = connection.script("slot")(keys=[_key(limit, "slot"), _key(limit, "hour")], args=arguments)
-    return verdict, int(microseconds)
+def _ask(limit: Limit, wanted: int, used: int = -1) -> tuple[int, int]:
+    arguments = [limit.spacing_us, int(limit.ahead_seconds * 1_000_000), limit.per_hour or 0, used, wanted]
+    granted, microseconds = connection.script("slot")(keys=[_key(limit, "slot"), _key(limit, "hour")], args=arguments)
+    return int(granted), int(microseconds)
 
 
 def _key(limit: Limit, name: str) -> str:

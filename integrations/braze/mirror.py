@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from integrations.braze.models import BrazeProfile
+from integrations.braze.rows import AnyProfile
 
 _ABSENT = object()
 #: The longest gap between changes of an attribute that an account can ask for.
 RECENT_SECONDS = 300
 
 
-def delta(profile: BrazeProfile | None, desired: dict[str, Any], removed: Collection[str] = ()) -> dict[str, Any]:
+def delta(profile: AnyProfile | None, desired: dict[str, Any], removed: Collection[str] = ()) -> dict[str, Any]:
     """What to send so that Braze holds `desired`; null for what it must no longer hold.
 
     Values compare with their types, so 1, True and "1" are three things. Names in `removed` are nulled even where
@@ -58,7 +59,7 @@ def touch(profile: BrazeProfile, sent: Iterable[str], at: float) -> None:
     profile.recent = recent | dict.fromkeys(sent, at)
 
 
-def free_at(profile: BrazeProfile | None, names: Iterable[str], gap_seconds: float) -> float:
+def free_at(profile: AnyProfile | None, names: Iterable[str], gap_seconds: float) -> float:
     """When none of these attributes was changed within the gap any more, in seconds since 1970; 0 for at once."""
     times = [profile.recent[name] for name in names if name in profile.recent] if profile else []
     return max(times) + gap_seconds if times and gap_seconds else 0.0

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,18 +18,22 @@ from integrations.braze.objects import BrazeObject, Bundle
 MAX_DELETIONS = 50
 #: Braze: 4 MB a body [Braze: API limits]; we stay below it.
 MAX_BYTES = 3_500_000
+#: Requests being filled at once: a customer's objects go into the first that has room for all of them.
+OPEN_DRAFTS = 8
 ARRAYS = ("attributes", "events", "purchases")
 
 
 @dataclass(slots=True)
 class Draft:
-    """A request being filled."""
+    """A request being filled. `encoded` has each array's objects as JSON, in the same order: made once."""
 
     endpoint: Endpoint
     attributes: list[BrazeObject] = field(default_factory=list)
     events: list[BrazeObject] = field(default_factory=list)
     purchases: list[BrazeObject] = field(default_factory=list)
     deletions: list[BrazeObject] = field(default_factory=list)
+    encoded: dict[str, list[bytes]] = field(default_factory=lambda: {name: [] for name in ARRAYS})
+    known: set[str] = field(default_factory=set)
     unfinished: set[int] = field(default_factory=set)
     bytes: int = 0
     id: UUID = field(default_factory=uuid4)
@@ -45,11 +50,29 @@ class Draft:
             and len(self.purchases) + len(bundle.purchases) <= MAX_PER_ARRAY
         )
 
-    def add(self, bundle: Bundle, size: int) -> None:
-        for name in (*ARRAYS, "deletions"):
-            getattr(self, name).extend(getattr(bundle, name))
-        self.unfinished |= bundle.unfinished
+    def entries(self) -> set[int]:
+        """Ids of the entries whose fate this request decides."""
+        items = chain(self.attributes, self.events, self.purchases, self.deletions)
+        return set(chain.from_iterable(item.entries for item in items))
+
+    def add(self, bundle: Bundle, encoded: "Encoded", size: int) -> None:
+        for name, mine, theirs in (
+            ("attributes", self.attributes, bundle.attributes),
+            ("events", self.events, bundle.events),
+            ("purchases", self.purchases, bundle.purchases),
+        ):
+            if theirs:
+                mine.extend(theirs)
+                self.encoded[name].extend(encoded[name])
+        if bundle.is_known:
+            self.known.add(bundle.customer)
+        if bundle.unfinished:
+            self.unfinished |= bundle.unfinished
         self.bytes += size
+
+
+#: A bundle's objects as JSON, by array.
+Encoded = dict[str, list[bytes]]
 
 
 def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
@@ -62,19 +85,20 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
             deletions.append(bundle)
         if not bundle.size:
             continue
-        size = _size(bundle)
+        encoded = _encoded(bundle)
+        size = sum(len(text) + 1 for texts in encoded.values() for text in texts)
         draft = next((draft for draft in open_drafts if draft.takes(bundle, size, limit)), None)
         if draft is None:
             draft = Draft(Endpoint.TRACK)
             drafts.append(draft)
-            open_drafts = [*open_drafts[-7:], draft]
-        draft.add(bundle, size)
+            open_drafts = [*open_drafts[1 - OPEN_DRAFTS :], draft]
+        draft.add(bundle, encoded, size)
     return drafts + _deletions(deletions)
 
 
 def delivery(draft: Draft, account_id: int) -> Delivery:
     """The ledger's row for a filled request, not saved."""
-    body = orjson.dumps(_body(draft))
+    body = _body(draft)
     return Delivery(
         id=draft.id,
         account_id=account_id,
@@ -89,8 +113,12 @@ def delivery(draft: Draft, account_id: int) -> Delivery:
     )
 
 
-def _size(bundle: Bundle) -> int:
-    return sum(len(orjson.dumps(item.body)) + 1 for name in ARRAYS for item in getattr(bundle, name))
+def _encoded(bundle: Bundle) -> Encoded:
+    return {
+        name: [item.encoded or orjson.dumps(item.body) for item in items]
+        for name in ARRAYS
+        if (items := getattr(bundle, name))
+    }
 
 
 def _deletions(bundles: list[Bundle]) -> list[Draft]:
@@ -103,20 +131,25 @@ def _deletions(bundles: list[Bundle]) -> list[Draft]:
     return drafts
 
 
-def _body(draft: Draft) -> dict[str, Any]:
+def _body(draft: Draft) -> bytes:
     if draft.endpoint == Endpoint.DELETE:
-        return {"external_ids": [item.customer for item in draft.deletions]}
-    return {name: [item.body for item in items] for name in ARRAYS if (items := getattr(draft, name))}
+        return orjson.dumps({"external_ids": [item.customer for item in draft.deletions]})
+    arrays = [b'"%b":[%b]' % (name.encode(), b",".join(texts)) for name, texts in draft.encoded.items() if texts]
+    return b"{%b}" % b",".join(arrays)
 
 
 def _manifest(draft: Draft) -> dict[str, Any]:
     """Saved after the purchase rows are, so that each purchase's row has its primary key."""
     manifest: dict[str, Any] = {
-        name: [_line(item) for item in items] for name in (*ARRAYS, "deletions") if (items := getattr(draft, name))
+        name: [_line(item, draft.known) for item in items]
+        for name in (*ARRAYS, "deletions")
+        if (items := getattr(draft, name))
     }
     return manifest | {"unfinished": sorted(draft.unfinished)}
 
 
-def _line(item: BrazeObject) -> dict[str, Any]:
+def _line(item: BrazeObject, known: set[str]) -> dict[str, Any]:
     line: dict[str, Any] = {"customer": item.customer, "entries": list(item.entries), "creates": item.creates}
+    if item.customer in known:
+        line["known"] = True
     return line | {"purchase": item.purchase.pk} if item.purchase else line

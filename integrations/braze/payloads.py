@@ -3,6 +3,7 @@
 What somebody still has to decide about is kept until it is decided. Requests keep their counts, times and outcome.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
 from uuid import UUID
@@ -26,10 +27,10 @@ def forget_old(most: int = 100_000) -> int:
     return _forget(Delivery.objects.filter(finished_at__lt=before), most)
 
 
-def forget_settled(delivery_id: UUID) -> None:
-    """To be called in the settlement's transaction: where nothing is to be kept, the body goes with its commit."""
+def forget_settled(ids: Collection[UUID]) -> None:
+    """To be called in the settlement's transaction: where nothing is to be kept, the bodies go after its commit."""
     if settings.BRAZE_PAYLOAD_DAYS == 0:
-        transaction.on_commit(partial(_forget, Delivery.objects.filter(pk=delivery_id)), robust=True)
+        transaction.on_commit(partial(_forget, Delivery.objects.filter(pk__in=list(ids))), robust=True)
 
 
 def _forget(requests: "QuerySet[Delivery]", most: int = BATCH) -> int:

@@ -7,7 +7,7 @@ from integrations.braze import compose, packing, readiness, records
 from integrations.braze.integration import NAME
 from integrations.braze.mapping import differences
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
-from integrations.braze.objects import Bundle
+from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
@@ -67,9 +67,7 @@ def _preview(
     data: dict[str, Any],
     differences: list[str] | None = None,
 ) -> Preview:
-    entry = OutboxEntry(
-        pk=0, account=account, kind=kind, customer_external_id=of.external_id, subject=subject, data=data
-    )
+    entry = Entry(0, kind, of.external_id, subject, data)
     settings = BrazeSettings.objects.filter(account=account).first()
     if settings is None:
         return Preview({}, differences=differences or [], account="The account has no Braze settings.")

@@ -3,87 +3,142 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.db.models.functions import RTrim
 
 from integrations.braze.models import BrazeProfile, BrazePurchase
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.braze.objects import Entry
+from integrations.braze.rows import (
+    AnyCustomer,
+    AnyEvent,
+    AnyProfile,
+    CustomerName,
+    CustomerRow,
+    EventRow,
+    ProfileRow,
+    from_json,
+    from_time,
+    text_of,
+)
+from integrations.outbox.models import Kind
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order
 
 AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
 ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
+#: Kinds whose objects are made without the customer's own record.
+FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The newest records behind some entries, as the database has them now."""
+    """The newest records behind some entries, as the database has them now; customers only where state is sent."""
 
-    customers: dict[str, Customer]
-    events: dict[str, Event]
+    customers: dict[str, AnyCustomer]
+    events: dict[str, AnyEvent]
     orders: dict[str, Order]
     purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
     audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
-    profiles: dict[str, BrazeProfile]
+    profiles: dict[str, AnyProfile]
 
 
-def load(account_id: int, entries: Sequence[OutboxEntry]) -> Records:
-    external_ids = {entry.customer_external_id for entry in entries}
+def load(account_id: int, entries: Sequence[Entry]) -> Records:
+    of_state = {entry.customer_external_id for entry in entries if entry.kind not in FACT_KINDS}
+    of_facts = {entry.customer_external_id for entry in entries} - of_state
     orders = _orders(_subjects(entries, ORDER_KINDS))
     return Records(
-        customers={
-            c.external_id: c for c in Customer.objects.filter(account_id=account_id, external_id__in=external_ids)
-        },
-        events=_events(_subjects(entries, {Kind.EVENT})),
+        customers=_customers(account_id, of_state),
+        events=_events([entry for entry in entries if entry.kind == Kind.EVENT]),
         orders=orders,
         purchases=_purchases(account_id, {order.order_id for order in orders.values()}),
-        audiences=_audiences(account_id, external_ids, entries),
-        profiles={
-            p.external_id: p for p in BrazeProfile.objects.filter(account_id=account_id, external_id__in=external_ids)
-        },
+        audiences=_audiences(account_id, of_state, entries),
+        profiles=_profiles(account_id, of_state) | _standings(account_id, of_facts),
     )
 
 
-def _subjects(entries: Iterable[OutboxEntry], kinds: Iterable[str]) -> set[str]:
+def _customers(account_id: int, external_ids: set[str]) -> dict[str, AnyCustomer]:
+    if not external_ids:
+        return {}
+    rows = Customer.objects.filter(account_id=account_id, external_id__among=external_ids)
+    *columns, tags = CustomerRow._fields
+    values = rows.values_list(*columns, text_of(tags))
+    return {row[0]: CustomerRow._make((*row[:-1], from_json(row[-1]))) for row in values}
+
+
+def _events(entries: Sequence[Entry]) -> dict[str, AnyEvent]:
+    """By subject. An event's customer never changes, so the entry tells who it is."""
+    if not entries:
+        return {}
+    names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
+    rows = Event.objects.filter(pk__among=map(UUID, names))
+    return {
+        (subject := str(pk)): EventRow(pk, type_, from_time(at), from_json(data), names[subject])
+        for pk, type_, at, data in rows.values_list("pk", "type", text_of("occurred_at"), text_of("data"))
+    }
+
+
+def _profiles(account_id: int, external_ids: set[str]) -> dict[str, AnyProfile]:
+    columns = map(text_of, ("attributes", "uncertain", "refused", "recent"))
+    return {
+        row[0]: ProfileRow(*row[:4], *map(from_json, row[4:]))
+        for row in _of_profiles(account_id, external_ids).values_list(*ProfileRow._fields[:4], *columns)
+    }
+
+
+def _standings(account_id: int, external_ids: set[str]) -> dict[str, AnyProfile]:
+    """Profiles without what they hold."""
+    rows = _of_profiles(account_id, external_ids).values_list(*ProfileRow._fields[:4])
+    return {row[0]: ProfileRow(*row) for row in rows}
+
+
+def _of_profiles(account_id: int, external_ids: set[str]) -> "QuerySet[BrazeProfile]":
+    return BrazeProfile.objects.filter(account_id=account_id, external_id__among=external_ids)
+
+
+def _subjects(entries: Iterable[Entry], kinds: Iterable[str]) -> set[str]:
     return {entry.subject for entry in entries if entry.kind in kinds}
-
-
-def _events(ids: set[str]) -> dict[str, Event]:
-    return (
-        {str(event.pk): event for event in Event.objects.filter(pk__in=ids).select_related("customer")} if ids else {}
-    )
 
 
 def _orders(ids: set[str]) -> dict[str, Order]:
     if not ids:
         return {}
-    orders = Order.objects.filter(pk__in=ids).select_related("account", "customer").prefetch_related("lines")
+    orders = (
+        Order.objects.filter(pk__among=map(int, ids)).select_related("account", "customer").prefetch_related("lines")
+    )
     return {str(order.pk): order for order in orders}
 
 
 def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurchase]]:
     by_order: dict[str, list[BrazePurchase]] = defaultdict(list)
     if order_ids:
-        for row in BrazePurchase.objects.filter(account_id=account_id, order_id__in=order_ids).order_by("pk"):
+        for row in BrazePurchase.objects.filter(account_id=account_id, order_id__among=order_ids).order_by("pk"):
             by_order[row.order_id].append(row)
     return by_order
 
 
-def _audiences(account_id: int, external_ids: set[str], entries: Sequence[OutboxEntry]) -> dict[str, set[str]]:
-    """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention."""
+def _audiences(account_id: int, external_ids: set[str], entries: Sequence[Entry]) -> dict[str, set[str]]:
+    """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention.
+
+    Braze strips spaces, so two names that differ in nothing else are one attribute: whoever leaves one of the two is
+    still in the other.
+    """
     mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
     members: dict[str, set[str]] = defaultdict(set)
     if not mine and not any(entry.data.get("resync") for entry in entries):
         return members
-    names = {name for entry in mine for name in mentioned(entry)}
+    names = {name.rstrip() for entry in mine for name in mentioned(entry)}
     resynced = {entry.customer_external_id for entry in entries if entry.data.get("resync")}
-    rows = Membership.objects.filter(audience__account_id=account_id, customer__external_id__in=external_ids)
-    by_name = rows.filter(audience__name__in=names)
+    rows = Membership.objects.filter(audience__account_id=account_id, customer__external_id__among=external_ids)
+    by_name = rows.annotate(stripped=RTrim("audience__name")).filter(stripped__in=names)
     by_id = rows.filter(audience_id__in={entry.subject for entry in mine if entry.subject})
-    all_of_some = rows.filter(customer__external_id__in=resynced)
+    all_of_some = rows.filter(customer__external_id__among=resynced)
     for query in (by_name, by_id, all_of_some):
         for external_id, name in query.values_list("customer__external_id", "audience__name"):
             members[external_id].add(name)
     return members
 
 
-def mentioned(entry: OutboxEntry) -> set[str]:
+def mentioned(entry: Entry) -> set[str]:
     """The audience names that an entry speaks of."""
     return {name for key in ("name", "old_name") if (name := entry.data.get(key))}

@@ -6,22 +6,23 @@ then one commit writes the requests and moves the entries, or nothing at all.
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import redis
 from django.conf import settings as django_settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Max
 from kombu.exceptions import OperationalError
 
 from integrations.braze import buffer, compose, ledger, mirror, packing, readiness, records, restored
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery, Fate
-from integrations.braze.objects import Bundle
+from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import Records
-from integrations.outbox import capture, lease
+from integrations.braze.taking import Pass
+from integrations.outbox import capture, lease, transitions
 from integrations.outbox.clock import database_now
 from integrations.outbox.lease import Held, LeaseLost
 from integrations.outbox.models import Kind, OutboxEntry, Status
@@ -33,8 +34,6 @@ LEASE = timedelta(seconds=django_settings.BRAZE_LEASE_SECONDS)
 SLICE_SECONDS = 5.0
 #: What is parked is woken by the record it waits for, and looked at again this often in case it was missed.
 PARKED = timedelta(seconds=60)
-#: Entries taken at once.
-TAKE = 2_000
 
 
 class Overtaken(Exception):
@@ -44,9 +43,12 @@ class Overtaken(Exception):
 def relay(account_id: int) -> int:
     """Compose requests until nothing free is pending, enough is ready, or the slice is over; how many were made."""
     made, end = 0, monotonic() + SLICE_SECONDS
+    if ledger.is_half_full(account_id):
+        return 0  # a pass begins with what was left behind by the last one: it has to be worth it
     with lease.hold(account_id, NAME, LEASE) as held:
-        while held and monotonic() < end:
-            deliveries, went_on = _round(account_id, held)
+        passing = Pass(account_id)
+        while held and not passing.is_over and monotonic() < end:
+            deliveries, went_on = _round(account_id, held, passing)
             made += len(deliveries)
             _push(account_id, deliveries)
             if not went_on:
@@ -54,58 +56,36 @@ def relay(account_id: int) -> int:
     return made
 
 
-def pending(account_id: int) -> "QuerySet[OutboxEntry]":
-    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
-
-
-def _round(account_id: int, held: Held) -> tuple[list[Delivery], bool]:
+def _round(account_id: int, held: Held, passing: Pass) -> tuple[list[Delivery], bool]:
     """Take, map, pack, commit. The second value says whether another round may find more."""
     is_sound = restored.may_go_on(account_id)
     ready, now = readiness.of(account_id), database_now()
     if not is_sound or not ready.is_ready or ready.settings is None or ledger.has_enough(account_id):
         return [], False
     ledger.make_way_for_deletions(account_id)
-    entries = _take(account_id, now)
+    entries = passing.take(now)
     if not entries:
-        return [], False
+        return [], True
     try:
-        return _compose(account_id, entries, ready.settings, held, now)
+        return _compose(account_id, entries, ready.settings, held, passing, now), True
     except Overtaken:
+        passing.rewind()
         return [], True
     except LeaseLost:
         logger.info("relay of account %s lost its lease; nothing was committed", account_id)
         return [], False
 
 
-def _take(account_id: int, now: datetime) -> list[OutboxEntry]:
-    """Free entries in the order of their ids, leaving out customers with a request not yet settled or who wait."""
-    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
-    busy = mine.filter(Q(status=Status.BUFFERED) | Q(status=Status.PENDING, parked=False, due_at__gt=now))
-    free = pending(account_id).filter(Q(parked=False) | Q(due_at__lte=now))
-    free = free.exclude(customer_external_id__in=busy.values("customer_external_id"))
-    taken = list(free.order_by("pk")[:TAKE])
-    return taken + _of_the_same_orders(taken, free) if len(taken) == TAKE else taken
-
-
-def _of_the_same_orders(taken: list[OutboxEntry], free: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
-    """An order is sent whole: later entries about it come along, rather than being found to have nothing to add."""
-    of_orders = [entry for entry in taken if entry.kind in records.ORDER_KINDS]
-    later = free.filter(kind__in=records.ORDER_KINDS, pk__gt=taken[-1].pk)
-    later = later.filter(customer_external_id__in={entry.customer_external_id for entry in of_orders})
-    return list(later.filter(subject__in={entry.subject for entry in of_orders}).order_by("pk"))
-
-
 def _compose(
-    account_id: int, entries: list[OutboxEntry], settings: BrazeSettings, held: Held, now: datetime
-) -> tuple[list[Delivery], bool]:
-    """The requests, and whether another round may find more."""
+    account_id: int, entries: list[Entry], settings: BrazeSettings, held: Held, passing: Pass, now: datetime
+) -> list[Delivery]:
     loaded = records.load(account_id, entries)
-    by_customer: dict[str, list[OutboxEntry]] = defaultdict(list)
+    by_customer: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_customer[entry.customer_external_id].append(entry)
-    waiting = {customer: due for customer in by_customer if (due := _due(customer, by_customer[customer], loaded, now))}
+    waiting = _due(account_id, by_customer, loaded, now)
     bundles = [
-        _bundle(customer, theirs, settings, loaded, now)
+        _bundle(account_id, customer, theirs, settings, loaded, now)
         for customer, theirs in by_customer.items()
         if customer not in waiting
     ]
@@ -114,34 +94,50 @@ def _compose(
     with transaction.atomic():
         held.confirm()
         locked_out = _locked_out(entries)
+        passing.pass_over(locked_out)
         bundles = [bundle for bundle in bundles if bundle.customer not in locked_out]
         waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
         drafts = packing.pack(bundles, settings.batch_limit)
         _save_purchases(bundles, drafts)
-        deliveries = Delivery.objects.bulk_create([packing.delivery(draft, account_id) for draft in drafts])
-        _move_entries(bundles, deliveries, now)
+        deliveries = Delivery.objects.bulk_create(_requests(drafts, account_id, now))
+        _move_entries(bundles, drafts, now)
         _note_adjustments(drafts)
         _wait(by_customer, waiting)
         _discard_purchases(account_id, bundles)
         restored.count_commit(account_id)
-    return deliveries, not locked_out
+    return deliveries
 
 
-def _due(customer: str, entries: Sequence[OutboxEntry], loaded: Records, now: datetime) -> datetime | None:
-    """Until when a customer has to wait for Braze's sake, if at all.
+def _due(account_id: int, by_customer: dict[str, list[Entry]], loaded: Records, now: datetime) -> dict[str, datetime]:
+    """Customers who have to wait for Braze's sake, and until when.
 
     A deletion leaves some seconds after the customer's last request, because Braze orders nothing between requests;
     a re-created customer waits until the deletion has spread, or it would be swallowed [Braze: /users/delete].
     """
-    profile = loaded.profiles.get(customer)
-    if profile is None:
-        return None
-    due = None
-    if profile.deleted_at:
-        due = profile.deleted_at + timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
-    elif profile.last_accepted_at and any(entry.kind == Kind.CUSTOMER_DELETED for entry in entries):
-        due = profile.last_accepted_at + timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
-    return due if due and due > now else None
+    due: dict[str, datetime] = {}
+    settles = timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
+    for customer in by_customer.keys() & loaded.profiles.keys():
+        if deleted_at := loaded.profiles[customer].deleted_at:
+            due[customer] = deleted_at + settles
+    deleted = {c for c, theirs in by_customer.items() if any(entry.kind == Kind.CUSTOMER_DELETED for entry in theirs)}
+    apart = timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
+    for customer, at in _last_accepted(account_id, deleted - due.keys(), loaded).items():
+        due[customer] = at + apart
+    return {customer: until for customer, until in due.items() if until > now}
+
+
+def _last_accepted(account_id: int, customers: Collection[str], loaded: Records) -> dict[str, datetime]:
+    """When Braze took, or may have taken, the customers' last requests: by the mirror, and by their settled changes."""
+    if not customers:
+        return {}
+    settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
+    settled = settled.filter(batch__isnull=False, settled_at__isnull=False).order_by()
+    latest = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
+    for customer in customers:
+        profile = loaded.profiles.get(customer)
+        if profile and profile.last_accepted_at:
+            latest[customer] = max(profile.last_accepted_at, latest.get(customer, profile.last_accepted_at))
+    return latest
 
 
 def _too_soon(
@@ -161,27 +157,42 @@ def _too_soon(
 
 
 def _bundle(
-    customer: str, entries: Sequence[OutboxEntry], settings: BrazeSettings, loaded: Records, now: datetime
+    account_id: int,
+    customer: str,
+    entries: Sequence[Entry],
+    settings: BrazeSettings,
+    loaded: Records,
+    now: datetime,
 ) -> Bundle:
     """A customer whose records cannot be mapped is set aside, visibly, and stops nobody else."""
     try:
         return compose.bundle(customer, entries, settings, loaded, now)
     except Exception as error:  # whatever is wrong with one customer's records must not hold up the account
-        logger.exception("changes of a customer of account %s cannot be mapped", entries[0].account_id)
+        logger.exception("changes of a customer of account %s cannot be mapped", account_id)
         reason = f"cannot be mapped: {type(error).__name__}: {error}"
         return Bundle(customer, rejected=dict.fromkeys((entry.pk for entry in entries), reason))
 
 
-def _locked_out(entries: Sequence[OutboxEntry]) -> set[str]:
+def _locked_out(entries: Sequence[Entry]) -> set[str]:
     """Customers with an entry that another transaction holds (it deletes the customer, say): they wait, nobody else.
 
     Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
     """
-    mine = OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries], status=Status.PENDING)
+    mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status=Status.PENDING)
+    free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    if len(free) == len(entries):
+        return set()
     if mine.count() != len(entries):
         raise Overtaken
-    free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
     return {entry.customer_external_id for entry in entries if entry.pk not in free}
+
+
+def _requests(drafts: Sequence[packing.Draft], account_id: int, now: datetime) -> list[Delivery]:
+    """Dated by the database's clock, as settings are: which of them is newer decides whether they fit together."""
+    requests = [packing.delivery(draft, account_id) for draft in drafts]
+    for request in requests:
+        request.created_at = now
+    return requests
 
 
 # --- the commit -----------------------------------------------------------------------------------------
@@ -200,15 +211,13 @@ def _save_purchases(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) 
     for draft in drafts:
         again = [item.purchase.pk for item in draft.purchases if item.purchase and item.purchase.pk in known]
         if again:
-            BrazePurchase.objects.filter(pk__in=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
+            BrazePurchase.objects.filter(pk__among=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
 
 
-def _move_entries(bundles: Sequence[Bundle], deliveries: Sequence[Delivery], now: datetime) -> None:
-    for delivery in deliveries:
-        lines = [line for name in (*packing.ARRAYS, "deletions") for line in delivery.manifest.get(name, [])]
-        ids = {pk for line in lines for pk in line["entries"]}
-        OutboxEntry.objects.filter(pk__in=ids, parked=True).update(parked=False, error="")
-        _move(ids, status=Status.BUFFERED, batch=delivery.pk, due_at=None)
+def _move_entries(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> None:
+    requests = {pk: draft.id for draft in drafts for pk in draft.entries()}
+    if transitions.buffer(requests) != len(requests):
+        raise Overtaken
     by_reason: dict[str, set[int]] = defaultdict(set)
     parked: dict[str, set[int]] = defaultdict(set)
     for bundle in bundles:
@@ -219,7 +228,7 @@ def _move_entries(bundles: Sequence[Bundle], deliveries: Sequence[Delivery], now
     for reason, ids in by_reason.items():
         _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
         # A part that was refused or is in doubt outlives the rule that skips the rest.
-        OutboxEntry.objects.filter(pk__in=ids).exclude(worst="").update(status=F("worst"))
+        OutboxEntry.objects.filter(pk__among=ids).exclude(worst="").update(status=F("worst"))
     for reason, ids in parked.items():
         _move(ids, parked=True, error=reason, due_at=now + PARKED)
     _reject(bundles, now)
@@ -229,11 +238,13 @@ def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
     """What Braze would refuse is rare, and logged as a refusal of Braze's own is."""
     failed = {pk: reason for bundle in bundles for pk, reason in bundle.failed.items()}
     rejected = {pk: reason for bundle in bundles for pk, reason in bundle.rejected.items()}
+    if not failed and not rejected:
+        return
     for pk, reason in failed.items():
         OutboxEntry.objects.filter(pk=pk).update(worst=Status.REJECTED, error=reason)
     for pk, reason in rejected.items():
         _move({pk}, status=Status.REJECTED, error=reason, settled_at=now)
-    for entry in OutboxEntry.objects.filter(pk__in=failed.keys() | rejected.keys()):
+    for entry in OutboxEntry.objects.filter(pk__among=failed.keys() | rejected.keys()):
         words = "sync failed: account=%s kind=%s entry=%s, not sent, reason=%s"
         logger.warning(words, entry.account_id, entry.kind, entry.pk, entry.error)
 
@@ -243,16 +254,16 @@ def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
     for draft in drafts:
         for item in (*draft.attributes, *draft.events, *draft.purchases):
             if item.adjustments:
-                OutboxEntry.objects.filter(pk__in=item.entries).update(adjustments=list(item.adjustments))
+                OutboxEntry.objects.filter(pk__among=item.entries).update(adjustments=list(item.adjustments))
 
 
 def _move(ids: set[int], **changes: object) -> None:
     """Raises `Overtaken` where any of the entries is no longer pending; the commit is then undone."""
-    if OutboxEntry.objects.filter(pk__in=ids, status=Status.PENDING).update(**changes) != len(ids):
+    if OutboxEntry.objects.filter(pk__among=ids, status=Status.PENDING).update(**changes) != len(ids):
         raise Overtaken
 
 
-def _wait(by_customer: dict[str, list[OutboxEntry]], waiting: dict[str, datetime]) -> None:
+def _wait(by_customer: dict[str, list[Entry]], waiting: dict[str, datetime]) -> None:
     for customer, due in waiting.items():
         _move({entry.pk for entry in by_customer[customer]}, due_at=due)
 
@@ -260,23 +271,26 @@ def _wait(by_customer: dict[str, list[OutboxEntry]], waiting: dict[str, datetime
 def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
     """A deleted customer's purchases that never left: nothing of them is in Braze, nothing will have to be negated."""
     deleted = [bundle.customer for bundle in bundles if bundle.deletions]
-    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__in=deleted)
+    if not deleted:
+        return
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=deleted)
     rows.filter(fate=Fate.PENDING).delete()
-    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__in=deleted)
+    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
     held.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).update(
         status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now()
     )
 
 
 def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:
-    """A failing Redis costs a delay: the flush pushes again what is not there."""
+    """A failing Redis costs a delay: the flush pushes again what is not there, or did not fit."""
     if not deliveries:
         return
     from integrations.braze import tasks
 
     try:
         restored.tell_redis(account_id)
-        buffer.push(account_id, deliveries)
+        fitting = set(ledger.next_to_send(account_id))
+        buffer.push(account_id, [delivery for delivery in deliveries if delivery.pk in fitting])
         tasks.wake_flush(account_id, len(deliveries))
     except (redis.RedisError, OperationalError) as error:
         logger.warning("requests of account %s are not in the buffer yet: %s", account_id, type(error).__name__)

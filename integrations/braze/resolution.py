@@ -16,6 +16,7 @@ from integrations.braze import records
 from integrations.braze.integration import NAME
 from integrations.braze.mapping import purchases as mapped
 from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
+from integrations.braze.objects import Entry
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
@@ -160,7 +161,7 @@ def _add_lost_purchases(chosen: Collection[OutboxEntry], now: datetime) -> None:
     """A restored database may have lost the rows of a sale that did arrive; without them it could not be reversed."""
     sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and entry.data.get("status") == "FULFILLED"]
     for account_id, theirs in _by_account(sales).items():
-        loaded = records.load(account_id, theirs)
+        loaded = records.load(account_id, [Entry.of(entry) for entry in theirs])
         for order in loaded.orders.values():
             if loaded.purchases.get(order.order_id) or _has_more_to_send(order):
                 continue

@@ -3,8 +3,9 @@
 from django.conf import settings as django_settings
 
 from integrations.braze.models import BrazeSettings
+from integrations.braze.objects import Entry
 from integrations.braze.records import AUDIENCE_KINDS, ORDER_KINDS, Records
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.outbox.models import Kind
 
 #: Masivo's internal events, never forwarded; the match is exact, case included. Settings can only add to them.
 INTERNAL_EVENTS = frozenset(
@@ -17,7 +18,7 @@ MAX_EXTERNAL_ID_BYTES = 987
 NOTHING_CHANGED = "nothing changed: Braze already has this"
 
 
-def why_skipped(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+def why_skipped(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     """The rule that keeps an entry from being sent, in words for an operator; "" where it is to be sent."""
     if entry.kind in AUDIENCE_KINDS:
         return _audience(entry, settings)
@@ -38,7 +39,7 @@ def why_rejected(external_id: str) -> str:
     return f"the customer's external id has {size:,} bytes, and Braze takes {MAX_EXTERNAL_ID_BYTES}"
 
 
-def _customer(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+def _customer(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     if entry.customer_external_id not in records.customers:
         return "the customer is no longer there"
     if settings.sync_customer_tags or sends_profile(entry.kind, settings):
@@ -57,7 +58,7 @@ def sends_profile(kind: str, settings: BrazeSettings) -> bool:
     return settings.create_customers if kind == Kind.CUSTOMER_CREATED else settings.update_customers
 
 
-def _event(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+def _event(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     if not settings.sync_events:
         return "Events is switched off"
     event = records.events.get(entry.subject)
@@ -67,7 +68,7 @@ def _event(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str
     return f"{event.type} is an internal event" if is_internal else ""
 
 
-def _order(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str:
+def _order(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     if not settings.sync_purchases:
         return "Purchases is switched off"
     order = records.orders.get(entry.subject)
@@ -76,7 +77,7 @@ def _order(entry: OutboxEntry, settings: BrazeSettings, records: Records) -> str
     return "" if order.fulfilled_at else "the order was never fulfilled"
 
 
-def _audience(entry: OutboxEntry, settings: BrazeSettings) -> str:
+def _audience(entry: Entry, settings: BrazeSettings) -> str:
     if not settings.sync_audiences:
         return "Audiences is switched off"
     return "" if entry.data.get("audience_id") else "the audience has no audience_id"

@@ -6,7 +6,7 @@ emptied last: one that has a body, and was accepted, is yet to be worked off. A 
 
 import logging
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -34,10 +34,11 @@ KEPT_DATA = ("order_id", "status")
 KEPT_PROPERTIES = frozenset({*OF_ORDER, "reversal"})
 
 
-def after_settlement(delivery: Delivery) -> None:
+def after_settlement(settled: Iterable[Delivery]) -> None:
     """To be called in the settlement's transaction; starts the work in the background once it is committed."""
-    if delivery.endpoint == Endpoint.DELETE:
-        transaction.on_commit(partial(_start, delivery.pk), robust=True)
+    for delivery in settled:
+        if delivery.endpoint == Endpoint.DELETE:
+            transaction.on_commit(partial(_start, delivery.pk), robust=True)
 
 
 def unfinished() -> list[UUID]:

@@ -3,16 +3,16 @@
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
 
-from integrations.braze import ledger, mirror, payloads, scrubbing, splitting
+from integrations.braze import ledger, mirror, payloads, scrubbing, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
@@ -26,61 +26,110 @@ from integrations.outbox.models import Kind, OutboxEntry, Status, Topic
 logger = logging.getLogger(__name__)
 
 STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
-ARRAYS = ("attributes", "events", "purchases", "deletions")
+#: What becomes of an entry none of whose objects has to be sent again: it shows the worst of their fates.
+_BY_WORST = Case(When(worst="", then=Value(Status.DELIVERED.value)), default=F("worst"))
 BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One object of the settled request: its place, what was sent, whose it is, and its fate."""
+class Answered(NamedTuple):
+    """A request that was sent, and what its answer, or the lack of one, means."""
 
+    delivery_id: UUID
+    verdict: Verdict
+    status_code: int | None = None
+
+
+class Line(NamedTuple):
+    """One object of a settled request: whose it is, and its fate.
+
+    `told` is the fate by Braze's answer, `fate` that after the account's policy for what is unknown. `sent` is there
+    for attributes alone.
+    """
+
+    request: Delivery
     array: str
-    index: int
     customer: str
     entries: list[int]
     creates: bool
+    known: bool
     purchase: int | None
     sent: Any
-    told: ObjectFate  #: by Braze's answer
-    fate: ObjectFate  #: after the account's policy for what is unknown
+    told: ObjectFate
+    fate: ObjectFate
     reason: str
 
 
 def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) -> bool:
     """Act on a verdict, once. False where the request was settled already, or never started."""
+    request = Delivery.objects.only("account_id").filter(pk=delivery_id).first()
+    return request is not None and bool(settle_all(request.account_id, [Answered(delivery_id, verdict, status_code)]))
+
+
+def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
+    """Act on the verdicts of an account's requests, together and once; which had not been settled before."""
+    now = database_now()
     with transaction.atomic():
-        open_one = Delivery.objects.filter(pk=delivery_id, started_at__isnull=False, finished_at=None)
-        now = database_now()
-        if not open_one.update(finished_at=now, outcome=verdict.outcome, status_code=status_code, answer=verdict.words):
-            return False
-        delivery = Delivery.objects.get(pk=delivery_id)
-        payloads.forget_settled(delivery_id)
-        scrubbing.after_settlement(delivery)
-        settings = BrazeSettings.objects.filter(account_id=delivery.account_id).first()
-        settings = settings or BrazeSettings(
-            account_id=delivery.account_id, updated_at=now
-        )  # deleted since: the default policies
-        verdict = _after_refusal(delivery, verdict, settings)
-        if verdict.traffic == Traffic.SPLIT:
-            splitting.split(delivery)
-            return True
-        lines = list(_lines(delivery, verdict, settings))
-        _settle_purchases(delivery, lines, now)
-        _settle_entries(delivery, lines, now)
-        _move_mirror(delivery.account_id, lines, now)
-        _steer(delivery.account_id, verdict, now)
-    nudge.after_commit({delivery.account_id})
-    return True
+        ends = {answer.delivery_id: _end(answer) for answer in answers}
+        settled = ledger.finish_all(ends, now)
+        if not settled:
+            return settled
+        settings = BrazeSettings.objects.filter(account_id=account_id).first()
+        settings = settings or BrazeSettings(account_id=account_id, updated_at=now)  # deleted: the default policies
+        deliveries = _loaded(settled)
+        payloads.forget_settled(settled)
+        scrubbing.after_settlement(deliveries.values())
+        lines: list[Line] = []
+        for answer in answers:
+            if answer.delivery_id in settled:
+                lines += _acted_on(deliveries[answer.delivery_id], answer.verdict, settings, now)
+        _settle_purchases(account_id, lines, now)
+        _settle_entries(lines, now)
+        _move_mirror(account_id, lines, now)
+    nudge.after_commit({account_id})
+    return settled
+
+
+def _end(answer: Answered) -> ledger.End:
+    return ledger.End(answer.verdict.outcome.value, answer.status_code, answer.verdict.words)
+
+
+def _loaded(ids: Collection[UUID]) -> dict[UUID, Delivery]:
+    """Bodies only of those whose attributes move the mirror; a body that is needed after all is read then."""
+    of_state = Q(attributes__gt=0)
+    chosen = Delivery.objects.filter(pk__among=ids)
+    found = [*chosen.filter(of_state), *chosen.exclude(of_state).defer("body")]
+    return {delivery.pk: delivery for delivery in found}
+
+
+def _acted_on(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now: datetime) -> list[Line]:
+    """What is left to settle, object by object, once the request and its account have been seen to."""
+    _note_miscounts(delivery, verdict)
+    verdict = _after_refusal(delivery, verdict, settings)
+    if verdict.traffic == Traffic.SPLIT:
+        splitting.split(delivery)
+        return []
+    _steer(delivery.account_id, verdict, now)
+    return list(_lines(delivery, verdict, settings))
+
+
+def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
+    """Braze's own counts decide nothing; where they differ from what was sent, somebody should look."""
+    if words := verdicts.miscounted(verdict, {array: getattr(delivery, array) for array in ledger.ARRAYS}):
+        logger.warning("request %s of account %s: %s", delivery.pk, delivery.account_id, words)
+        Delivery.objects.filter(pk=delivery.pk).update(answer=f"{words} {verdict.words}"[: verdicts.MAX_WORDS])
 
 
 def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Verdict:
     """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
+    if verdict.traffic == Traffic.GO_ON and _unclear_arrays(delivery, verdict):
+        return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
     if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
             logger.warning("account %s: Braze takes 75 objects a request in all; switched", settings.account_id)
             BrazeSettings.objects.filter(pk=settings.pk).update(batch_limit=BatchLimit.COMBINED)
+            BrazeState.objects.filter(account_id=settings.account_id).update(combined_at=database_now())
             return replace(verdict, traffic=Traffic.GO_ON)
         verdict = replace(verdict, traffic=Traffic.SPLIT)
     if verdict.traffic == Traffic.SPLIT and delivery.size == 1:
@@ -89,19 +138,20 @@ def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings
 
 
 def _lines(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:
-    payload, unclear = delivery.payload, _unclear_arrays(delivery, verdict)
-    for array in ARRAYS:
-        sent = payload["external_ids"] if array == "deletions" and "external_ids" in payload else payload.get(array, [])
-        for index, item in enumerate(delivery.manifest.get(array, [])):
+    unclear = _unclear_arrays(delivery, verdict)
+    attributes = delivery.payload["attributes"] if delivery.attributes else []
+    for array in ledger.ARRAYS:
+        for index, item in enumerate(delivery.manifest.get(array, ())):
             told = ObjectFate.UNKNOWN if array in unclear else verdict.fate(array, index)
             yield Line(
+                request=delivery,
                 array=array,
-                index=index,
                 customer=item["customer"],
                 entries=item["entries"],
                 creates=item["creates"],
+                known=item.get("known", False),
                 purchase=item.get("purchase"),
-                sent=sent[index],
+                sent=attributes[index] if array == "attributes" else None,
                 told=told,
                 fate=_by_policy(array, told, settings),
                 reason=verdict.reasons.get((array, index), verdict.words),
@@ -110,7 +160,7 @@ def _lines(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Ite
 
 def _unclear_arrays(delivery: Delivery, verdict: Verdict) -> set[str]:
     """Arrays of which Braze names an object that was not sent: its indexes are not ours, so nothing there is known."""
-    sizes = {array: len(delivery.manifest.get(array, [])) for array in ARRAYS}
+    sizes = {array: len(delivery.manifest.get(array, [])) for array in ledger.ARRAYS}
     return {array for array, index in verdict.reasons if index >= sizes.get(array, 0)}
 
 
@@ -125,41 +175,44 @@ def _by_policy(array: str, fate: ObjectFate, settings: BrazeSettings) -> ObjectF
 # --- purchases ------------------------------------------------------------------------------------------
 
 
-def _settle_purchases(delivery: Delivery, lines: list[Line], now: datetime) -> None:
+def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None:
     by_fate: dict[tuple[ObjectFate, str], list[int]] = defaultdict(list)
     for line in lines:
         if line.purchase is not None:
             reason = "" if line.fate in (ObjectFate.DELIVERED, ObjectFate.RETRY) else line.reason
             by_fate[line.fate, reason].append(line.purchase)
     for (fate, reason), ids in by_fate.items():
-        rows = BrazePurchase.objects.filter(pk__in=ids)
+        rows = BrazePurchase.objects.filter(pk__among=ids)
         if fate == ObjectFate.RETRY:
             rows.update(fate=Fate.PENDING, delivery_id=None)
         else:
             rows.update(fate=Fate(fate.value), error=reason, settled_at=now)
     if by_fate:
-        _unpark({line.customer for line in lines if line.purchase is not None}, delivery.account_id)
+        _unpark({line.customer for line in lines if line.purchase is not None}, account_id)
 
 
 def _unpark(customers: set[str], account_id: int) -> None:
     """Reversals that waited for these purchases are looked at again."""
     parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
-    parked.filter(customer_external_id__in=customers).update(parked=False, error="", due_at=None)
+    parked = parked.filter(due_at__isnull=False)  # as all of them have: these are few, and there is an index on them
+    parked.filter(customer_external_id__among=customers).update(parked=False, error="", due_at=None)
 
 
 # --- entries --------------------------------------------------------------------------------------------
 
 
-def _settle_entries(delivery: Delivery, lines: list[Line], now: datetime) -> None:
+def _settle_entries(lines: list[Line], now: datetime) -> None:
     """An entry goes back as long as any of its objects has to be sent; then its worst object decides."""
-    mine = OutboxEntry.objects.filter(batch=delivery.pk, status=Status.BUFFERED)
+    requests = {line.request.pk: line.request for line in lines}
+    manifests = [request.manifest for request in requests.values()]
+    mine = ledger.carried(manifests).filter(batch__among=list(requests))
     again = {pk for line in lines if line.fate == ObjectFate.RETRY for pk in line.entries}
-    again |= set(delivery.manifest.get("unfinished", ()))
-    _note_failures(mine, _failures(lines), delivery)
-    mine.filter(pk__in=again).update(status=Status.PENDING, batch=None)
-    for worst in (Status.REJECTED, Status.UNKNOWN):
-        mine.filter(worst=worst).update(status=worst, settled_at=now)
-    mine.update(status=Status.DELIVERED, settled_at=now)
+    again.update(*(manifest.get("unfinished", ()) for manifest in manifests))
+    if failures := _failures(lines):
+        _note_failures(mine, failures)
+    if again:
+        mine.filter(pk__among=again).update(status=Status.PENDING, batch=None)
+    mine.update(status=_BY_WORST, settled_at=now)
 
 
 def _failures(lines: list[Line]) -> dict[int, Line]:
@@ -172,15 +225,15 @@ def _failures(lines: list[Line]) -> dict[int, Line]:
     return failures
 
 
-def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line], delivery: Delivery) -> None:
+def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line]) -> None:
     """One by one: they are few, and each has its reason. Logged for those who watch logs."""
-    for entry in mine.filter(pk__in=failures):
+    for entry in mine.filter(pk__among=failures):
         line = failures[entry.pk]
         if entry.worst != Status.UNKNOWN:
             mine.filter(pk=entry.pk).update(worst=Status(line.fate.value), error=line.reason)
         logger.warning(
             "sync failed: account=%s kind=%s entry=%s request=%s status=%s reason=%s",
-            delivery.account_id, entry.kind, entry.pk, delivery.pk, delivery.status_code, line.reason,
+            entry.account_id, entry.kind, entry.pk, line.request.pk, line.request.status_code, line.reason,
         )  # fmt: skip
 
 
@@ -190,8 +243,11 @@ def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line], del
 def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
     """Only what Braze accepted moves the mirror; what it may have accepted becomes uncertain."""
     moving = [line for line in lines if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN) or _is_refused(line)]
+    moving = [line for line in moving if not _tells_nothing_new(line)]
+    if not moving:
+        return
     customers = {line.customer for line in moving}
-    known = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
+    known = BrazeProfile.objects.filter(account_id=account_id, external_id__among=customers)
     profiles = {profile.external_id: profile for profile in known}
     for line in moving:
         profile = profiles.setdefault(line.customer, BrazeProfile(account_id=account_id, external_id=line.customer))
@@ -229,6 +285,11 @@ def _send_again_what_was_unproven(account_id: int, profiles: Iterable[BrazeProfi
 
 def _state_again(account_id: int, customer: str) -> Change:
     return Change(account_id, Kind.CUSTOMER_UPDATED, customer, STATE_TOPICS, data={"resync": True})
+
+
+def _tells_nothing_new(line: Line) -> bool:
+    """An accepted event or purchase of a user whom Braze was known to have; that is most of them."""
+    return line.known and line.told == ObjectFate.DELIVERED and line.array in ("events", "purchases")
 
 
 def _is_refused(line: Line) -> bool:

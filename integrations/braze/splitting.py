@@ -12,8 +12,9 @@ from uuid import UUID
 
 import orjson
 
+from integrations.braze import ledger
 from integrations.braze.models import BrazePurchase, Delivery, Fate
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import Status
 
 #: Arrays of the manifest, in the order Braze applies them, and their names in the body.
 IN_BODY = {"attributes": "attributes", "events": "events", "purchases": "purchases", "deletions": "external_ids"}
@@ -36,7 +37,7 @@ def split(delivery: Delivery) -> list[Delivery]:
     left_out = _entries([item for item in items if all(item not in part for part in parts)])
     halves = [_half(delivery, part, unfinished | left_out) for part in parts]
     Delivery.objects.bulk_create(halves)
-    mine = OutboxEntry.objects.filter(batch=delivery.pk, status=Status.BUFFERED)
+    mine = ledger.carried([delivery.manifest]).filter(batch=delivery.pk)
     for half, part in zip(halves, parts, strict=True):
         mine.filter(pk__in=_entries(part)).update(batch=half.pk)
         _move_purchases(part, half.pk)
@@ -74,6 +75,7 @@ def _half(delivery: Delivery, part: Sequence[Item], unfinished: set[int]) -> Del
     return Delivery(
         account_id=delivery.account_id,
         endpoint=delivery.endpoint,
+        created_at=delivery.created_at,  # under the settings it was composed under
         bytes=len(body),
         body=zlib.compress(body, 1),
         manifest=manifest | {"unfinished": sorted(unfinished & _entries(part))},

@@ -1,6 +1,7 @@
 """Celery's entries to the integration. Arguments are ids; every message is a hint that may be lost or repeated."""
 
 import logging
+from functools import partial
 from uuid import UUID
 
 import redis
@@ -8,20 +9,21 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze import backfill as backfilling
+from integrations.braze import buffer, lanes, notices, payloads, readiness, retention, scrubbing
 from integrations.braze import flush as flushing
-from integrations.braze import notices, payloads, readiness, retention, scrubbing
 from integrations.braze import relay as relaying
+from integrations.braze.taking import pending
 from integrations.outbox import nudge
 
 logger = logging.getLogger(__name__)
 
-#: Tasks that send for one account at the same time.
-LANES = 8
+#: Processes that send for one account at the same time.
+LANES = 4
 
 
 @shared_task(ignore_result=True)
 def relay(account_id: int) -> None:
-    if relaying.relay(account_id) and relaying.pending(account_id).filter(parked=False).exists():
+    if relaying.relay(account_id) and pending(account_id).filter(parked=False).exists():
         nudge.publish_soon(account_id)
 
 
@@ -39,13 +41,13 @@ def flush() -> None:
 
 @shared_task(ignore_result=True)
 def flush_account(account_id: int) -> None:
-    flushing.flush(account_id, on_probation=False)
+    lanes.run(account_id, partial(flushing.flush, account_id, on_probation=False))
 
 
 @shared_task(ignore_result=True)
 def probe_account(account_id: int) -> None:
     """One request at a time, on threads of its own: an account that hangs holds up nobody but itself."""
-    flushing.flush(account_id, on_probation=True)
+    lanes.run(account_id, partial(flushing.flush, account_id, on_probation=True))
 
 
 @shared_task(ignore_result=True)
@@ -82,9 +84,9 @@ def backfill(account_id: int) -> None:
 
 
 def wake_flush(account_id: int, requests: int) -> None:
-    """Start as many lanes as there is work for; raises where the broker is down."""
+    """Start as many senders as there is work for; raises where the broker is down."""
     if readiness.of(account_id).on_probation:
         probe_account.apply_async((account_id,), expires=2)
         return
-    for _ in range(min(requests, LANES)):
+    for _ in range(min(-(-requests // buffer.IN_FLIGHT), LANES)):
         flush_account.apply_async((account_id,), expires=2)

@@ -1,8 +1,9 @@
 """One table from Braze's answer to what happens next; the code that acts on it has no status codes in it. Pure."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import isfinite
 from typing import Any
@@ -53,6 +54,7 @@ class Verdict:
     fates: dict[tuple[str, int], ObjectFate] = field(default_factory=dict)
     by_array: dict[str, ObjectFate] = field(default_factory=dict)
     reasons: dict[tuple[str, int], str] = field(default_factory=dict)
+    processed: dict[str, int] = field(default_factory=dict)  #: by array, what Braze says it took
 
     def fate(self, array: str, index: int) -> ObjectFate:
         return self.fates.get((array, index), self.by_array.get(array, self.otherwise))
@@ -130,7 +132,32 @@ def retry_after(headers: Mapping[str, str], now: float) -> float:
     return DEFAULT_WAIT_SECONDS
 
 
+def miscounted(verdict: Verdict, sent: Mapping[str, int]) -> str:
+    """In words, where Braze's counts and errors do not add up to the objects sent; "" where they do.
+
+    A cross-check, not a verdict: Braze may leave the counts out, and counts customers rather than attribute objects.
+    """
+    refused = Counter(array for array, _ in verdict.reasons)
+    wrong = [
+        f"Braze counted {processed:,} {array} and {refused[array]:,} errors of {sent[array]:,} sent."
+        for array, processed in verdict.processed.items()
+        if processed + refused[array] != sent[array]
+    ]
+    return " ".join(wrong)
+
+
 def _of_success(body: Any, words: str) -> Verdict:
+    return replace(_judged_success(body, words), processed=_processed(body))
+
+
+def _processed(body: Any) -> dict[str, int]:
+    """Only whole numbers count; a deletion's answer has one of another name."""
+    told = body if isinstance(body, dict) else {}
+    counts = {array: told.get(f"{array}_processed") for array in ARRAYS} | {"deletions": told.get("deleted")}
+    return {array: count for array, count in counts.items() if type(count) is int}
+
+
+def _judged_success(body: Any, words: str) -> Verdict:
     """A 2xx whose body does not say success is no success: it may be a proxy's, or cut off."""
     errors = _errors(body)
     named = _named(errors)
@@ -185,8 +212,9 @@ def _place(error: Any) -> tuple[str, int] | None:
 
 
 def _errors(body: Any) -> list[Any]:
+    """What is there under another form than Braze's list says that something was refused, and not what."""
     errors = body.get("errors") if isinstance(body, dict) else None
-    return errors if isinstance(errors, list) else []
+    return errors if isinstance(errors, list) else [errors] if errors else []
 
 
 def _parsed(body: bytes) -> Any:

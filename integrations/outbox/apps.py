@@ -7,6 +7,7 @@ class OutboxConfig(AppConfig):
     verbose_name = "Outbox"
 
     def ready(self) -> None:
-        from integrations.outbox import receivers
+        from integrations.outbox import lookups, receivers
 
+        lookups.register()
         receivers.connect()

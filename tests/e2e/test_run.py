@@ -1,5 +1,6 @@
 """`make run`: up with sample data, a login and a sandbox; conflicts named; nothing left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from dev.stack import WORKERS, Stack
 from dev.waiting import wait_until
 from tests.e2e.admin import Admin
 from tests.e2e.conftest import fresh_database
-from tests.e2e.leftovers import processes_of
+from tests.e2e.leftovers import commands_of, processes_of
 
 pytestmark = pytest.mark.e2e
 
@@ -70,6 +71,14 @@ def test_it_serves_the_admin_and_syncs_the_sample_shop(run: object, env: dict[st
     wait_until(lambda: sandbox.summary()["revenue"].get("USD") == "244091.94", "the sample's revenue", timeout=90)
 
 
+def test_it_is_found_by_a_shell_beside_it(run: object, env: dict[str, str]) -> None:
+    of_the_run = ("PORT", "SANDBOX_PORT", "BRAZE_EXTRA_ENDPOINTS")
+    shell = {name: value for name, value in env.items() if name not in of_the_run}
+    command = [sys.executable, "manage.py", "braze_status", "--json"]
+    answer = subprocess.run(command, cwd=ROOT, env=shell, capture_output=True, text=True, check=True)
+    assert [account["state"] for account in json.loads(answer.stdout)["accounts"]] == ["healthy"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_everything_within_ten_seconds(
     run: "subprocess.Popen[bytes]", env: dict[str, str], number: signal.Signals
@@ -97,6 +106,9 @@ def test_it_names_a_second_one_and_leaves_the_first_alone(run: object, env: dict
 
 
 def test_it_leaves_nothing_behind_when_it_is_killed(run: "subprocess.Popen[bytes]", env: dict[str, str]) -> None:
+    """Not even a web worker that hears nothing, as one does that has just been started."""
+    commands = commands_of(Path(env["VAR_DIR"]))
+    os.kill(max(pid for pid, command in commands.items() if "gunicorn" in command), signal.SIGSTOP)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     wait_until(lambda: not processes_of(Path(env["VAR_DIR"])), "the end of all processes", timeout=15)

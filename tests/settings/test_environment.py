@@ -12,7 +12,7 @@ from settings import environment
 
 @pytest.fixture(autouse=True)
 def var_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("REDIS_URL", "SECRET_KEY"):
+    for name in ("REDIS_URL", "SECRET_KEY", "SANDBOX_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(environment, "VAR_DIR", tmp_path / "var")
     return tmp_path / "var"
@@ -55,6 +55,15 @@ def test_it_takes_redis_url_first(var_dir: Path, monkeypatch: pytest.MonkeyPatch
     (var_dir / "redis.port").write_text("45678\n")
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere/1")
     assert environment.redis_url() == "redis://elsewhere/1"
+
+
+def test_it_finds_the_sandbox_where_its_port_is_recorded(var_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.sandbox_port() == 8010
+    var_dir.mkdir()
+    (var_dir / "sandbox.port").write_text("45679\n")
+    assert environment.sandbox_port() == 45679
+    monkeypatch.setenv("SANDBOX_PORT", "45680")
+    assert environment.sandbox_port() == 45680
 
 
 def test_it_starts_no_redis_and_writes_nothing_when_none_is_recorded(var_dir: Path) -> None:

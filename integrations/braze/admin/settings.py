@@ -28,7 +28,7 @@ from integrations.braze.admin.failed_syncs import FailedSync
 from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
 from integrations.braze.integration import NAME, TOPICS, BrazeIntegration
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
-from integrations.braze.models.account import PauseKind
+from integrations.braze.models.account import BatchLimit, PauseKind
 from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
@@ -76,7 +76,13 @@ class BrazeSettingsAdmin(ScopedAdmin):
             "Limits",
             {
                 "classes": ["collapse"],
-                "fields": ["batch_limit", "calls_per_window", "window_seconds", "calls_per_hour"],
+                "fields": [
+                    "batch_limit",
+                    "calls_per_window",
+                    "window_seconds",
+                    "calls_per_hour",
+                    "attribute_gap_seconds",
+                ],
             },
         ),
         ("When Braze's answer is lost", {"classes": ["collapse"], "fields": ["unknown_events", "unknown_purchases"]}),
@@ -178,7 +184,13 @@ class BrazeSettingsAdmin(ScopedAdmin):
     @admin.display(description="state")
     def state(self, settings: BrazeSettings) -> str:
         state = getattr(settings.account, "braze_state", None)
-        return _in_words(readiness.judge(settings, state), state)
+        words = _in_words(readiness.judge(settings, state), state)
+        if state and state.combined_at and settings.batch_limit == BatchLimit.COMBINED:
+            words += (
+                f". Switched itself to 75 objects a request in all at {to_the_second(state.combined_at)}, because "
+                "Braze answered “Max Input Length Exceeded”"
+            )
+        return words
 
     @admin.display(description="state")
     def state_in_short(self, settings: BrazeSettings) -> str:
@@ -248,9 +260,17 @@ def _in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
     return f"{ready.state}: {ready.detail}" if ready.detail else ready.state
 
 
+def _shared_budget(settings: BrazeSettings) -> str:
+    """Braze counts the calls of a key, whoever makes them."""
+    if not settings.api_key or not (others := settings.sharing_key()):
+        return ""
+    names = ", ".join(str(other.account) for other in others)
+    return f"Shares its API key, and so its rate limit, with {names}: give all of them the same limits."
+
+
 def _warnings(settings: BrazeSettings) -> list[str]:
     """What an operator may not expect of settings that were accepted."""
-    warnings = [endpoints.hint(settings.rest_endpoint)]
+    warnings = [endpoints.hint(settings.rest_endpoint), _shared_budget(settings)]
     ready = readiness.of(settings.account_id)
     if ready.state == "incomplete":
         warnings.append(f"Changes are captured, but nothing is sent until this is mended: {ready.detail}")

@@ -8,7 +8,7 @@ from typing import Any
 from integrations.braze.mapping import contacts, dates, places
 from integrations.braze.mapping.text import MAX_TEXT, fitted, shown
 from integrations.braze.mapping.values import scalar
-from masivo_braze.loyalty.models import Customer
+from integrations.braze.rows import AnyCustomer
 
 AUDIENCE_PREFIX = "masivo_"
 TAG_PREFIX = "tag_"
@@ -52,7 +52,7 @@ class Attributes:
         return self
 
 
-def profile(customer: Customer, today: date) -> Attributes:
+def profile(customer: AnyCustomer, today: date) -> Attributes:
     """The standard and loyalty attributes.
 
     An anonymous customer's name, e-mail and phone are placeholders of Masivo's and stay out.
@@ -70,7 +70,7 @@ def profile(customer: Customer, today: date) -> Attributes:
     return result
 
 
-def tags(customer: Customer) -> Attributes:
+def tags(customer: AnyCustomer) -> Attributes:
     """`tag_<key>` for each tag. The prefix keeps tags apart from all other attributes.
 
     Of two tags that come to one name, the one that needed no change has it; the other is left out.
@@ -100,7 +100,7 @@ def audience_attribute(name: str) -> str:
     return fitted(name, AUDIENCE_PREFIX + name, []).rstrip()
 
 
-def _add_personal(result: Attributes, customer: Customer, country: str | None) -> None:
+def _add_personal(result: Attributes, customer: AnyCustomer, country: str | None) -> None:
     if customer.is_anonymous:
         result.values |= dict.fromkeys(PERSONAL)
         return

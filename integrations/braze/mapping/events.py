@@ -6,7 +6,7 @@ from typing import Any
 from integrations.braze.mapping.properties import MAX_PROPERTIES, flattened
 from integrations.braze.mapping.text import fitted, shown, summed_up
 from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, timestamp
-from masivo_braze.loyalty.models import Event
+from integrations.braze.rows import AnyEvent
 
 #: Property names that Braze refuses, and our own.
 RESERVED = frozenset({"time", "event_name"})
@@ -24,7 +24,7 @@ SCHEMA_NAMES = frozenset(
 _TAKEN = RESERVED | OWN
 
 
-def event(record: Event, now: datetime) -> Mapped:
+def event(record: AnyEvent, now: datetime) -> Mapped:
     adjustments: list[str] = []
     properties = flattened(record.data or {}, _TAKEN, adjustments, MAX_PROPERTIES - len(OWN), MAX_BYTES - _OWN_BYTES)
     properties["event_id"] = str(record.pk)

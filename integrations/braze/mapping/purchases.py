@@ -28,6 +28,8 @@ _LATER_BYTES = 100
 #: A longer order id is shortened within a purchase id, which has to stay under 255 characters.
 _MOST_OF_ORDER_ID = 200
 NO_PRODUCT = "(no SKU)"
+#: More units of a line than anybody buys would take more purchases of a hundred than a relay can make in its time.
+MOST_UNITS = 1_000_000
 
 
 def sales(order: Order, sent: Sequence[int], now: datetime) -> tuple[list[BrazePurchase], list[str]]:
@@ -119,13 +121,19 @@ def _of_line(
             time=fulfilled_at,
             properties=properties,
         )
-        for part_number, part in enumerate(money.parts(total, line.quantity, currency), start=1)
+        for part_number, part in enumerate(_parts(total, line.quantity, currency), start=1)
     ]
-    return [_judged(row, now) for row in rows]
+    return [_judged(row, line.quantity, now) for row in rows]
 
 
-def _judged(row: BrazePurchase, now: datetime) -> BrazePurchase:
-    if row.currency not in money.CURRENCIES:
+def _parts(total: Decimal, units: int, currency: str) -> list[money.Part]:
+    return money.parts(total, units, currency) if units <= MOST_UNITS else [money.Part(total, units)]
+
+
+def _judged(row: BrazePurchase, units: int, now: datetime) -> BrazePurchase:
+    if units > MOST_UNITS:
+        row.error = f"{units:,} units: a line is sent up to {MOST_UNITS:,}"
+    elif row.currency not in money.CURRENCIES:
         row.error = f"“{row.currency}” is not a currency of ISO 4217, so Braze would refuse the purchase"
     elif not is_exact(row.price):
         row.error = f"{row.price} has more digits than Braze's numbers hold"

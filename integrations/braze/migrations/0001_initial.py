@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('unknown_events', models.CharField(choices=[('resend', 'send again (may arrive twice, never lost)'), ('hold', 'hold until an operator decides (never twice)')], default='resend', help_text="What to do when Braze's answer was lost and the events may or may not have arrived.", max_length=8, verbose_name='events of unknown outcome')),
                 ('unknown_purchases', models.CharField(choices=[('resend', 'send again (may arrive twice, never lost)'), ('hold', 'hold until an operator decides (never twice)')], default='hold', help_text='The same for purchases: one sent twice inflates revenue for good.', max_length=8, verbose_name='purchases of unknown outcome')),
                 ('attribute_gap_seconds', models.FloatField(default=2.0, help_text='Seconds between two requests that change the same attribute of a customer, because Braze may apply them in the other order. 0: none.', validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(300)], verbose_name='gap between changes of an attribute')),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ('updated_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, help_text='By the database\'s clock, as the requests that were composed under these settings are dated.')),
                 ('account', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='braze', to='loyalty.account')),
             ],
             options={
@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
                 ('backoff_until', models.DateTimeField(blank=True, null=True)),
                 ('failures', models.PositiveIntegerField(default=0, help_text='Requests that failed since the last one Braze answered.')),
                 ('last_error', models.TextField(blank=True)),
+                ('combined_at', models.DateTimeField(blank=True, help_text='When the account switched itself to 75 objects a request, as Braze asked.', null=True)),
                 ('mirrored_endpoint', models.CharField(blank=True, help_text='The workspace that the mirrored profiles are of.', max_length=200)),
                 ('purged_at', models.DateTimeField(blank=True, help_text='When settled changes were last removed.', null=True)),
                 ('ledger_id', models.UUIDField(default=uuid.uuid4, editable=False)),

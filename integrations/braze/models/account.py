@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from integrations.braze.endpoints import normalised, validate_endpoint
 from integrations.braze.fields import EncryptedTextField, Undecryptable
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account
 
 
@@ -44,7 +45,7 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
                 kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
             if "api_key" in kwargs:
                 kwargs |= {"key_ending": ending_of(kwargs["api_key"]), "key_changed_at": timezone.now()}
-            updated = super().update(**{"updated_at": timezone.now(), **kwargs})
+            updated = super().update(**{"updated_at": database_now(), **kwargs})
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
         return updated
@@ -140,7 +141,11 @@ class BrazeSettings(models.Model):
         help_text="Seconds between two requests that change the same attribute of a customer, because Braze may apply "
         "them in the other order. 0: none.",
     )
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(
+        default=timezone.now,
+        editable=False,
+        help_text="By the database's clock, as the requests that were composed under these settings are dated.",
+    )
 
     objects = BrazeSettingsQuerySet.as_manager()
 
@@ -162,7 +167,8 @@ class BrazeSettings(models.Model):
         """
         if self.rest_endpoint:
             self.rest_endpoint = normalised(self.rest_endpoint)
-        written = None if update_fields is None else {*update_fields}
+        self.updated_at = database_now()
+        written = None if update_fields is None else {*update_fields, "updated_at"}
         if written is None or "api_key" in written:
             self._note_key()
             written = written and {*written, "key_ending", "key_changed_at"}
@@ -177,6 +183,11 @@ class BrazeSettings(models.Model):
         stored = BrazeSettings.objects.filter(pk=self.pk).values_list("api_key", flat=True).first() or ""
         if self.api_key != stored or isinstance(stored, Undecryptable):
             self.key_ending, self.key_changed_at = ending_of(self.api_key), timezone.now()
+
+    def sharing_key(self) -> "list[BrazeSettings]":
+        """Other accounts' settings with the same key at the same endpoint: Braze sees one caller."""
+        same_host = BrazeSettings.objects.filter(rest_endpoint=self.rest_endpoint).exclude(pk=self.pk)
+        return [other for other in same_host.select_related("account") if other.api_key == self.api_key]
 
     def missing(self) -> str:
         """In words what keeps an enabled account from sending, or ""."""
@@ -211,6 +222,9 @@ class BrazeState(models.Model):
         default=0, help_text="Requests that failed since the last one Braze answered."
     )
     last_error = models.TextField(blank=True)
+    combined_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the account switched itself to 75 objects a request, as Braze asked."
+    )
     mirrored_endpoint = models.CharField(
         max_length=200, blank=True, help_text="The workspace that the mirrored profiles are of."
     )

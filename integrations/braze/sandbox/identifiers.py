@@ -20,7 +20,9 @@ def check_identifier(item: dict[str, Any]) -> str | None:
     """Braze's error text when `item` names no profile, or more than one; None when it names one."""
     external_id = item.get("external_id")
     if external_id.__class__ is str and "user_alias" not in item and "braze_id" not in item:
-        return _check_primary("external_id", external_id)  # nearly every object: worth a short cut
+        # Nearly every object: worth a short cut. A character has up to 4 bytes.
+        is_surely_good = 0 < len(external_id) <= MAX_EXTERNAL_ID_BYTES // 4
+        return None if is_surely_good else _check_primary("external_id", external_id)
     given = [name for name in PRIMARY if item.get(name) is not None]
     if len(given) > 1:
         return ONLY_ONE

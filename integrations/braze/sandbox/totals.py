@@ -38,11 +38,7 @@ class Totals:
         if value.__class__ is not str:
             return
         # Not hash(): that differs from process to process, and a state file outlives one.
-        seen, key = self.seen[name], _fingerprint(value)
+        seen, key = self.seen[name], int.from_bytes(blake2b(value.encode(), digest_size=8).digest(), "big")
         if key in seen:
             self.duplicates[name] += 1
         seen.add(key)
-
-
-def _fingerprint(value: str) -> int:
-    return int.from_bytes(blake2b(value.encode(), digest_size=8).digest(), "big")

@@ -357,3 +357,21 @@ def test_an_unknown_deletion_leaves_nothing_certain_in_the_mirror(
     profile = BrazeProfile.objects.get()
     assert set(profile.uncertain) == set(profile.attributes) != set()
     assert not profile.is_known
+
+
+@pytest.mark.parametrize("status", [201, 400])
+def test_an_error_that_names_what_was_not_sent_is_not_answered_at_once(
+    account: Account, one: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    posts = []
+
+    def post(*arguments: Any) -> client.Answer:
+        posts.append(arguments)
+        assert len(posts) < 20, "sent again at once, without end"
+        errors = b'[{"type":"EMAIL_BAD_FORMAT","input_array":"attributes","index":7}]'
+        return client.Answer(status, b'{"message":"success","errors":' + errors + b"}")
+
+    monkeypatch.setattr(client, "post", post)
+    for _ in range(3):
+        sync()
+    assert len(posts) == 1

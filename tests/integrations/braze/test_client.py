@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from dev.ports import free_port
 from integrations.braze import client, transport, verdicts
 from integrations.braze.client import Answer, NoAnswer, NotSent
 from integrations.braze.models import Endpoint, Outcome
@@ -42,9 +43,7 @@ def post(url: str, body: bytes = BODY, key: str = KEY) -> Answer:
 
 @pytest.fixture
 def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    return free_port()
 
 
 # --- answers --------------------------------------------------------------------------------------------
@@ -252,17 +251,17 @@ def test_it_waits_for_an_answer_no_longer_than_its_total_time(
         started = monotonic()
         with pytest.raises(NoAnswer):
             post(server.url)
-        assert 0.25 < monotonic() - started < 0.8
+        assert 0.25 < monotonic() - started < 3  # the handlers go on for ever
         assert len(server.requests) == 1
 
 
 def test_it_bounds_a_second_request_on_the_same_connection_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow answer leaves the next one its full time."""
-    monkeypatch.setattr(client, "TOTAL_SECONDS", 0.6)
+    monkeypatch.setattr(client, "TOTAL_SECONDS", 2.0)
 
     def handle(conversation: Conversation) -> None:
         while conversation.read_request():
-            conversation.server.is_over.wait(0.35)
+            conversation.server.is_over.wait(1.1)
             conversation.sock.sendall(OK)
 
     with serving(handle) as server:
@@ -277,7 +276,7 @@ def test_it_bounds_the_time_of_sending(monkeypatch: pytest.MonkeyPatch) -> None:
         started = monotonic()
         with pytest.raises(NoAnswer):
             post(server.url, body=b"x" * 30_000_000)
-        assert monotonic() - started < 2
+        assert monotonic() - started < 5
 
 
 def test_it_takes_longer_than_a_connect_to_send_much(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +326,7 @@ def test_it_speaks_tls_and_bounds_it_too(tls: ssl.SSLContext, monkeypatch: pytes
         started = monotonic()
         with pytest.raises(NoAnswer):
             post(server.url)
-        assert monotonic() - started < 0.8
+        assert monotonic() - started < 3
 
 
 def test_it_sends_nothing_to_a_host_it_does_not_trust(tls: ssl.SSLContext) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from integrations.braze import buffer, flush, ledger, readiness, relay, settlement, verdicts
+from integrations.braze import buffer, flush, ledger, readiness, relay, settlement, taking, verdicts
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
@@ -122,8 +122,8 @@ def test_an_account_that_fails_is_tried_one_request_at_a_time_on_threads_set_apa
 ) -> None:
     Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(150))
     relay.relay(account.pk)
-    sandbox.faults.add(status=503, times=1)
-    assert flush.flush(account.pk, on_probation=False) == 1
+    sandbox.faults.add(status=503, times=2)
+    assert flush.flush(account.pk, on_probation=False) == 2
     forget_backoff()
     assert flush.flush(account.pk, on_probation=False) == 0
     relay.relay(account.pk)
@@ -257,6 +257,7 @@ def test_an_account_with_the_newer_contract_is_switched_to_it(
     Event.objects.bulk_create(Event(account=account, customer=one, type="LOGIN") for one in customers)
     sync()
     assert BrazeSettings.objects.get().batch_limit == "combined"
+    assert BrazeState.objects.get().combined_at is not None
     assert counts() == {"delivered": 120}
     sent = Delivery.objects.filter(outcome="accepted")
     assert max(delivery.size for delivery in sent) <= 75
@@ -504,8 +505,8 @@ def test_a_body_that_redis_lost_is_read_from_the_ledger(
 
 def test_a_request_unknown_to_the_ledger_is_dropped(account: Account, braze: BrazeSettings, redis_client: Any) -> None:
     """After a database was restored from a backup, Redis may know more than the ledger."""
-    redis_client.rpush(f"braze:{{{account.pk}}}:ready", str(uuid.uuid4()))
-    assert flush.flush(account.pk) == 1
+    redis_client.rpush(f"braze:{{{account.pk}}}:ready", *(str(uuid.uuid4()) for _ in range(buffer.IN_FLIGHT + 1)))
+    assert flush.flush(account.pk) == 0
     assert buffer.claim(account.pk) is None
 
 
@@ -573,7 +574,7 @@ def test_the_relay_stops_when_enough_is_ready(
     account: Account, braze: BrazeSettings, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.BRAZE_READY_REQUESTS = 2
-    monkeypatch.setattr(relay, "TAKE", 75)
+    monkeypatch.setattr(taking, "TAKE", 75)
     Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(300))
     relay.relay(account.pk)
     assert ledger.unstarted(account.pk).count() == 2
@@ -584,7 +585,7 @@ def test_the_relay_stops_when_what_is_ready_is_large(
     account: Account, braze: BrazeSettings, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.BRAZE_READY_BYTES = 1
-    monkeypatch.setattr(relay, "TAKE", 75)
+    monkeypatch.setattr(taking, "TAKE", 75)
     Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(300))
     relay.relay(account.pk)
     assert ledger.unstarted(account.pk).count() == 1
@@ -599,3 +600,15 @@ def test_a_redis_that_is_full_loses_nothing(account: Account, change: Customer, 
         redis_client.config_set("maxmemory", 0)
     sync()
     assert counts() == {"delivered": 4}
+
+
+def test_a_count_of_braze_s_that_does_not_add_up_is_told_and_decides_nothing(
+    change: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = b'{"message":"success","attributes_processed":1,"events_processed":0,"purchases_processed":2}'
+    monkeypatch.setattr(flush.client, "post", lambda *arguments: flush.client.Answer(201, body))
+    sync()
+    assert counts() == {"delivered": 4}
+    words = "Braze counted 0 events and 0 errors of 1 sent."
+    assert Delivery.objects.get().answer.startswith(words)
+    assert words in caplog.text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from integrations.braze import relay
+from integrations.braze import relay, taking
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery, Fate
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
@@ -193,7 +193,7 @@ def test_it_sends_a_line_added_later_and_nothing_twice(
 def test_the_lines_of_an_order_share_its_fate_however_much_is_taken_at_once(
     account: Account, ada: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "TAKE", 3)
+    monkeypatch.setattr(taking, "TAKE", 3)
     orders = Order.objects.bulk_create(
         Order(account=account, customer=ada, order_id=f"o{n}", status="FULFILLED") for n in range(5)
     )

@@ -29,6 +29,7 @@ LIMITS = {
     "calls_per_window": "3000",
     "window_seconds": "3",
     "calls_per_hour": "",
+    "attribute_gap_seconds": "2",
     "unknown_events": "resend",
     "unknown_purchases": "hold",
 }
@@ -347,3 +348,27 @@ def test_it_links_to_the_records_of_the_account(page: Page, account: Account, br
     assert len(links) == 4
     listed = [page.client.get(link).context["cl"].result_list for link in links]
     assert [entry.customer_external_id for entry in listed[0]] == ["Ada"]
+
+
+def test_the_gap_between_changes_of_an_attribute_can_be_set(page: Page) -> None:
+    page.save(attribute_gap_seconds="7.5")
+    assert stored().attribute_gap_seconds == 7.5
+
+
+def test_accounts_that_share_a_key_are_told_that_they_share_its_limit(page: Page) -> None:
+    other = Account.objects.create(name="Sister shop", slug="sister")
+    BrazeSettings.objects.create(account=other, api_key=KEY, rest_endpoint=ENDPOINT)
+    words = "Shares its API key, and so its rate limit, with Sister shop"
+    assert words in page.save(api_key=KEY, rest_endpoint=ENDPOINT)
+    assert words not in page.save(api_key="another-key", rest_endpoint=ENDPOINT)
+    BrazeSettings.objects.update(api_key="")
+    assert words not in page.save(rest_endpoint=ENDPOINT)
+
+
+def test_an_account_that_switched_itself_to_fewer_objects_says_so(page: Page) -> None:
+    page.save()
+    BrazeSettings.objects.update(batch_limit="combined")
+    BrazeState.objects.update(combined_at=database_now())
+    assert "Switched itself to 75 objects a request" in page.read()
+    page.save(batch_limit="per_array")
+    assert "Switched itself" not in page.read()

@@ -259,3 +259,25 @@ def test_it_tells_the_wait_with_a_429_and_with_nothing_else() -> None:
 def test_it_survives_the_empty_headers_of_a_401() -> None:
     headers = {"X-Ratelimit-Limit": "", "X-Ratelimit-Remaining": "", "X-Ratelimit-Reset": ""}
     assert verdict(401, {"message": "Invalid API key"}, headers).traffic == Traffic.PAUSE
+
+
+@pytest.mark.parametrize("errors", ["EMAIL_BAD_FORMAT", {"0": "EMAIL_BAD_FORMAT"}, True])
+def test_it_doubts_everything_where_the_errors_are_no_list(errors: Any) -> None:
+    found = verdict(201, {"message": "success", "errors": errors})
+    assert {found.fate(array, 0) for array in ("attributes", "events", "purchases")} == {ObjectFate.UNKNOWN}
+
+
+def test_it_checks_what_braze_says_it_processed_against_what_was_sent() -> None:
+    refused = {"type": "bad", "input_array": "events", "index": 1}
+    body = {"message": "success", "attributes_processed": 2, "events_processed": 3, "errors": [refused]}
+    found = verdict(201, body)
+    assert verdicts.miscounted(found, {"attributes": 2, "events": 4, "purchases": 1}) == ""
+    words = "Braze counted 3 events and 1 errors of 5 sent."
+    assert verdicts.miscounted(found, {"attributes": 2, "events": 5, "purchases": 1}) == words
+    assert found.fate("events", 0) == ObjectFate.DELIVERED
+
+
+@pytest.mark.parametrize("processed", [None, "2", 2.0, True])
+def test_it_believes_only_whole_numbers_of_processed_objects(processed: Any) -> None:
+    found = verdict(201, {"message": "success", "events_processed": processed})
+    assert verdicts.miscounted(found, {"events": 5}) == ""

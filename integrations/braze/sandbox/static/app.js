@@ -102,7 +102,7 @@ function logRow(entry) {
     element("td", entry.seq, "quiet"),
     element("td", clock.format(entry.at * 1000)),
     element("td", `${entry.method} ${entry.path.replace("/users/", "")}`),
-    element("td", Object.entries(entry.counts).map(([name, count]) => `${count} ${name}`).join(", ") || "–"),
+    element("td", Object.entries(entry.counts).map(([name, count]) => `${count} ${count === 1 ? name.replace(/s$/, "") : name}`).join(", ") || "–"),
     status,
     element("td", entry.ms, "number"),
   );

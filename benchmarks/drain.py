@@ -1,0 +1,71 @@
+"""`python -m benchmarks.drain [--scale X] [--latency-ms MS]`: captured changes → delivered and settled, by workers."""
+
+import argparse
+import time
+from collections.abc import Callable
+
+from benchmarks import report
+from benchmarks.rig import Rig, rig
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--latency-ms", type=float, default=0.0)
+    options = parser.parse_args()
+    with rig(options.latency_ms) as running:
+        report.show("drain", run(running, options.scale))
+
+
+def run(running: Rig, scale: float) -> list[dict[str, object]]:
+    """A row a workload. Each is captured while the account is paused; the clock runs from its resumption."""
+    from benchmarks import shop
+
+    running.start("worker", "flush", "probation", "beat")
+    account = shop.account("bench", running.sandbox.url)
+    number = int(40_000 * scale)
+    people = []
+
+    def create() -> None:
+        people.extend(shop.customers(account, number))
+
+    def mixed() -> None:
+        shop.events(account, people, number // 2, seed=11)
+        shop.edits(people, number // 4, seed=12)
+        shop.orders(account, people, number // 8, seed=13)
+
+    workloads: dict[str, Callable[[], None]] = {
+        "customers created": create,
+        "events": lambda: shop.events(account, people, int(60_000 * scale)),
+        "customer edits": lambda: shop.edits(people, number),
+        "orders": lambda: shop.orders(account, people, number // 4),
+        "mixed": mixed,
+    }
+    return [measure(name, account, capture) for name, capture in workloads.items()]
+
+
+def measure(name: str, account: object, capture: Callable[[], None]) -> dict[str, object]:
+    from benchmarks import shop
+    from integrations.braze.models import Delivery
+    from integrations.outbox.models import OutboxEntry
+
+    shop.pause(account)
+    capture()
+    last = Delivery.objects.order_by("-created_at").values_list("created_at", flat=True).first()
+    captured = OutboxEntry.objects.filter(status="pending").count()
+    begun = time.perf_counter()
+    shop.resume(account)
+    moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
+    while moving.exists():
+        time.sleep(0.02)
+    seconds = time.perf_counter() - begun
+    made = Delivery.objects.filter(created_at__gt=last) if last else Delivery.objects.all()
+    requests, objects = made.count(), sum(sum(row) for row in made.values_list("attributes", "events", "purchases"))
+    return {
+        "workload": name, "changes": captured, "objects": objects, "requests": requests,
+        "seconds": round(seconds, 2), "changes/s": round(captured / seconds), "objects/s": round(objects / seconds),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

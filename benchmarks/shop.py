@@ -1,0 +1,134 @@
+"""A shop to measure with: an account that sends everything, and captured changes of each sort."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth import get_user_model  # noqa: F401  # the app registry is up
+from django.utils import timezone
+
+from integrations.braze.models import BrazeSettings, BrazeState
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+
+TOGGLES = (
+    "sync_audiences", "sync_events", "sync_purchases", "sync_customer_tags",
+    "create_customers", "update_customers", "delete_customers",
+)  # fmt: skip
+CHUNK = 10_000
+COLOURS = ("red", "green", "blue", "black", "white")
+
+
+def account(slug: str, endpoint: str, **settings: Any) -> Account:
+    """With all toggles on, and a gap of 0: one process edits its customers faster than people do."""
+    made = Account.objects.create(name=slug.title(), slug=slug, currency="USD")
+    fields = {"api_key": f"key-{slug}", "rest_endpoint": endpoint, "is_enabled": True, "attribute_gap_seconds": 0.0}
+    BrazeSettings.objects.create(account=made, **fields | dict.fromkeys(TOGGLES, True) | settings)
+    return made
+
+
+def pause(account: Account) -> None:
+    """Captured changes wait until `resume`."""
+    BrazeState.objects.filter(account=account).update(paused_at=timezone.now(), pause_kind="refused")
+
+
+def resume(account: Account) -> None:
+    BrazeSettings.objects.get(account=account).save()
+
+
+def customers(account: Account, count: int) -> list[Customer]:
+    made = []
+    for start in range(0, count, CHUNK):
+        made += Customer.objects.bulk_create(
+            customer(account, number) for number in range(start, min(start + CHUNK, count))
+        )
+    return made
+
+
+def customer(account: Account, number: int) -> Customer:
+    return Customer(
+        account=account,
+        external_id=f"c-{number:07}",
+        email=f"c{number}@example.com",
+        phone=f"+1415555{number % 10_000:04}",
+        first_name="Ada",
+        last_name=f"Lovelace {number}",
+        gender="FEMALE",
+        birth_date=datetime(1985, 3, 14).date(),
+        country="US",
+        city="San Francisco",
+        language="en",
+        time_zone="America/Los_Angeles",
+        tier="gold",
+        points=Decimal(number % 5_000),
+        tags={"vip": number % 7 == 0, "visits": number % 50, "colour": COLOURS[number % 5]},
+    )
+
+
+def event_data(chance: random.Random) -> dict[str, Any]:
+    """As a shop's tracking sends it: nested, about a dozen properties."""
+    return {
+        "page": {"url": f"https://shop.example/p/{chance.randrange(5_000)}", "title": "A product", "referrer": None},
+        "cart": {"value": chance.randrange(100, 50_000) / 100, "items": chance.randrange(1, 9), "currency": "USD"},
+        "products": [{"sku": f"S{chance.randrange(900)}", "quantity": 1, "price": 9.99}],
+        "channel": "web",
+        "is_logged_in": True,
+        "utm": {"source": "newsletter", "campaign": "spring"},
+    }
+
+
+def events(account: Account, of: list[Customer], count: int, seed: int = 1) -> None:
+    chance = random.Random(seed)
+    for start in range(0, count, CHUNK):
+        Event.objects.bulk_create(
+            Event(
+                id=uuid.UUID(int=chance.getrandbits(128), version=4),
+                account=account,
+                customer=chance.choice(of),
+                type="ADD_TO_CART",
+                occurred_at=datetime(2026, 3, 1, tzinfo=UTC),
+                data=event_data(chance),
+            )
+            for _ in range(start, min(start + CHUNK, count))
+        )
+
+
+def edits(of: list[Customer], count: int, seed: int = 2) -> None:
+    """Two attributes and a tag each, of `count` different customers."""
+    chance = random.Random(seed)
+    chosen = chance.sample(of, count)
+    for one in chosen:
+        one.points += chance.randrange(1, 500)
+        one.tier = chance.choice(("silver", "gold", "platinum", "bronze"))
+        one.tags = {**one.tags, "visits": chance.randrange(10_000)}
+    for start in range(0, count, 2_000):
+        Customer.objects.bulk_update(chosen[start : start + 2_000], ["points", "tier", "tags"])
+
+
+def orders(account: Account, of: list[Customer], count: int, seed: int = 3) -> None:
+    """Fulfilled orders of one to three lines. Lines first would be an order without them: both in one transaction."""
+    from django.db import transaction
+
+    chance, moment = random.Random(seed), datetime(2026, 3, 1, tzinfo=UTC)
+    for start in range(0, count, 5_000):
+        made = [
+            Order(
+                account=account, customer=chance.choice(of), order_id=f"o-{seed}-{number:07}", status="FULFILLED",
+                placed_at=moment, fulfilled_at=moment, channel="web", store="Main Street", payment_method="card",
+            )
+            for number in range(start, min(start + 5_000, count))
+        ]  # fmt: skip
+        with transaction.atomic():
+            Order.objects.bulk_create(made)
+            OrderLine.objects.bulk_create(line for order in made for line in lines(order, chance))
+
+
+def lines(order: Order, chance: random.Random) -> Iterator[OrderLine]:
+    for position in range(1, chance.randrange(2, 5)):
+        value = Decimal(chance.randrange(100, 20_000)) / 100
+        yield OrderLine(
+            order=order, position=position, sku=f"S{chance.randrange(900)}", name="A product",
+            quantity=chance.randrange(1, 4), value=value, data={"colour": chance.choice(COLOURS)},
+        )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Records of loyalty as the relay reads them, by the thousand: plain tuples with the models' own field names.
+
+A model's instance costs ten times as much to build. What maps a record takes either.
+"""
+
+import json
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from integrations.braze.models import BrazeProfile
+from masivo_braze.loyalty.models import Customer, Event
+
+
+class CustomerRow(NamedTuple):
+    external_id: str
+    email: str
+    phone: str
+    first_name: str
+    last_name: str
+    gender: str
+    birth_date: date | None
+    country: str
+    city: str
+    language: str
+    time_zone: str
+    is_anonymous: bool
+    tier: str
+    points: Decimal
+    tags: dict[str, Any]
+
+
+class CustomerName(NamedTuple):
+    external_id: str
+
+
+class EventRow(NamedTuple):
+    pk: UUID
+    type: str
+    occurred_at: datetime
+    data: dict[str, Any]
+    customer: CustomerName
+
+
+class ProfileRow(NamedTuple):
+    """What is believed of a user; where only facts are sent, the attributes do not matter and are not read."""
+
+    external_id: str
+    is_known: bool
+    deleted_at: datetime | None
+    last_accepted_at: datetime | None
+    attributes: dict[str, Any] = {}
+    uncertain: list[str] = []
+    refused: dict[str, Any] = {}
+    recent: dict[str, float] = {}
+
+
+AnyCustomer = Customer | CustomerRow
+AnyEvent = Event | EventRow
+AnyProfile = BrazeProfile | ProfileRow
+
+#: Digits enough for a number that only the standard library reads exactly.
+_MANY_DIGITS = re.compile(r"\d{19}")
+
+
+def text_of(column: str) -> Cast:
+    """A column as its text: JSON and times are read several times as fast from it as by Django's own converters."""
+    return Cast(column, TextField())
+
+
+def from_json(text: str) -> Any:
+    if text == "{}":
+        return {}
+    return json.loads(text) if _MANY_DIGITS.search(text) else orjson.loads(text)
+
+
+def from_time(text: str) -> datetime:
+    """A time of day in UTC, as both databases write it."""
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,43 @@
+"""`field__among=[…]`: as `__in`, with the whole list as one parameter.
+
+`__in` writes a placeholder for each value, which Django and the driver then handle one by one, in Python: with
+thousands of values that takes longer than the query.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, Lookup
+from django.db.models.sql.compiler import SQLCompiler
+
+from integrations.outbox.sql import array, json_of
+
+if TYPE_CHECKING:
+    _Lookup = Lookup[Any]
+else:
+    _Lookup = Lookup  # generic in its type stubs only
+
+
+def register() -> None:
+    """Called once, when the app registry is ready."""
+    Field.register_lookup(Among)
+
+
+class Among(_Lookup):
+    """The values are of the column's own type; an empty list matches nothing."""
+
+    lookup_name = "among"
+    prepare_rhs = False
+
+    def __init__(self, lhs: Any, rhs: Iterable[Any]) -> None:
+        super().__init__(lhs, list(rhs))
+
+    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        type_ = self.lhs.output_field.cast_db_type(connection)
+        return f"{column} = ANY(%s::{type_}[])", [*parameters, array(self.rhs)]
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        return f"{column} IN (SELECT value FROM json_each(%s))", [*parameters, json_of(self.rhs)]

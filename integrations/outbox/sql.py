@@ -1,0 +1,42 @@
+"""Lists of values as a table in a statement, so that one statement can do to each row what is due to that row.
+
+PostgreSQL takes an array per column, SQLite a JSON text.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+#: Column → (PostgreSQL's type, the values); all columns have equally many.
+Columns = Mapping[str, tuple[str, Sequence[Any]]]
+
+
+def table_of(columns: Columns, alias: str) -> tuple[str, list[Any]]:
+    """A FROM item called `alias`, and its parameters. Column names and types are ours, never input."""
+    if connection.vendor == "postgresql":
+        arrays = ", ".join(f"%s::{type_}[]" for type_, _ in columns.values())
+        return f"unnest({arrays}) AS {alias}({', '.join(columns)})", [array(values) for _, values in columns.values()]
+    picked = ", ".join(f"json_extract(value, '$[{number}]') AS {name}" for number, name in enumerate(columns))
+    rows = zip(*(values for _, values in columns.values()), strict=True)
+    return f"(SELECT {picked} FROM json_each(%s)) AS {alias}", [json_of(map(list, rows))]
+
+
+def array(values: Sequence[Any]) -> str | list[Any]:
+    """PostgreSQL's notation of an array. Numbers and UUIDs need no quoting, and no driver to go through them."""
+    if all(value.__class__ in (int, UUID) for value in values):
+        return f"{{{','.join(map(str, values))}}}"
+    return list(values)
+
+
+def json_of(values: Iterable[Any]) -> str:
+    """For SQLite's json_each; a UUID is its 32 digits, as Django keeps it."""
+    return json.dumps(list(values), default=lambda value: value.hex)
+
+
+def moment(at: datetime) -> Any:
+    """A time as the database's own columns have it."""
+    return connection.ops.adapt_datetimefield_value(at)
