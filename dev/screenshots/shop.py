@@ -129,7 +129,7 @@ def _fix_times(account: Any) -> None:
 
     from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
     from integrations.outbox.models import OutboxEntry
-    from masivo_braze.loyalty.models import Customer
+    from masivo_braze.loyalty.models import Customer, Membership
 
     for number, entry in enumerate(OutboxEntry.objects.order_by("pk")):
         at = MOMENT - timedelta(minutes=40) + timedelta(seconds=31 * number)
@@ -148,6 +148,7 @@ def _fix_times(account: Any) -> None:
         Delivery.objects.filter(pk=old).delete()
     BrazeProfile.objects.filter(last_accepted_at__isnull=False).update(last_accepted_at=MOMENT)
     QuerySet(Customer).update(created_at=MOMENT - timedelta(days=90), updated_at=MOMENT)
+    QuerySet(Membership).update(joined_at=MOMENT - timedelta(days=30))
 
 
 def _people(account: Any, other: Any) -> None:

@@ -18,8 +18,8 @@ from masivo_braze.loyalty.models import Audience, Customer, Event, Order
 
 #: Of a record's changes, the newest that its page shows.
 SHOWN = 5
-#: Of an audience's waiting changes; more are many.
-COUNTED = 1_000
+#: Of an account's waiting changes, for those of one audience: there is no index for these.
+LOOKED_AT = 10_000
 AUDIENCE_KINDS = (Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED)
 WORDS = {
     Status.PENDING: "waiting",
@@ -73,7 +73,7 @@ def _customer_of(record: Any) -> Customer:
 
 def panel(request: HttpRequest, record: Any) -> SafeString | None:
     if isinstance(record, Audience):
-        return _render(request, record, {"waiting": _waiting_of(record)})
+        return _render(request, record, _waiting_of(record))
     if not isinstance(record, Customer | Event | Order):
         return None
     entries = list(_entries_of(record).order_by("-pk")[:SHOWN])
@@ -110,10 +110,12 @@ def may_resend(request: HttpRequest) -> bool:
     return request.user.has_perm("braze.change_failedsync")
 
 
-def _waiting_of(audience: Audience) -> int:
-    """Among the account's waiting changes, as far as they are counted."""
-    waiting = OutboxEntry.objects.filter(account_id=audience.account_id, integration=NAME, status=Status.PENDING)
-    return len(waiting.filter(kind__in=AUDIENCE_KINDS, subject=str(audience.pk))[:COUNTED])
+def _waiting_of(audience: Audience) -> dict[str, Any]:
+    """How many of its members' changes wait among the account's oldest; `is_partial` where there are more of these."""
+    mine = OutboxEntry.objects.filter(account_id=audience.account_id, integration=NAME, status=Status.PENDING)
+    oldest = mine.order_by("pk").values_list("pk", flat=True)[:LOOKED_AT]
+    waiting = mine.filter(pk__in=oldest, kind__in=AUDIENCE_KINDS, subject=str(audience.pk)).count()
+    return {"waiting": waiting, "is_partial": mine.order_by("pk")[LOOKED_AT : LOOKED_AT + 1].exists()}
 
 
 beside.STATES.append(states)

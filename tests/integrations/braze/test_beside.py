@@ -9,6 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from integrations.braze.admin import beside
 from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
 from integrations.braze.resend import resend
 from integrations.braze.sandbox import SandboxServer
@@ -90,6 +91,18 @@ def test_an_audience_s_page_counts_what_waits(ada: Customer, admin_client: Clien
     assert "No change of a member waits" in shown(admin_client, audience)
     audience.customers.remove(ada)
     assert "1 change of members waits to be sent" in shown(admin_client, audience)
+    assert "long backlog" not in shown(admin_client, audience)
+
+
+def test_an_audience_s_page_looks_at_no_more_than_the_oldest_of_a_backlog(
+    ada: Customer, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "LOOKED_AT", 1)
+    audience = Audience.objects.get()
+    ada.save()
+    audience.customers.remove(ada)
+    assert "No change of a member waits" in shown(admin_client, audience)
+    assert "long backlog" in shown(admin_client, audience)
 
 
 def test_a_record_that_was_never_captured_says_so(account: Account, admin_client: Client) -> None:
