@@ -103,8 +103,7 @@ def pace(account_ids: Collection[int], now: datetime) -> dict[int, Pace]:
 
 def calls_last_minute(settings: BrazeSettings, now: datetime) -> dict[int, int]:
     """Requests started in the last minute, by account: of all that share the key, and so the limit."""
-    same_host = BrazeSettings.objects.filter(rest_endpoint=settings.rest_endpoint)
-    sharing = [other.account_id for other in same_host if other.api_key == settings.api_key]
+    sharing = [settings.account_id, *(other.account_id for other in settings.sharing_key())]
     rows = Delivery.objects.filter(account_id__in=sharing, created_at__gte=now - LONGEST_WAIT)
     started = rows.filter(started_at__gte=now - timedelta(minutes=1)).order_by()
     return defaultdict(int, started.values_list("account_id").annotate(Count("pk")))
