@@ -149,6 +149,7 @@ def test_the_page_tests_what_it_has_just_saved(workspace: Workspace, connect, ad
     settings = connect(sandbox.url, key="")
     url = reverse("admin:braze_brazesettings_change", args=[settings.pk])
     limits = {"batch_limit": "per_array", "calls_per_window": 3000, "window_seconds": 3, "unknown_events": "resend"}
+    limits |= {"attribute_gap_seconds": "2"}
     form = {"api_key": KEY, "instance_choice": sandbox.url, "unknown_purchases": "hold", **limits, "_test": "1"}
     page = admin_client.post(url, form, follow=True).content.decode()
     assert f"Connected to {sandbox.url}" in page
