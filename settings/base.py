@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "masivo_braze.loyalty",
     "masivo_braze.console",
     "integrations.outbox",
@@ -125,6 +126,7 @@ CELERY_TASK_ROUTES = {
     "integrations.outbox.tasks.*": {"queue": "relay"},
     "integrations.braze.tasks.relay": {"queue": "relay"},
     "integrations.braze.tasks.purge": {"queue": "relay"},
+    "integrations.braze.tasks.scrub": {"queue": "relay"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
     "integrations.braze.tasks.probe_account": {"queue": "probation"},
@@ -162,6 +164,8 @@ BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
 BRAZE_READ_TIMEOUT_SECONDS: float = env.float("BRAZE_READ_TIMEOUT_SECONDS", default=30.0)
 #: How long settled changes and finished requests are kept. Purchases and the mirror are kept for ever.
 BRAZE_RETENTION_DAYS: float = env.float("BRAZE_RETENTION_DAYS", default=30.0)
+#: How long the contents of finished requests are kept; 0: no longer than until they are settled.
+BRAZE_PAYLOAD_DAYS: float = env.float("BRAZE_PAYLOAD_DAYS", default=7.0)
 #: How long a relay may work on an account without a commit before another one may take over.
 BRAZE_LEASE_SECONDS: float = env.float("BRAZE_LEASE_SECONDS", default=30.0)
 #: What an account may have ready in Redis; the rest waits in the database.

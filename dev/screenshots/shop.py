@@ -11,6 +11,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 import django
 
+from dev.screenshots import traffic
+
 #: When everything in the pictures happened last.
 MOMENT = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 KEY = "5f0c1d2e-8a9b-4c3d-9e7f-0a1b2c3d4e5f"
@@ -42,7 +44,9 @@ def build(sandbox_url: str) -> dict[str, Any]:
     other = Account.objects.create(name="Nord Outdoor", slug="nord-outdoor", currency="EUR", time_zone="Europe/Berlin")
     _people(account, other)
     braze = _finish_settings(account, other)
-    return {"settings": braze, "customer": customers[0].pk, "order": order, "audience": audience.pk}
+    traffic.add(account)
+    keys = {"settings": braze, "customer": customers[0].pk, "order": order, "audience": audience.pk}
+    return keys | _failed()
 
 
 def _account(sandbox_url: str) -> Any:
@@ -111,9 +115,17 @@ def _fail(account: Any, customer: Any, sandbox_url: str) -> None:
     sandbox.set_faults()
 
 
+def _failed() -> dict[str, Any]:
+    """The refused change, and the request whose answer was lost."""
+    from integrations.outbox.models import OutboxEntry
+
+    unknown = OutboxEntry.objects.filter(status="unknown").earliest("pk")
+    return {"failed": OutboxEntry.objects.filter(status="rejected").earliest("pk").pk, "request": str(unknown.batch)}
+
+
 def _fix_times(account: Any) -> None:
     """Rows get the times, and requests the ids, that they have in each run."""
-    from django.db.models import QuerySet  # its update captures nothing, unlike the managers' own
+    from django.db.models import Max, QuerySet  # its update captures nothing, unlike the managers' own
 
     from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
     from integrations.outbox.models import OutboxEntry
@@ -121,10 +133,12 @@ def _fix_times(account: Any) -> None:
 
     for number, entry in enumerate(OutboxEntry.objects.order_by("pk")):
         at = MOMENT - timedelta(minutes=40) + timedelta(seconds=31 * number)
-        settled = at + timedelta(seconds=1) if entry.settled_at else None
-        OutboxEntry.objects.filter(pk=entry.pk).update(created_at=at, settled_at=settled)
+        OutboxEntry.objects.filter(pk=entry.pk).update(created_at=at)
     for number, request in enumerate(list(Delivery.objects.order_by("created_at"))):
-        old, at = request.pk, MOMENT - timedelta(minutes=40) + timedelta(seconds=97 * number)
+        mine = OutboxEntry.objects.filter(batch=request.pk)
+        last = mine.aggregate(at=Max("created_at"))["at"] or MOMENT - timedelta(minutes=40 - number)
+        old, at = request.pk, last + timedelta(milliseconds=350)
+        mine.filter(settled_at__isnull=False).update(settled_at=at + timedelta(milliseconds=410))
         request.pk = uuid5(NAMESPACE_URL, f"request {number}")
         request.created_at, request.started_at = at, at + timedelta(milliseconds=120)
         request.finished_at = at + timedelta(milliseconds=410)

@@ -42,9 +42,15 @@ def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetim
         return Readiness(settings, "incomplete", missing)
     if state and state.paused_at:
         return Readiness(settings, "paused", state.pause_reason)
+    if state and state.held_at:
+        return Readiness(settings, "paused", held_in_words(state))
     if state and state.backoff_until and state.backoff_until > (now or database_now()):
         return Readiness(settings, "backing off", state.last_error)
     return Readiness(settings, "healthy", on_probation=bool(state and state.failures))
+
+
+def held_in_words(state: BrazeState) -> str:
+    return f"paused by {state.held_by}" + (f": {state.held_reason}" if state.held_reason else "")
 
 
 def forbidden(endpoint: str) -> str:

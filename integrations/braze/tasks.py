@@ -2,13 +2,14 @@
 
 import logging
 from functools import partial
+from uuid import UUID
 
 import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze import backfill as backfilling
-from integrations.braze import buffer, lanes, notices, readiness, retention
+from integrations.braze import buffer, lanes, notices, payloads, readiness, retention, scrubbing
 from integrations.braze import flush as flushing
 from integrations.braze import relay as relaying
 from integrations.braze.taking import pending
@@ -52,6 +53,15 @@ def probe_account(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def purge() -> None:
     retention.purge()
+    payloads.forget_old()
+    for delivery_id in scrubbing.unfinished():
+        scrubbing.scrub(delivery_id)
+
+
+@shared_task(ignore_result=True)
+def scrub(delivery_id: str) -> None:
+    """What is kept of the customers that this request deleted."""
+    scrubbing.scrub(UUID(delivery_id))
 
 
 @shared_task(ignore_result=True)

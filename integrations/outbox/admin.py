@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -19,6 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.pages import CappedChangeList, CappedPaginator
 from masivo_braze.console.scoping import ScopedAdmin
 
 #: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
@@ -35,7 +37,11 @@ class ReadOnlyAdmin(ScopedAdmin):
     sortable_by = ()
     show_full_result_count = False
     list_per_page = 50
+    paginator = CappedPaginator
     actions: Sequence[str] | None = None
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CappedChangeList
 
     def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
@@ -64,7 +70,7 @@ class ReadOnlyAdmin(ScopedAdmin):
 class OutboxEntryAdmin(ReadOnlyAdmin):
     list_display = ["id", "captured", "account", "kind", "customer_external_id", "outcome"]
     list_select_related = ["account"]
-    list_filter = ["status", "kind", "integration", "account"]
+    list_filter = ["status", "kind", "account"]
     search_fields = ["customer_external_id", "id", "batch"]
     search_help_text = "An exact customer id, the number of a change, or the id of a request."
     fieldsets = [

@@ -37,7 +37,10 @@ SECTIONS = (
     Section(
         "Braze",
         (
+            _list_of("Health", "monitor_heart", "braze", "accounthealth"),
+            _list_of("Did it arrive?", "travel_explore", "braze", "arrival"),
             _list_of("Failed syncs", "sync_problem", "braze", "failedsync"),
+            _list_of("Skipped changes", "skip_next", "braze", "skippedsync"),
             _list_of("Requests", "outbox", "braze", "delivery"),
             _list_of("Captured changes", "history", "outbox", "outboxentry"),
             _list_of("Purchases sent", "receipt_long", "braze", "brazepurchase"),

@@ -75,7 +75,7 @@ def test_no_page_says_a_word_of_another_account(client: Client, theirs: tuple[Ac
     queries = ["", f"?q={SECRET}", f"?account__id__exact={theirs[0].pk}", "?all="]
     for address in filled(theirs):
         for query in [] if address.names_a_record else queries:
-            page = client.get(f"{address.url}{query}", follow=True).content.decode()
+            page = b"".join(client.get(f"{address.url}{query}", follow=True)).decode()  # an export is streamed
             for typed in (f'value="{SECRET}"', f"q={SECRET}", f"q%3D{SECRET}"):  # what was searched for is repeated
                 page = page.replace(typed, "")
             assert SECRET not in page, f"{address.name}{query}"

@@ -17,12 +17,14 @@ SECRET = "rosebud"
 
 
 GROUPS = import_module("integrations.braze.migrations.0003_console_groups")
+MORE_GROUPS = import_module("integrations.braze.migrations.0011_pages_groups")
 
 
 def person(username: str, group: str, *accounts: Account) -> User:
     user = User.objects.create_user(username, f"{username}@example.com", "a-password", is_staff=True)
     if not Group.objects.filter(name=group).exists():  # a test with a live server empties all tables
         GROUPS.create_groups(apps, "default")
+        MORE_GROUPS.extend_groups(apps, "default")
     user.groups.add(Group.objects.get(name=group))
     for account in accounts:
         account.members.add(user)
@@ -60,11 +62,19 @@ def merchant(word: str) -> tuple[Account, dict[str, Any]]:
         "loyalty_membership": Membership.objects.get(audience=audience).pk,
         "outbox_outboxentry": failed.pk,
         "braze_failedsync": failed.pk,
+        "braze_skippedsync": _skipped(account, customer.external_id, word).pk,
         "braze_delivery": failed.batch,
         "braze_brazepurchase": purchase.pk,
         "braze_brazeprofile": profile.pk,
         "braze_brazesettings": braze.pk,
     }
+
+
+def _skipped(account: Account, customer: str, word: str) -> OutboxEntry:
+    return OutboxEntry.objects.create(
+        account=account, integration="braze", kind="event", customer_external_id=customer, status="skipped",
+        error=f"skipped: {word}", settled_at=timezone.now(),
+    )  # fmt: skip
 
 
 def _failed(account: Account, customer: str, word: str) -> OutboxEntry:

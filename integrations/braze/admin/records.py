@@ -1,11 +1,13 @@
 """The ledger, the purchases and the mirror, to be looked at."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from integrations.braze.admin.reasons import SettledFilter
 from integrations.braze.admin.request_page import may_view_payloads, objects_table, payload
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
@@ -14,17 +16,21 @@ from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pre
 REQUEST_PAGES[NAME] = "admin:braze_delivery_change"
 
 
+class ComposedFilter(SettledFilter):
+    field = "created_at"
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    list_display = ["composed", "account", "endpoint", "objects", "result"]
+    list_display = ["composed", "account", "objects", "waited", "took", "result"]
     list_select_related = ["account"]
-    list_filter = ["outcome", "endpoint", "account"]
+    list_filter = ["outcome", "endpoint", ComposedFilter, "account"]
     search_fields = ["id"]
     search_help_text = "The exact id of a request."
     ordering = ["-created_at"]  # the ids are random
     fieldsets = [
         (None, {"fields": ["id", "account", "endpoint", "objects", "bytes"]}),
-        ("What became of it", {"fields": ["result", "answer", "composed", "started", "finished"]}),
+        ("What became of it", {"fields": ["result", "answer", "composed", "started", "waited", "finished", "took"]}),
         ("Objects", {"fields": ["objects_listed"]}),
     ]
     with_payload = [
@@ -59,6 +65,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def finished(self, delivery: Delivery) -> str:
         return to_the_second(delivery.finished_at)
 
+    @admin.display(description="waited")
+    def waited(self, delivery: Delivery) -> str:
+        return _between(delivery.created_at, delivery.started_at)
+
+    @admin.display(description="took")
+    def took(self, delivery: Delivery) -> str:
+        return _between(delivery.started_at, delivery.finished_at)
+
     @admin.display(description="result")
     def result(self, delivery: Delivery) -> str:
         words = delivery.get_outcome_display() or ("in flight" if delivery.started_at else "not sent yet")
@@ -75,6 +89,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="JSON")
     def payload(self, delivery: Delivery) -> str:
         return payload(delivery)
+
+
+def _between(start: datetime | None, end: datetime | None) -> str:
+    if start is None or end is None:
+        return "–"
+    seconds = (end - start).total_seconds()
+    return f"{seconds * 1_000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 @admin.register(BrazePurchase)

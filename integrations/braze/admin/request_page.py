@@ -31,7 +31,7 @@ def objects_table(delivery: Delivery, with_contents: bool) -> SafeString:
     cells = _rows(delivery, with_contents)
     rows = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", cells)
     heading = "<thead><tr><th>kind</th><th>customer</th><th>changes</th><th>object</th></tr></thead>"
-    return format_html(f'<table class="plain">{heading}<tbody>{{}}</tbody></table>', rows)
+    return format_html(f'<table class="plain objects">{heading}<tbody>{{}}</tbody></table>', rows)
 
 
 def _rows(delivery: Delivery, with_contents: bool) -> Iterator[tuple[str, str, SafeString, str]]:

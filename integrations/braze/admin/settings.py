@@ -246,6 +246,10 @@ def _list_of(model: type[Model], account_id: int) -> str:
 
 
 def _in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
+    if state and ready.state == "paused" and not state.paused_at:
+        return (
+            f"{ready.detail}, since {to_the_second(state.held_at)}. Nothing is lost; Resume on its health page goes on."
+        )
     if state and ready.state == "paused":
         words = f"paused since {to_the_second(state.paused_at)}: {ready.detail}"
         if state.pause_kind == PauseKind.RESTORED:

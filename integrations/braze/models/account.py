@@ -212,6 +212,11 @@ class BrazeState(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     pause_kind = models.CharField(max_length=16, choices=PauseKind.choices, blank=True)
     pause_reason = models.TextField(blank=True)
+    held_at = models.DateTimeField(
+        null=True, blank=True, help_text="Paused by a person, apart from any other pause: only Resume ends it."
+    )
+    held_by = models.CharField(max_length=150, blank=True)
+    held_reason = models.TextField(blank=True)
     backoff_until = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(
         default=0, help_text="Requests that failed since the last one Braze answered."
