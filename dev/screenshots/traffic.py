@@ -46,6 +46,8 @@ def _changes(account: Any, requests: list[Any]) -> None:
     for number, request in enumerate(requests):
         captured = request.created_at - timedelta(milliseconds=120 + 40 * number)
         times = {"created_at": captured, "settled_at": request.finished_at}
-        OutboxEntry.objects.create(**mine, kind="event", status="delivered", batch=request.pk, **times)
+        sent = OutboxEntry.objects.create(**mine, kind="event", status="delivered", batch=request.pk, **times)
+        request.manifest = {"events": [{"customer": "C-1005", "entries": [sent.pk], "creates": True}]}
+        request.save(update_fields=["manifest"])
         OutboxEntry.objects.create(**mine, **SKIPPED[number % len(SKIPPED)], status="skipped", **times)
     OutboxEntry.objects.filter(status="pending").update(due_at=database_now() + timedelta(days=1))

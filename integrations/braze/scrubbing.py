@@ -69,7 +69,8 @@ def _start(delivery_id: UUID) -> None:
 
 def _deleted_by(deletion: Delivery) -> dict[str, int]:
     """By customer the id of the entry that asked for it: what has a greater one is of a customer created again."""
-    entries = OutboxEntry.objects.filter(batch=deletion.pk, kind=Kind.CUSTOMER_DELETED, status=Status.DELIVERED)
+    asked = {pk for line in deletion.manifest.get("deletions", []) for pk in line["entries"]}
+    entries = OutboxEntry.objects.filter(pk__in=asked, kind=Kind.CUSTOMER_DELETED, status=Status.DELIVERED)
     return dict(entries.order_by("pk").values_list("customer_external_id", "pk"))
 
 

@@ -11,7 +11,7 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from integrations.braze import readiness
-from integrations.braze.console import ages, rates
+from integrations.braze.console import ages, rates, sent
 from integrations.braze.console.rates import ARRIVED, Pace
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -240,9 +240,10 @@ def _delay(account_id: int, now: datetime) -> Delay | None:
     accepted = Delivery.objects.filter(
         account_id=account_id, outcome__in=ARRIVED, created_at__gte=now - timedelta(days=1)
     )
-    requests = list(accepted.order_by("-created_at").values_list("pk", flat=True)[:NEWEST])
-    changes = OutboxEntry.objects.filter(batch__in=requests, status=Status.DELIVERED, settled_at__isnull=False)
-    times = changes.values_list("created_at", "settled_at")[:SAMPLE]
+    requests = accepted.order_by("-created_at").defer("body")[:NEWEST]
+    carried = sorted({pk for request in requests for pk in sent.entries_of(request)})[-SAMPLE:]
+    changes = OutboxEntry.objects.filter(pk__in=carried, status=Status.DELIVERED, settled_at__isnull=False)
+    times = changes.values_list("created_at", "settled_at")
     seconds = [(settled - created).total_seconds() for created, settled in times if settled]
     if not seconds:
         return None

@@ -7,6 +7,11 @@ from integrations.braze.models import Delivery
 ARRAYS = ("attributes", "events", "purchases", "deletions")
 
 
+def entries_of(request: Delivery) -> set[int]:
+    """The captured changes that a request carried; entries have no index on their request."""
+    return {pk for array in ARRAYS for line in request.manifest.get(array, []) for pk in line["entries"]}
+
+
 def objects(request: Delivery | None, entry: int, most: int = 20) -> list[Any]:
     """The JSON objects of an entry, in the request's order; none where the contents are not kept."""
     if request is None or not request.body:

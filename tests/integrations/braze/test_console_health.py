@@ -166,9 +166,11 @@ def test_the_first_id_of_a_time_is_found_between_gaps(account: Account) -> None:
 
 
 def test_the_delay_is_from_commit_to_answer(account: Account, braze: BrazeSettings) -> None:
-    sent = request(account, ago(seconds=1))
     for seconds in (1, 1, 1, 9):
-        entries(account, 1, ago(seconds=seconds + 1), status="delivered", batch=sent.pk, settled_at=ago(seconds=1))
+        entries(account, 1, ago(seconds=seconds + 1), status="delivered", settled_at=ago(seconds=1))
+    ids = list(OutboxEntry.objects.values_list("pk", flat=True))
+    entries(account, 1, ago(hours=1), status="delivered", settled_at=ago(seconds=1))
+    request(account, ago(seconds=1), manifest={"events": [{"customer": "c1", "entries": ids, "creates": True}]})
     delay = health.of(account, NOW).delay
     assert delay is not None
     assert (delay.half, delay.of) == (1.0, 4)
