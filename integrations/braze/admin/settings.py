@@ -22,30 +22,18 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from kombu.exceptions import OperationalError
 
-from integrations.braze import activation, diagnosis, endpoints, readiness, tasks
-from integrations.braze.admin import customer_page
+from integrations.braze import activation, diagnosis, readiness, tasks
+from integrations.braze.admin import customer_page, settings_words
 from integrations.braze.admin.failed_syncs import FailedSync
 from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
 from integrations.braze.integration import NAME, TOPICS, BrazeIntegration
-from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.models.account import BatchLimit, PauseKind
 from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console import history
-from masivo_braze.console.scoping import ScopedAdmin, accounts_of
-
-#: What a paused account whose database was restored needs; the only value is its slug.
-RESTORED = (
-    "<p>This database was put back to an earlier time: requests had already been sent that it no longer knows of. "
-    "Sending on would double purchases and events, so nothing is sent, and saving these settings does not change that. "
-    "Changes are captured meanwhile. Somebody with access to the server has to run, with the time at which the backup "
-    'was taken:</p><pre style="white-space: pre-wrap; overflow-wrap: anywhere">'
-    "python manage.py braze_restored --account {} --since 2026-01-31T09:30:00Z</pre>"
-    "<p>Events and orders captured since then and not settled are then held as failed syncs of unknown outcome, to be "
-    "decided about one by one or together; attributes are sent again, which does no harm; and the account goes on.</p>"
-)
-
+from masivo_braze.console.scoping import ScopedAdmin
 
 TEST_BUTTON = (
     '<button type="submit" name="_test" value="1" form="brazesettings_form" class="btn">'
@@ -144,7 +132,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
         if form.replaced == ANOTHER:
             activation.forget_mirror(obj.account_id)
             messages.warning(request, _offer(obj))
-        for warning in _warnings(request, obj):
+        for warning in settings_words.warnings(request, obj):
             messages.warning(request, warning)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
@@ -184,7 +172,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
     @admin.display(description="state")
     def state(self, settings: BrazeSettings) -> str:
         state = getattr(settings.account, "braze_state", None)
-        words = _in_words(readiness.judge(settings, state), state)
+        words = settings_words.in_words(readiness.judge(settings, state), state)
         if state and state.combined_at and settings.batch_limit == BatchLimit.COMBINED:
             words += (
                 f". Switched itself to 75 objects a request in all at {to_the_second(state.combined_at)}, because "
@@ -198,7 +186,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
 
     @admin.display(description="database restored")
     def restored(self, settings: BrazeSettings) -> str:
-        return format_html(RESTORED, settings.account.slug)
+        return format_html(settings_words.RESTORED, settings.account.slug)
 
     @admin.display(description="failed syncs")
     def decide(self, settings: BrazeSettings) -> str:
@@ -243,40 +231,3 @@ def _start_backfill(request: HttpRequest, settings: BrazeSettings) -> None:
 def _list_of(model: type[Model], account_id: int) -> str:
     page = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
     return reverse(page, query={"account__id__exact": account_id})
-
-
-def _in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
-    if state and ready.state == "paused" and not state.paused_at:
-        return (
-            f"{ready.detail}, since {to_the_second(state.held_at)}. Nothing is lost; Resume on its health page goes on."
-        )
-    if state and ready.state == "paused":
-        words = f"paused since {to_the_second(state.paused_at)}: {ready.detail}"
-        if state.pause_kind == PauseKind.RESTORED:
-            return words
-        return f"{words}. Nothing is lost; saving these settings resumes the account."
-    if state and ready.state == "backing off":
-        return f"backing off until {to_the_second(state.backoff_until)}: {ready.detail}"
-    return f"{ready.state}: {ready.detail}" if ready.detail else ready.state
-
-
-def _shared_budget(request: HttpRequest, settings: BrazeSettings) -> str:
-    """Braze counts the calls of a key, whoever makes them; of accounts that are not this person's, no names."""
-    if not settings.api_key or not (others := settings.sharing_key()):
-        return ""
-    mine = set(accounts_of(request.user).values_list("pk", flat=True))
-    known = [str(other.account) for other in others if other.account_id in mine]
-    unknown = len(others) - len(known)
-    names = ", ".join([*known, *([f"{unknown} other account{'s' * (unknown > 1)}"] if unknown else [])])
-    return f"Shares its API key, and so its rate limit, with {names}: give all of them the same limits."
-
-
-def _warnings(request: HttpRequest, settings: BrazeSettings) -> list[str]:
-    """What an operator may not expect of settings that were accepted."""
-    warnings = [endpoints.hint(settings.rest_endpoint), _shared_budget(request, settings)]
-    ready = readiness.of(settings.account_id)
-    if ready.state == "incomplete":
-        warnings.append(f"Changes are captured, but nothing is sent until this is mended: {ready.detail}")
-    if settings.is_enabled and not any(getattr(settings, toggle) for toggle in TOPICS):
-        warnings.append("Nothing is captured: everything under “What is sent” is off.")
-    return [warning for warning in warnings if warning]
