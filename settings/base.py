@@ -9,13 +9,16 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    "unfold",  # before the admin, whose site and templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "masivo_braze.loyalty",
+    "masivo_braze.console",
     "integrations.outbox",
     "integrations.braze",
 ]
@@ -47,6 +50,18 @@ TEMPLATES = [
         },
     }
 ]
+
+# The admin's theme. Nothing of it is loaded from outside.
+UNFOLD = {
+    "SITE_TITLE": "Masivo → Braze",
+    "SITE_HEADER": "Masivo → Braze",
+    "SITE_SYMBOL": "sync",
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "STYLES": ["masivo_braze.console.theme.stylesheet"],
+    "COLORS": {"primary": "masivo_braze.console.theme.primary"},
+    "SIDEBAR": {"navigation": "masivo_braze.console.navigation.sidebar"},
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -111,16 +126,29 @@ CELERY_TASK_ROUTES = {
     "integrations.outbox.tasks.*": {"queue": "relay"},
     "integrations.braze.tasks.relay": {"queue": "relay"},
     "integrations.braze.tasks.purge": {"queue": "relay"},
+    "integrations.braze.tasks.scrub": {"queue": "relay"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
     "integrations.braze.tasks.probe_account": {"queue": "probation"},
+    # A mail server that hangs must not hold up a sync.
+    "integrations.braze.tasks.notify": {"queue": "notices"},
+    "integrations.braze.tasks.tell": {"queue": "notices"},
 }
 # `expires` is the period: a tick that could not be taken in time is dropped, the next one is due anyway.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
     "purge": {"task": "integrations.braze.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "notify": {"task": "integrations.braze.tasks.notify", "schedule": 15.0, "options": {"expires": 15.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": 1.0, "options": {"expires": 1.0}},
 }
+
+# --- Mail -------------------------------------------------------------------------------------------
+#: `smtp://user:password@host:port`, `smtp+tls://…`; without it mails go nowhere.
+vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="masivo-braze@localhost")
+#: The console's own address, such as https://console.example.com, for links in mails.
+CONSOLE_URL: str = env.str("CONSOLE_URL", default="")
 
 # --- Braze ------------------------------------------------------------------------------------------
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.
@@ -136,6 +164,8 @@ BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
 BRAZE_READ_TIMEOUT_SECONDS: float = env.float("BRAZE_READ_TIMEOUT_SECONDS", default=30.0)
 #: How long settled changes and finished requests are kept. Purchases and the mirror are kept for ever.
 BRAZE_RETENTION_DAYS: float = env.float("BRAZE_RETENTION_DAYS", default=30.0)
+#: How long the contents of finished requests are kept; 0: no longer than until they are settled.
+BRAZE_PAYLOAD_DAYS: float = env.float("BRAZE_PAYLOAD_DAYS", default=7.0)
 #: How long a relay may work on an account without a commit before another one may take over.
 BRAZE_LEASE_SECONDS: float = env.float("BRAZE_LEASE_SECONDS", default=30.0)
 #: What an account may have ready in Redis; the rest waits in the database.

@@ -7,7 +7,7 @@ from tests.e2e.harness.sabotage import SABOTAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Not of the sending side: the sandbox itself, and what has no code of its own to share.
-EXEMPT = {"sandbox", "management", "migrations", "templates", "__pycache__"}
+EXEMPT = {"sandbox", "management", "migrations", "static", "templates", "__pycache__"}
 
 
 def test_the_sandbox_may_import_nothing_of_the_sending_side() -> None:

@@ -39,6 +39,17 @@ def _forget_another_workspace(account_id: int) -> None:
     BrazeState.objects.filter(pk=state.pk).update(mirrored_endpoint=endpoint or state.mirrored_endpoint)
 
 
+def keep_mirror(account_id: int, endpoint: str) -> None:
+    """Before another key or endpoint of the *same* workspace is saved: Braze still holds what it held."""
+    BrazeState.objects.get_or_create(account_id=account_id)
+    BrazeState.objects.filter(account_id=account_id).exclude(mirrored_endpoint="").update(mirrored_endpoint=endpoint)
+
+
+def forget_mirror(account_id: int) -> None:
+    """The key is another workspace's, which holds nothing of ours yet."""
+    BrazeProfile.objects.filter(account_id=account_id).delete()
+
+
 def settings_deleted(instance: BrazeSettings, **_: Any) -> None:
     """Nobody wants the account's changes any more; what was captured stays pending, in case settings come back."""
     lease.revoke(instance.account_id, NAME)

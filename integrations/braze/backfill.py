@@ -46,6 +46,16 @@ def backfill(account_id: int) -> Iterator[Step]:
     yield from _capture(account_id, "audience memberships", memberships, _joined)
 
 
+def of_customer(customer: Customer) -> Iterator[Step]:
+    """What of one customer is counted in Braze and was never captured: events, purchases."""
+    account_id = customer.account_id
+    events = Event.objects.filter(customer=customer).select_related("customer")
+    orders = Order.objects.filter(customer=customer, fulfilled_at__isnull=False).select_related("customer")
+    if not BrazeState.objects.filter(account_id=account_id, purged_at__isnull=False).exists():
+        yield from _capture(account_id, "events", events, _events)
+    yield from _capture(account_id, "fulfilled orders", orders, changes.orders_changed)
+
+
 def _created(customers: Sequence[Customer]) -> list[Change]:
     return [changes.customer_created(customer) for customer in customers]
 

@@ -43,12 +43,17 @@ class Answer:
 
 def post(base_url: str, endpoint: str, api_key: str, body: bytes) -> Answer:
     """Send a ready JSON body. Raises `NotSent` or `NoAnswer`."""
+    return post_to(base_url, PATHS[Endpoint(endpoint)], api_key, body, TOTAL_SECONDS)
+
+
+def post_to(base_url: str, path: str, api_key: str, body: bytes, total_seconds: float) -> Answer:
+    """The same for any path, within a time of the caller's own."""
     try:
         response = _session().post(
-            f"{base_url}{PATHS[Endpoint(endpoint)]}",
+            f"{base_url}{path}",
             data=body,
             headers={"Authorization": f"Bearer {api_key}".encode(), "Content-Type": "application/json"},
-            timeout=Timeout(connect=CONNECT_SECONDS, total=TOTAL_SECONDS),  # type: ignore[arg-type]  # the stubs do not know
+            timeout=Timeout(connect=CONNECT_SECONDS, total=total_seconds),  # type: ignore[arg-type]  # the stubs do not know
             proxies=_proxies(base_url),
             allow_redirects=False,
             stream=True,

@@ -1,6 +1,7 @@
 """Which addresses an API key may be sent to: Braze's REST hosts and those the deployment adds."""
 
 import re
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -8,6 +9,31 @@ from django.core.exceptions import ValidationError
 
 #: `rest.iad-01.braze.com`, `rest.fra-02.braze.eu`: a pattern, since Braze adds instances [Braze: API overview].
 REST_HOST = re.compile(r"rest\.[a-z]{2,4}-[0-9]{2}\.braze\.(com|eu)")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One of Braze's own installations: the name its dashboard shows, its region in words, its REST address."""
+
+    name: str
+    region: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.region}: {self.url.removeprefix('https://')}"
+
+
+#: Those that Braze lists [Braze: API overview, 2026-09]; any other host of the pattern is accepted, too.
+INSTANCES = (
+    *(Instance(f"US-0{n}", "United States", f"https://rest.iad-0{n}.braze.com") for n in range(1, 9)),
+    Instance("US-10", "United States", "https://rest.us-10.braze.com"),
+    Instance("EU-01", "European Union", "https://rest.fra-01.braze.eu"),
+    Instance("EU-02", "European Union", "https://rest.fra-02.braze.eu"),
+    Instance("AU-01", "Australia", "https://rest.au-01.braze.com"),
+    Instance("ID-01", "Indonesia", "https://rest.id-01.braze.com"),
+    Instance("JP-01", "Japan", "https://rest.jp-01.braze.com"),
+    Instance("KR-01", "South Korea", "https://rest.kr-01.braze.com"),
+)
 
 WHERE = "In Braze: Settings → APIs and Identifiers shows your instance and its REST endpoint."
 
@@ -44,6 +70,11 @@ def hint(url: str) -> str:
 def is_real_host(url: str) -> bool:
     """Whether the address is Braze's own, not one that the deployment added."""
     return url not in extra_endpoints()
+
+
+def in_words(url: str) -> str:
+    """The instance behind an address, where Braze lists it; else the address."""
+    return next((str(each) for each in INSTANCES if each.url == url), url)
 
 
 def extra_endpoints() -> set[str]:

@@ -66,7 +66,7 @@ def ask(settings: BrazeSettings, external_id: str) -> Exported:
         raise NotAnswered("The integration is switched off, so Braze is not asked anything.")
     if not ready.is_ready:
         raise NotAnswered(f"Braze cannot be asked: {ready.detail}")
-    limit = _limit(settings)
+    limit = limit_of(settings)
     try:
         _wait_for_slot(limit)
         answer = _post(settings, {"external_ids": [external_id], "fields_to_export": FIELDS})
@@ -77,7 +77,7 @@ def ask(settings: BrazeSettings, external_id: str) -> Exported:
     return _exported(_document(answer, settings.api_key), external_id)
 
 
-def _limit(settings: BrazeSettings) -> Limit:
+def limit_of(settings: BrazeSettings) -> Limit:
     """A budget of its own per host and key: questions take nothing from what syncs may use."""
     return replace(limiter.limit_of(settings, "export"), calls=CALLS, window_seconds=WINDOW_SECONDS, per_hour=None)
 

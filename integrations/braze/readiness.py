@@ -38,16 +38,22 @@ def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetim
     """The same for rows that are at hand already; the database's clock is asked only where it matters."""
     if settings is None or not settings.is_enabled:
         return Readiness(settings, "disabled")
-    if missing := settings.missing() or _forbidden(settings.rest_endpoint):
+    if missing := settings.missing() or forbidden(settings.rest_endpoint):
         return Readiness(settings, "incomplete", missing)
     if state and state.paused_at:
         return Readiness(settings, "paused", state.pause_reason)
+    if state and state.held_at:
+        return Readiness(settings, "paused", held_in_words(state))
     if state and state.backoff_until and state.backoff_until > (now or database_now()):
         return Readiness(settings, "backing off", state.last_error)
     return Readiness(settings, "healthy", on_probation=bool(state and state.failures))
 
 
-def _forbidden(endpoint: str) -> str:
+def held_in_words(state: BrazeState) -> str:
+    return f"paused by {state.held_by}" + (f": {state.held_reason}" if state.held_reason else "")
+
+
+def forbidden(endpoint: str) -> str:
     """The allow-list is checked again before each use: it may have changed since the settings were saved."""
     try:
         endpoints.normalised(endpoint)

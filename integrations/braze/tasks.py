@@ -2,12 +2,14 @@
 
 import logging
 from functools import partial
+from uuid import UUID
 
 import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from integrations.braze import buffer, lanes, readiness, retention
+from integrations.braze import backfill as backfilling
+from integrations.braze import buffer, lanes, notices, payloads, readiness, retention, scrubbing
 from integrations.braze import flush as flushing
 from integrations.braze import relay as relaying
 from integrations.braze.taking import pending
@@ -51,6 +53,34 @@ def probe_account(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def purge() -> None:
     retention.purge()
+    payloads.forget_old()
+    for delivery_id in scrubbing.unfinished():
+        scrubbing.scrub(delivery_id)
+
+
+@shared_task(ignore_result=True)
+def scrub(delivery_id: str) -> None:
+    """What is kept of the customers that this request deleted."""
+    scrubbing.scrub(UUID(delivery_id))
+
+
+@shared_task(ignore_result=True)
+def notify() -> None:
+    """The periodic tick of what people are told."""
+    for notice_id in notices.find_causes():
+        tell.apply_async((notice_id,), expires=60)
+
+
+@shared_task(ignore_result=True)
+def tell(notice_id: int) -> None:
+    notices.send(notice_id)
+
+
+@shared_task(ignore_result=True)
+def backfill(account_id: int) -> None:
+    """Everything an account has, captured in chunks; repeated or cut off, nothing is sent twice."""
+    for step in backfilling.backfill(account_id):
+        logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
 
 
 def wake_flush(account_id: int, requests: int) -> None:

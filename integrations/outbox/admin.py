@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -19,12 +20,8 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
 from integrations.outbox.models import OutboxEntry, Status
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-
+from integrations.outbox.pages import CappedChangeList, CappedPaginator
+from masivo_braze.console.scoping import ScopedAdmin
 
 #: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
 REQUEST_PAGES: dict[str, str] = {}
@@ -33,14 +30,18 @@ DECISION_PAGES: dict[str, str] = {}
 FAILED = (Status.REJECTED, Status.UNKNOWN)
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(ScopedAdmin):
     """For tables of millions: an index orders the list, searches are for exact values, and nothing is counted twice."""
 
     ordering = ["-pk"]
     sortable_by = ()
     show_full_result_count = False
     list_per_page = 50
+    paginator = CappedPaginator
     actions: Sequence[str] | None = None
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CappedChangeList
 
     def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
@@ -69,17 +70,17 @@ class ReadOnlyAdmin(ModelAdmin):
 class OutboxEntryAdmin(ReadOnlyAdmin):
     list_display = ["id", "captured", "account", "kind", "customer_external_id", "outcome"]
     list_select_related = ["account"]
-    list_filter = ["status", "kind", "integration", "account"]
+    list_filter = ["status", "kind", "account"]
     search_fields = ["customer_external_id", "id", "batch"]
     search_help_text = "An exact customer id, the number of a change, or the id of a request."
     fieldsets = [
         (None, {"fields": ["account", "integration", "kind", "customer_external_id", "subject", "details"]}),
         (
             "What became of it",
-            {"fields": ["status", "error", "decide", "adjusted", "request", "due_at", "parked", "captured", "settled"]},
+            {"fields": ["status", "error", "decide", "adjusted", "sent_in", "due_at", "parked", "captured", "settled"]},
         ),
     ]
-    readonly_fields = ["details", "decide", "adjusted", "request", "captured", "settled"]
+    readonly_fields = ["details", "decide", "adjusted", "sent_in", "captured", "settled"]
 
     @admin.display(description="captured")
     def captured(self, entry: OutboxEntry) -> str:
@@ -94,7 +95,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         return format_html_join(mark_safe("<br>"), "{}", ((words,) for words in entry.adjustments)) or "-"
 
     @admin.display(description="request")
-    def request(self, entry: OutboxEntry) -> str:
+    def sent_in(self, entry: OutboxEntry) -> str:
         if entry.batch is None or entry.integration not in REQUEST_PAGES:
             return str(entry.batch or "-")
         return link_to(REQUEST_PAGES[entry.integration], entry.batch)
@@ -137,7 +138,7 @@ def pretty_json(value: Any, most: int = 100_000) -> SafeString:
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     cut = f"\n… {len(text) - most:,} more characters" if len(text) > most else ""
     return format_html(
-        '<pre style="margin: 0; padding: 0; white-space: pre-wrap; overflow-wrap: anywhere">{}{}</pre>',
+        '<pre class="json">{}{}</pre>',
         text[:most],
         cut,
     )

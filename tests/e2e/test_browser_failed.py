@@ -142,7 +142,7 @@ def test_a_person_decides_in_bulk(browser: Browser, failed: dict[str, OutboxEntr
     assert "inflates revenue for good" in browser.text()
     browser.looks_right("send-again")
     browser.click("#content form button")
-    assert "4 changes to be sent again." in browser.text(".messagelist")
+    assert "4 changes to be sent again." in browser.text("#main")
     assert statuses() == {"pending": 4}
 
 
@@ -158,7 +158,7 @@ def test_a_person_looks_asks_braze_and_decides(browser: Browser, failed: dict[st
     browser.click("button[value=treat_as_delivered]")
     browser.looks_right("treat-as-delivered")
     browser.click("#content form button")
-    assert "1 change treated as delivered, and 1 more of the same orders with them." in browser.text(".messagelist")
+    assert "1 change treated as delivered, and 1 more of the same orders with them." in browser.text("#main")
     assert statuses() == {"delivered": 2, "unknown": 1, "rejected": 1}
 
 
@@ -169,7 +169,7 @@ def test_a_person_discards_with_a_reason(browser: Browser, failed: dict[str, Out
     browser.looks_right("discard")
     browser.find("#reason").send_keys("a test")
     browser.click("#content form button")
-    assert "1 change discarded." in browser.text(".messagelist")
+    assert "1 change discarded." in browser.text("#main")
     assert statuses() == {"discarded": 1, "unknown": 3}
     browser.open(f"/admin/outbox/outboxentry/{failed['refused'].pk}/history/")
     assert "Discarded: a test" in browser.text()

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db.models import Sum
 
+from integrations.braze import export
 from integrations.braze.export import Exported, Tally
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX
-from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
-from integrations.outbox.models import OutboxEntry
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
 
 #: Custom attributes of Braze's that are ours to compare; a workspace may have hundreds of others.
 OURS = ("loyalty_", TAG_PREFIX, AUDIENCE_PREFIX)
@@ -34,11 +34,23 @@ class Attribute:
     differs: bool
 
 
-def beside(held: Exported, entry: OutboxEntry) -> dict[str, Any]:
+def asked(account_id: int, external_id: str) -> dict[str, Any]:
+    """`held` and its comparison, or in words why there is no answer: `problem`."""
+    settings = BrazeSettings.objects.filter(account_id=account_id).first()
+    if settings is None:
+        return {"problem": "The account has no Braze settings."}
+    try:
+        held = export.ask(settings, external_id)
+    except export.NotAnswered as error:
+        return {"problem": str(error)}
+    return {"held": held, **beside(held, account_id, external_id)}
+
+
+def beside(held: Exported, account_id: int, external_id: str) -> dict[str, Any]:
     """For the page: `products`, `attributes`, and the totals of events and purchases."""
     return {
-        "products": _products(held.purchases, entry),
-        "attributes": _attributes(held, entry) if held.is_known else [],
+        "products": _products(held.purchases, account_id, external_id),
+        "attributes": _attributes(held, account_id, external_id) if held.is_known else [],
         "events_in_all": _total(held.events),
         "purchases_in_all": _total(held.purchases),
     }
@@ -48,9 +60,9 @@ def _total(tallies: list[Tally]) -> Tally:
     return Tally("", sum(tally.count for tally in tallies), max((tally.last for tally in tallies), default=""))
 
 
-def _products(counted: list[Tally], entry: OutboxEntry) -> list[Product]:
+def _products(counted: list[Tally], account_id: int, external_id: str) -> list[Product]:
     """Braze counts a reversal as a further purchase, so both kinds of rows count here."""
-    rows = BrazePurchase.objects.filter(account_id=entry.account_id, customer_external_id=entry.customer_external_id)
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id=external_id)
     units: Counter[tuple[str, str]] = Counter()
     for product, fate, quantity in rows.values_list("product_id", "fate").annotate(Sum("quantity")):
         units[product, fate] = quantity
@@ -68,11 +80,8 @@ def _products(counted: list[Tally], entry: OutboxEntry) -> list[Product]:
     ]
 
 
-def _attributes(held: Exported, entry: OutboxEntry) -> list[Attribute]:
-    profile = (
-        BrazeProfile.objects.filter(account_id=entry.account_id, external_id=entry.customer_external_id).first()
-        or BrazeProfile()
-    )
+def _attributes(held: Exported, account_id: int, external_id: str) -> list[Attribute]:
+    profile = BrazeProfile.objects.filter(account_id=account_id, external_id=external_id).first() or BrazeProfile()
     ours = {name for name in held.attributes if name.startswith(OURS)}
     names = sorted({*profile.attributes, *profile.uncertain, *ours})
     return [_attribute(name, held.attributes.get(name), profile) for name in names]

@@ -35,10 +35,11 @@ def letters(entry: OutboxEntry) -> list[Letter]:
     return [Letter(entry.error, request, _object(request, entry=entry.pk))]
 
 
-def in_words(entry: OutboxEntry) -> SafeString:
+def in_words(entry: OutboxEntry, with_contents: bool) -> SafeString:
     """One below the other, so that they can be read on a phone."""
     found = letters(entry)
-    blocks = format_html_join("", '<div style="padding-bottom: 16px">{}<br>{}{}</div>', map(_cells, found[:MOST]))
+    cells = (_cells(letter, with_contents) for letter in found[:MOST])
+    blocks = format_html_join("", '<div style="padding-bottom: 16px">{}<br>{}{}</div>', cells)
     more = f"Only the first {MOST} are shown." if len(found) > MOST else ""
     return format_html('<div style="min-width: 0; overflow-wrap: anywhere">{}{}</div>', blocks, more)
 
@@ -68,8 +69,10 @@ def _object(request: Delivery | None, entry: int | None = None, purchase: int | 
     return None
 
 
-def _cells(letter: Letter) -> tuple[str, SafeString | str, SafeString | str]:
+def _cells(letter: Letter, with_contents: bool) -> tuple[str, SafeString | str, SafeString | str]:
     payload = pretty_json(letter.payload) if letter.payload is not None else " Its contents are not kept."
+    if not with_contents:
+        payload = " Seeing what it carried needs the permission “Can view payloads”."
     return letter.words, _request(letter), payload
 
 

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from integrations.braze import resolution
-from integrations.outbox.admin import ModelAdmin
 from integrations.outbox.models import OutboxEntry
+from masivo_braze.console.base import ModelAdmin
 
 #: Decided about at once; more are left for the next time, and that is said.
 MOST = 10_000
@@ -81,21 +81,21 @@ def decide(
         chosen = [int(pk) for pk in request.POST["chosen"].split(",") if pk.isdecimal()]
         reason = request.POST.get("reason", "").replace("\0", "").strip()
         if reason or not decision.needs_reason:
-            _carry_out(request, chosen, decision, reason, asked=len(chosen))
+            _carry_out(page, request, chosen, decision, reason, asked=len(chosen))
             return None
         return _ask(page, request, chosen, decision, error="Say why: the reason stays with the changes.")
     chosen = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST + 1])
     if len(chosen) > MOST:
         chosen.pop()
         messages.warning(request, f"{MOST:,} changes at a time: choose again for the rest.")
-    doubtful = resolution.doubtful(_named(chosen))
+    doubtful = resolution.doubtful(_named(page, request, chosen))
     if decision.only_doubtful:
         _mention_refused(request, len(chosen) - len(doubtful))
         chosen = [pk for pk in chosen if pk in doubtful]
     if chosen and (decision.asks == "always" or doubtful):
         return _ask(page, request, chosen, decision)
     if chosen or not decision.only_doubtful:
-        _carry_out(request, chosen, decision, "", asked=max(len(chosen), _ticked(request)))
+        _carry_out(page, request, chosen, decision, "", asked=max(len(chosen), _ticked(request)))
     return None
 
 
@@ -104,8 +104,9 @@ def _ticked(request: HttpRequest) -> int:
     return 0 if request.POST.get("select_across") == "1" else len(request.POST.getlist(ACTION_CHECKBOX_NAME))
 
 
-def _named(chosen: list[int]) -> "QuerySet[OutboxEntry]":
-    return OutboxEntry.objects.filter(pk__in=chosen[:MOST])
+def _named(page: ModelAdmin, request: HttpRequest, chosen: list[int]) -> "QuerySet[OutboxEntry]":
+    """Those of the chosen that this person may see: the ids came from a form."""
+    return page.get_queryset(request).filter(pk__in=chosen[:MOST])
 
 
 def _mention_refused(request: HttpRequest, refused: int) -> None:
@@ -117,7 +118,7 @@ def _mention_refused(request: HttpRequest, refused: int) -> None:
 def _ask(
     page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, error: str = ""
 ) -> HttpResponse:
-    named = _named(chosen)
+    named = _named(page, request, chosen)
     doubtful = resolution.doubtful(named)
     context = {
         **page.admin_site.each_context(request),
@@ -139,10 +140,12 @@ def _ask(
 # --- carried out ----------------------------------------------------------------------------------------
 
 
-def _carry_out(request: HttpRequest, chosen: list[int], decision: Decision, reason: str, asked: int) -> None:
+def _carry_out(
+    page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, reason: str, asked: int
+) -> None:
     by = request.user.get_username()
     with transaction.atomic():
-        done = decision.carry_out(_named(chosen), by, reason)
+        done = decision.carry_out(_named(page, request, chosen), by, reason)
         words = f"{decision.done}: {reason}" if reason else decision.done
         LogEntry.objects.log_actions(request.user.pk, done, CHANGE, words.capitalize())  # type: ignore[arg-type]
     mine = {entry.pk for entry in done} & set(chosen)

@@ -10,11 +10,12 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from integrations.braze import export, resolution
+from integrations.braze import resolution
 from integrations.braze.admin import comparison, dead_letters, decisions
+from integrations.braze.admin.reasons import ByReasonAdmin, ReasonFilter, SettledFilter
+from integrations.braze.admin.request_page import may_view_payloads
 from integrations.braze.integration import NAME
-from integrations.braze.models import BrazeSettings
-from integrations.outbox.admin import DECISION_PAGES, OutboxEntryAdmin, to_the_second
+from integrations.outbox.admin import DECISION_PAGES, to_the_second
 from integrations.outbox.models import OutboxEntry, Status
 
 DECISION_PAGES[NAME] = "admin:braze_failedsync_change"
@@ -42,17 +43,17 @@ class OpenStatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(FailedSync)
-class FailedSyncAdmin(OutboxEntryAdmin):
+class FailedSyncAdmin(ByReasonAdmin):
     """Nobody edits a failed sync; who may change it decides what becomes of it."""
 
     list_display = ["id", "failed_at", "account", "kind", "customer_external_id", "outcome"]
-    list_filter = [OpenStatusFilter, "kind", "account"]
-    date_hierarchy = "settled_at"
+    list_filter = [OpenStatusFilter, ReasonFilter, SettledFilter, "kind", "account"]
+    nothing = "Nothing waits for a decision: Braze has taken, or will be sent, all that was captured."
     actions = ("send_again", "treat_as_delivered", "discard")
     fieldsets = [
         (None, {"fields": ["account", "kind", "customer_external_id", "subject", "details"]}),
         ("What became of it", {"fields": ["status", "error", "adjusted", "captured", "failed_at"]}),
-        ("As it was sent", {"fields": ["letters"]}),
+        ("As it was sent", {"fields": ["closed_letters"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -61,8 +62,12 @@ class FailedSyncAdmin(OutboxEntryAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return request.user.has_perm("braze.change_failedsync")
 
+    def get_fieldsets(self, request: HttpRequest, obj: Any | None = None) -> Any:
+        letters = "letters" if may_view_payloads(request) else "closed_letters"
+        return [*self.fieldsets[:-1], ("As it was sent", {"fields": [letters]})]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
-        return [str(name) for _, options in self.fieldsets for name in options["fields"]]
+        return [str(name) for _, options in self.get_fieldsets(request, obj) for name in options["fields"]]
 
     def get_urls(self) -> list[URLPattern]:
         ask = self.admin_site.admin_view(self.ask_view)
@@ -89,6 +94,7 @@ class FailedSyncAdmin(OutboxEntryAdmin):
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """The history stays with the captured change, which remains when it is no failed sync any more."""
+        self.admin_site.get_model_admin(OutboxEntry).get_object(request, object_id)  # raises Http404
         return redirect("admin:outbox_outboxentry_history", object_id)
 
     def ask_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -106,7 +112,7 @@ class FailedSyncAdmin(OutboxEntryAdmin):
             "title": f"What Braze has of {entry.customer_external_id}",
             "entry": entry,
             "may_decide": True,
-            **_asked(entry),
+            **comparison.asked(entry.account_id, entry.customer_external_id),
         }
         return TemplateResponse(request, "admin/braze/failedsync/asked.html", context)
 
@@ -128,16 +134,8 @@ class FailedSyncAdmin(OutboxEntryAdmin):
 
     @admin.display(description="objects")
     def letters(self, entry: OutboxEntry) -> str:
-        return dead_letters.in_words(entry)
+        return dead_letters.in_words(entry, with_contents=True)
 
-
-def _asked(entry: OutboxEntry) -> dict[str, Any]:
-    """`held` and its comparison, or in words why there is no answer."""
-    settings = BrazeSettings.objects.filter(account_id=entry.account_id).first()
-    if settings is None:
-        return {"problem": "The account has no Braze settings."}
-    try:
-        held = export.ask(settings, entry.customer_external_id)
-    except export.NotAnswered as error:
-        return {"problem": str(error)}
-    return {"held": held, **comparison.beside(held, entry)}
+    @admin.display(description="objects")
+    def closed_letters(self, entry: OutboxEntry) -> str:
+        return dead_letters.in_words(entry, with_contents=False)

@@ -1,12 +1,14 @@
 """The ledger, the purchases and the mirror, to be looked at."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from integrations.braze.admin.request_page import objects_table, payload
+from integrations.braze.admin.reasons import SettledFilter
+from integrations.braze.admin.request_page import may_view_payloads, objects_table, payload
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
 from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pretty_json, to_the_second
@@ -14,24 +16,37 @@ from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pre
 REQUEST_PAGES[NAME] = "admin:braze_delivery_change"
 
 
+class ComposedFilter(SettledFilter):
+    field = "created_at"
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    list_display = ["composed", "account", "endpoint", "objects", "result"]
+    list_display = ["composed", "account", "objects", "waited", "took", "result"]
     list_select_related = ["account"]
-    list_filter = ["outcome", "endpoint", "account"]
+    list_filter = ["outcome", "endpoint", ComposedFilter, "account"]
     search_fields = ["id"]
     search_help_text = "The exact id of a request."
     ordering = ["-created_at"]  # the ids are random
     fieldsets = [
         (None, {"fields": ["id", "account", "endpoint", "objects", "bytes"]}),
-        ("What became of it", {"fields": ["result", "answer", "composed", "started", "finished"]}),
+        ("What became of it", {"fields": ["result", "answer", "composed", "started", "waited", "finished", "took"]}),
+        ("Objects", {"fields": ["objects_listed"]}),
+    ]
+    with_payload = [
+        *fieldsets[:-1],
         ("Objects", {"fields": ["objects_sent"]}),
         ("Payload", {"classes": ["collapse"], "fields": ["payload"]}),
     ]
-    readonly_fields = ["objects", "result", "composed", "started", "finished", "objects_sent", "payload"]
+    readonly_fields = [
+        "objects", "result", "composed", "started", "finished", "objects_listed", "objects_sent", "payload",
+    ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("body", "manifest")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any | None = None) -> Any:
+        return self.with_payload if may_view_payloads(request) else self.fieldsets
 
     @admin.display(description="objects")
     def objects(self, delivery: Delivery) -> str:
@@ -50,6 +65,14 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def finished(self, delivery: Delivery) -> str:
         return to_the_second(delivery.finished_at)
 
+    @admin.display(description="waited")
+    def waited(self, delivery: Delivery) -> str:
+        return _between(delivery.created_at, delivery.started_at)
+
+    @admin.display(description="took")
+    def took(self, delivery: Delivery) -> str:
+        return _between(delivery.started_at, delivery.finished_at)
+
     @admin.display(description="result")
     def result(self, delivery: Delivery) -> str:
         words = delivery.get_outcome_display() or ("in flight" if delivery.started_at else "not sent yet")
@@ -57,11 +80,22 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="in order")
     def objects_sent(self, delivery: Delivery) -> str:
-        return objects_table(delivery)
+        return objects_table(delivery, with_contents=True)
+
+    @admin.display(description="in order")
+    def objects_listed(self, delivery: Delivery) -> str:
+        return objects_table(delivery, with_contents=False)
 
     @admin.display(description="JSON")
     def payload(self, delivery: Delivery) -> str:
         return payload(delivery)
+
+
+def _between(start: datetime | None, end: datetime | None) -> str:
+    if start is None or end is None:
+        return "–"
+    seconds = (end - start).total_seconds()
+    return f"{seconds * 1_000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 @admin.register(BrazePurchase)
@@ -72,8 +106,8 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
     search_fields = ["order_id", "purchase_id", "customer_external_id"]
     search_help_text = "An exact order id, purchase id or customer id."
     fields = ["account", "customer_external_id", "order_id", "line", "part", "is_reversal", "purchase_id", "product_id",
-              "amount", "at", "more", "outcome", "request", "made", "settled"]  # fmt: skip
-    readonly_fields = ["amount", "at", "more", "outcome", "request", "made", "settled"]
+              "amount", "at", "more", "outcome", "sent_in", "made", "settled"]  # fmt: skip
+    readonly_fields = ["amount", "at", "more", "outcome", "sent_in", "made", "settled"]
 
     @admin.display(description="time")
     def at(self, purchase: BrazePurchase) -> str:
@@ -92,7 +126,7 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
         return pretty_json(purchase.properties)
 
     @admin.display(description="request")
-    def request(self, purchase: BrazePurchase) -> str:
+    def sent_in(self, purchase: BrazePurchase) -> str:
         return link_to(REQUEST_PAGES[NAME], purchase.delivery_id) if purchase.delivery_id else "-"
 
     @admin.display(description="price × quantity")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -16,23 +17,25 @@ NOT_KEPT = "The contents of a request that was never sent are not kept."
 MOST_CHARACTERS = 300
 
 
+def may_view_payloads(request: HttpRequest) -> bool:
+    """What a request carried names people, so it has a permission of its own."""
+    return request.user.has_perm("braze.view_payloads")
+
+
 def payload(delivery: Delivery) -> str:
     return pretty_json(delivery.payload) if delivery.body else NOT_KEPT
 
 
-def objects_table(delivery: Delivery) -> SafeString:
+def objects_table(delivery: Delivery, with_contents: bool) -> SafeString:
     """A row for each object: whose it is, the captured changes behind it, and its JSON."""
-    rows = format_html_join(
-        "",
-        '<tr><td>{}</td><td>{}</td><td>{}</td><td style="overflow-wrap: anywhere">{}</td></tr>',
-        _rows(delivery),
-    )
+    cells = _rows(delivery, with_contents)
+    rows = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", cells)
     heading = "<thead><tr><th>kind</th><th>customer</th><th>changes</th><th>object</th></tr></thead>"
-    return format_html(f"<table>{heading}<tbody>{{}}</tbody></table>", rows)
+    return format_html(f'<table class="plain objects">{heading}<tbody>{{}}</tbody></table>', rows)
 
 
-def _rows(delivery: Delivery) -> Iterator[tuple[str, str, SafeString, str]]:
-    sent = delivery.payload if delivery.body else {}
+def _rows(delivery: Delivery, with_contents: bool) -> Iterator[tuple[str, str, SafeString, str]]:
+    sent = delivery.payload if delivery.body and with_contents else {}
     for array in ARRAYS:
         objects = sent.get("external_ids" if array == "deletions" else array, [])
         for index, line in enumerate(delivery.manifest.get(array, [])):

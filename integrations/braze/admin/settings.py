@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
+import redis
 from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, resolve, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+from kombu.exceptions import OperationalError
 
-from integrations.braze import endpoints, readiness
+from integrations.braze import activation, diagnosis, readiness, tasks
+from integrations.braze.admin import customer_page, settings_words
 from integrations.braze.admin.failed_syncs import FailedSync
-from integrations.braze.forms import BrazeSettingsForm
-from integrations.braze.integration import NAME, TOPICS
-from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
+from integrations.braze.integration import NAME, TOPICS, BrazeIntegration
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.models.account import BatchLimit, PauseKind
 from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.models import OutboxEntry
+from masivo_braze.console import history
+from masivo_braze.console.scoping import ScopedAdmin
 
-if TYPE_CHECKING:  # generic for the type checker alone
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-
-
-#: What a paused account whose database was restored needs; the only value is its slug.
-RESTORED = (
-    "<p>This database was put back to an earlier time: requests had already been sent that it no longer knows of. "
-    "Sending on would double purchases and events, so nothing is sent, and saving these settings does not change that. "
-    "Changes are captured meanwhile. Somebody with access to the server has to run, with the time at which the backup "
-    'was taken:</p><pre style="white-space: pre-wrap; overflow-wrap: anywhere">'
-    "python manage.py braze_restored --account {} --since 2026-01-31T09:30:00Z</pre>"
-    "<p>Events and orders captured since then and not settled are then held as failed syncs of unknown outcome, to be "
-    "decided about one by one or together; attributes are sent again, which does no harm; and the account goes on.</p>"
+TEST_BUTTON = (
+    '<button type="submit" name="_test" value="1" form="brazesettings_form" class="btn">'
+    "Save and test the connection</button>"
+    '<p class="quiet">Asks Braze with the saved key and endpoint, and creates nothing there.</p>'
 )
+LEVELS = {"success": messages.SUCCESS, "warning": messages.WARNING, "error": messages.ERROR}
 
 
 @admin.register(BrazeSettings)
-class BrazeSettingsAdmin(ModelAdmin):
+class BrazeSettingsAdmin(ScopedAdmin):
     """Saving puts the settings in force at once, and is how a paused account is resumed."""
 
     form = BrazeSettingsForm
@@ -53,11 +54,11 @@ class BrazeSettingsAdmin(ModelAdmin):
     search_fields = ["account__name", "account__slug"]
     ordering = ["account__name"]
     autocomplete_fields = ["account"]
-    readonly_fields = ["state", "restored", "decide", "records"]
+    readonly_fields = ["state", "restored", "decide", "records", "connection", "resend"]
     actions = None
+    conditional_fields = {"rest_endpoint": "instance_choice == 'other'"}
+    workspace = ["instance_choice", "rest_endpoint", "api_key"]
     fieldsets = [
-        (None, {"fields": ["account", "is_enabled", "state", "decide", "records"]}),
-        ("Workspace", {"fields": ["api_key", "rest_endpoint"]}),
         ("What is sent", {"fields": list(TOPICS)}),
         (
             "Limits",
@@ -75,35 +76,103 @@ class BrazeSettingsAdmin(ModelAdmin):
         ("When Braze's answer is lost", {"classes": ["collapse"], "fields": ["unknown_events", "unknown_purchases"]}),
     ]
 
+    def get_urls(self) -> list[URLPattern]:
+        resend = self.admin_site.admin_view(self.resend_view)
+        of_one = self.admin_site.admin_view(require_POST(customer_page.resend_view))
+        return [
+            path("<int:pk>/resend/", resend, name="braze_brazesettings_resend"),
+            path("customer/<int:customer_id>/resend/", of_one, name="braze_resend_customer"),
+            *super().get_urls(),
+        ]
+
     @method_decorator(sensitive_post_parameters("api_key"))
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Saving, and testing what was saved: only after the commit, since Braze may take its time."""
+        is_test = "_test" in request.POST
+        if is_test:
+            request.POST = request.POST.copy()  # type: ignore[assignment]
+            request.POST["_continue"] = "1"  # type: ignore[misc]
         response: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        if is_test and isinstance(response, HttpResponseRedirect):
+            self._test(request, resolve(urlsplit(response.url).path).kwargs["object_id"])
         return response
+
+    def _test(self, request: HttpRequest, pk: str) -> None:
+        settings = self.get_queryset(request).get(pk=pk)
+        found = diagnosis.diagnose(settings)
+        for finding in found:
+            messages.add_message(request, LEVELS[finding.level], finding.words)
+        history.note(request, settings, f"Tested the connection. {' '.join(finding.words for finding in found)}")
 
     def get_readonly_fields(self, request: HttpRequest, obj: BrazeSettings | None = None) -> list[str]:
         return [*self.readonly_fields, "account"] if obj else [*self.readonly_fields]
 
     def get_fieldsets(self, request: HttpRequest, obj: BrazeSettings | None = None) -> Any:
-        """Settings not yet saved have neither a state nor records."""
+        """Settings not yet saved have neither a state nor records; who may only look has nothing to type or press."""
+        if not self.has_change_permission(request, obj) and not (obj is None and self.has_add_permission(request)):
+            fields = ["account", "is_enabled", "state", "decide", "records", "rest_endpoint"]
+            return [(None, {"fields": fields}), *self.fieldsets]
         if obj is None:
-            return [(None, {"fields": ["account", "is_enabled"]}), *self.fieldsets[1:]]
+            first = [(None, {"fields": ["account", "is_enabled"]})]
+            return [*first, ("Workspace", {"fields": [*self.workspace, "connection"]}), *self.fieldsets]
         state = getattr(obj.account, "braze_state", None)
         restored = ["restored"] if state and state.pause_kind == PauseKind.RESTORED else []
-        first = ["account", "is_enabled", "state", *restored, "decide", "records"]
-        return [(None, {"fields": first}), *self.fieldsets[1:]]
+        first = [(None, {"fields": ["account", "is_enabled", "state", *restored, "decide", "records", "resend"]})]
+        replaces = ["workspace"] if obj.api_key or obj.key_ending or obj.rest_endpoint else []
+        fields = [*self.workspace, *replaces, "connection"]
+        return [*first, ("Workspace", {"fields": fields}), *self.fieldsets]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False  # requests on their way need their settings: switch the account off instead
 
     def save_model(self, request: HttpRequest, obj: BrazeSettings, form: Any, change: bool) -> None:
+        if form.replaced == SAME:
+            activation.keep_mirror(obj.account_id, obj.rest_endpoint)
         super().save_model(request, obj, form, change)
-        for warning in _warnings(obj):
+        if form.replaced == ANOTHER:
+            activation.forget_mirror(obj.account_id)
+            messages.warning(request, _offer(obj))
+        for warning in settings_words.warnings(request, obj):
             messages.warning(request, warning)
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Old and new values, the key's excepted."""
+        words = history.changes_in_words(form.before, form.instance, secret=("api_key",))
+        if form.replaced:
+            words += "; of another workspace" if form.replaced == ANOTHER else "; of the same workspace"
+        return words
+
+    def resend_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Asks, then captures all that the account has, in the background."""
+        settings = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not self.has_change_permission(request, settings):
+            raise PermissionDenied
+        if request.method == "POST":
+            _start_backfill(request, settings)
+            return redirect("admin:braze_brazesettings_change", pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "title": "Send everything?",
+            "settings": settings,
+            "sends": self.sends(settings),
+            "wants": bool(BrazeIntegration().wants(settings.account_id)),
+        }
+        return TemplateResponse(request, "admin/braze/brazesettings/resend.html", context)
+
+    @admin.display(description="connection")
+    def connection(self, settings: BrazeSettings) -> str:
+        return mark_safe(TEST_BUTTON)  # noqa: S308  # a constant
+
+    @admin.display(description="what there was before")
+    def resend(self, settings: BrazeSettings) -> str:
+        page = reverse("admin:braze_brazesettings_resend", args=(settings.pk,))
+        return format_html('<a href="{}">Send everything the account has…</a>', page)
 
     @admin.display(description="state")
     def state(self, settings: BrazeSettings) -> str:
         state = getattr(settings.account, "braze_state", None)
-        words = _in_words(readiness.judge(settings, state), state)
+        words = settings_words.in_words(readiness.judge(settings, state), state)
         if state and state.combined_at and settings.batch_limit == BatchLimit.COMBINED:
             words += (
                 f". Switched itself to 75 objects a request in all at {to_the_second(state.combined_at)}, because "
@@ -117,7 +186,7 @@ class BrazeSettingsAdmin(ModelAdmin):
 
     @admin.display(description="database restored")
     def restored(self, settings: BrazeSettings) -> str:
-        return format_html(RESTORED, settings.account.slug)
+        return format_html(settings_words.RESTORED, settings.account.slug)
 
     @admin.display(description="failed syncs")
     def decide(self, settings: BrazeSettings) -> str:
@@ -143,36 +212,22 @@ class BrazeSettingsAdmin(ModelAdmin):
         return format_html_join(", ", '<a href="{}">{}</a>', pages)
 
 
+def _offer(settings: BrazeSettings) -> str:
+    page = reverse("admin:braze_brazesettings_resend", args=(settings.pk,))
+    words = 'What Braze had is forgotten here. <a href="{}" class="underline">Send everything to the new workspace…</a>'
+    return format_html(words, page)
+
+
+def _start_backfill(request: HttpRequest, settings: BrazeSettings) -> None:
+    try:
+        tasks.backfill.delay(settings.account_id)
+    except (redis.RedisError, OperationalError, OSError):
+        messages.error(request, "It could not be started: Redis cannot be reached. Try again in a moment.")
+        return
+    history.note(request, settings, "Sent everything the account has")
+    messages.success(request, "Everything the account has is being captured, and is sent like any other change.")
+
+
 def _list_of(model: type[Model], account_id: int) -> str:
     page = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
     return reverse(page, query={"account__id__exact": account_id})
-
-
-def _in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
-    if state and ready.state == "paused":
-        words = f"paused since {to_the_second(state.paused_at)}: {ready.detail}"
-        if state.pause_kind == PauseKind.RESTORED:
-            return words
-        return f"{words}. Nothing is lost; saving these settings resumes the account."
-    if state and ready.state == "backing off":
-        return f"backing off until {to_the_second(state.backoff_until)}: {ready.detail}"
-    return f"{ready.state}: {ready.detail}" if ready.detail else ready.state
-
-
-def _shared_budget(settings: BrazeSettings) -> str:
-    """Braze counts the calls of a key, whoever makes them."""
-    if not settings.api_key or not (others := settings.sharing_key()):
-        return ""
-    names = ", ".join(str(other.account) for other in others)
-    return f"Shares its API key, and so its rate limit, with {names}: give all of them the same limits."
-
-
-def _warnings(settings: BrazeSettings) -> list[str]:
-    """What an operator may not expect of settings that were accepted."""
-    warnings = [endpoints.hint(settings.rest_endpoint), _shared_budget(settings)]
-    ready = readiness.of(settings.account_id)
-    if ready.state == "incomplete":
-        warnings.append(f"Changes are captured, but nothing is sent until this is mended: {ready.detail}")
-    if settings.is_enabled and not any(getattr(settings, toggle) for toggle in TOPICS):
-        warnings.append("Nothing is captured: everything under “What is sent” is off.")
-    return [warning for warning in warnings if warning]

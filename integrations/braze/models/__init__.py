@@ -2,6 +2,7 @@
 
 from integrations.braze.models.account import BrazeSettings, BrazeState
 from integrations.braze.models.ledger import Delivery, Endpoint, Outcome
+from integrations.braze.models.notice import Notice
 from integrations.braze.models.profile import BrazeProfile
 from integrations.braze.models.purchase import BrazePurchase, Fate
 
@@ -13,5 +14,6 @@ __all__ = [
     "Delivery",
     "Endpoint",
     "Fate",
+    "Notice",
     "Outcome",
 ]

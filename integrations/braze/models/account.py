@@ -25,6 +25,14 @@ class UnknownPolicy(models.TextChoices):
     HOLD = "hold", "hold until an operator decides (never twice)"
 
 
+#: A shorter key shows nothing of itself.
+SHORTEST_SHOWN = 12
+
+
+def ending_of(key: str) -> str:
+    return key[-4:] if len(key) >= SHORTEST_SHOWN else ""
+
+
 #: Sent inside the transaction that changes an account's settings; `account_id: int`.
 settings_changed = Signal()
 
@@ -35,6 +43,8 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
             if kwargs.get("rest_endpoint"):
                 kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
+            if "api_key" in kwargs:
+                kwargs |= {"key_ending": ending_of(kwargs["api_key"]), "key_changed_at": database_now()}
             updated = super().update(**{"updated_at": database_now(), **kwargs})
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
@@ -56,6 +66,10 @@ class BrazeSettings(models.Model):
         "Braze what it holds). In Braze: Settings → APIs and Identifiers → API Keys. It is encrypted when saved and "
         "never shown again.",
     )
+    key_ending = models.CharField(
+        max_length=4, blank=True, editable=False, help_text="The end of the API key, to tell two apart."
+    )
+    key_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     rest_endpoint = models.CharField(
         "REST endpoint",
         max_length=200,
@@ -155,9 +169,20 @@ class BrazeSettings(models.Model):
             self.rest_endpoint = normalised(self.rest_endpoint)
         self.updated_at = database_now()
         fields = None if update_fields is None else {*update_fields, "updated_at"}
+        if fields is None or "api_key" in fields:
+            self._note_key()
+            fields = fields and {*fields, "key_ending", "key_changed_at"}
         with transaction.atomic():
             super().save(*args, update_fields=fields, **kwargs)
             settings_changed.send(BrazeSettings, account_id=self.account_id)
+
+    def _note_key(self) -> None:
+        """What is shown of the key is written with it, and only then; one that cannot be read keeps what was shown."""
+        if isinstance(self.api_key, Undecryptable):
+            return
+        stored = BrazeSettings.objects.filter(pk=self.pk).values_list("api_key", flat=True).first() or ""
+        if self.api_key != stored or isinstance(stored, Undecryptable):
+            self.key_ending, self.key_changed_at = ending_of(self.api_key), database_now()
 
     def sharing_key(self) -> "list[BrazeSettings]":
         """Other accounts' settings with the same key at the same endpoint: Braze sees one caller."""
@@ -187,6 +212,11 @@ class BrazeState(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     pause_kind = models.CharField(max_length=16, choices=PauseKind.choices, blank=True)
     pause_reason = models.TextField(blank=True)
+    held_at = models.DateTimeField(
+        null=True, blank=True, help_text="Paused by a person, apart from any other pause: only Resume ends it."
+    )
+    held_by = models.CharField(max_length=150, blank=True)
+    held_reason = models.TextField(blank=True)
     backoff_until = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(
         default=0, help_text="Requests that failed since the last one Braze answered."

@@ -57,6 +57,7 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name = "request"
+        permissions = [("view_payloads", "Can view payloads: what requests carried, personal data included")]
         indexes = [
             models.Index(
                 fields=["account", "created_at"],

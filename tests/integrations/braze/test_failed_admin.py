@@ -70,7 +70,8 @@ def text_of(response: Any) -> str:
 
 
 def said(page: str) -> list[str]:
-    return re.findall(r'<li class="(?:success|warning)">(.*?)</li>', page)
+    found = re.findall(r'class="[^"]* bg-(?:green|orange)-100 [^"]*">(.*?)</div>', page, re.DOTALL)
+    return [words.strip() for words in found]
 
 
 def fates() -> dict[str, int]:
@@ -234,6 +235,7 @@ def test_it_records_who_decided_what(refused: OutboxEntry, unknown: list[OutboxE
 def staff(client: Client, account: Account) -> tuple[Client, User]:
     create_permissions(apps.get_app_config("braze"), verbosity=0)
     user = User.objects.create_user("eve", password="eve", is_staff=True)
+    account.members.add(user)
     client.force_login(user)
     return client, user
 
@@ -327,9 +329,9 @@ def ask(client: Client, entry: OutboxEntry) -> str:
 
 
 def rows(page: str, table: str) -> list[list[str]]:
-    body = page.partition(f'<table id="{table}">')[2].partition("</table>")[0]
-    found = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in body.split("</tr>")]
-    return [row for row in found if row]
+    body = page.partition(f'<table id="{table}" class="plain">')[2].partition("</table>")[0]
+    found = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in body.split("</tr>")]
+    return [[re.sub(r"<[^>]+>", "", cell) for cell in row] for row in found if row]
 
 
 def test_braze_s_answer_stands_beside_what_is_believed(unknown: list[OutboxEntry], admin_client: Client) -> None:

@@ -21,6 +21,7 @@ from integrations.braze.models.account import PauseKind
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status, Subscription
 from masivo_braze.loyalty.models import Account, Customer
+from tests.console.two_accounts import person
 
 KEY = "9c1d4f7e-0000-4000-8000-5b6c7d8ea1b2"
 ENDPOINT = "https://rest.iad-01.braze.com"
@@ -75,7 +76,7 @@ def stored() -> BrazeSettings:
 
 
 def warnings(text: str) -> list[str]:
-    return re.findall(r'<li class="warning">(.*?)</li>', text)
+    return [words.strip() for words in re.findall(r'class="[^"]* bg-orange-100 [^"]*">(.*?)</div>', text, re.DOTALL)]
 
 
 def errors(text: str) -> list[str]:
@@ -111,7 +112,7 @@ def test_it_keeps_the_stored_key_when_the_field_is_left_empty(page: Page) -> Non
 
 def test_it_replaces_the_stored_key(page: Page) -> None:
     page.save(api_key=KEY)
-    page.save(api_key="another-key-of-the-workspace")
+    page.save(api_key="another-key-of-the-workspace", workspace="same")
     assert stored().api_key == "another-key-of-the-workspace"
 
 
@@ -284,9 +285,9 @@ def test_it_refuses_second_settings_of_an_account(page: Page) -> None:
 
 
 def shown(page: Page) -> str:
-    found = re.search(r'field-state.*?<div class="readonly">(.*?)</div>', page.read(), re.DOTALL)
+    found = re.search(r'>\s*State:?\s*</label>.*?<div class="readonly[^"]*">(.*?)</div>', page.read(), re.DOTALL)
     assert found
-    return found[1]
+    return found[1].strip()
 
 
 def test_it_shows_the_state_in_words(page: Page, account: Account, braze: BrazeSettings) -> None:
@@ -360,9 +361,21 @@ def test_accounts_that_share_a_key_are_told_that_they_share_its_limit(page: Page
     BrazeSettings.objects.create(account=other, api_key=KEY, rest_endpoint=ENDPOINT)
     words = "Shares its API key, and so its rate limit, with Sister shop"
     assert words in page.save(api_key=KEY, rest_endpoint=ENDPOINT)
-    assert words not in page.save(api_key="another-key", rest_endpoint=ENDPOINT)
+    assert words not in page.save(api_key="another-key", rest_endpoint=ENDPOINT, workspace="same")
     BrazeSettings.objects.update(api_key="")
     assert words not in page.save(rest_endpoint=ENDPOINT)
+
+
+def test_an_account_of_somebody_else_that_shares_the_key_is_not_named(
+    page: Page, account: Account, client: Client
+) -> None:
+    other = Account.objects.create(name="Sister shop", slug="sister")
+    BrazeSettings.objects.create(account=other, api_key=KEY, rest_endpoint=ENDPOINT)
+    client.force_login(person("operator", "Operator", account))
+    page.client = client
+    text = page.save(api_key=KEY, rest_endpoint=ENDPOINT)
+    assert "Shares its API key, and so its rate limit, with 1 other account:" in text
+    assert "Sister shop" not in text
 
 
 def test_an_account_that_switched_itself_to_fewer_objects_says_so(page: Page) -> None:

@@ -8,7 +8,7 @@ from django.contrib.admin.sites import site
 from django.test import Client
 from django.urls import reverse
 
-from masivo_braze.loyalty.admin import MAX_MEMBERS_INLINE
+from masivo_braze.console.admin.records import MAX_MEMBERS_INLINE
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
 from tests.loyalty.recorder import RECORDS, Recorder
 
@@ -78,7 +78,7 @@ def test_it_shows_lists_forms_and_searches(admin_client: Client, everything: dic
         page(model, "delete", everything[model].pk),
     ):
         assert admin_client.get(path).status_code == 200, path
-    assert admin_client.get(page(model, "change", "no-such-thing")).status_code == 302
+    assert admin_client.get(page(model, "change", "no-such-thing")).status_code == 404
     assert admin_client.get(page(Account, "changelist")).status_code == 200
 
 

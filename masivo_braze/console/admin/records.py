@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -13,16 +13,12 @@ from django.db.models import Model, QuerySet
 from django.forms import ModelForm
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
+from masivo_braze.console.beside import SyncedAdmin
+from masivo_braze.console.scoping import ScopedAdmin, ScopedInline
 from masivo_braze.loyalty.json_values import validate_data
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
-
-if TYPE_CHECKING:  # generic for the type checker alone
-    ModelAdmin = admin.ModelAdmin[Any]
-    TabularInline = admin.TabularInline[Any, Any]
-else:
-    ModelAdmin = admin.ModelAdmin
-    TabularInline = admin.TabularInline
 
 #: Members of a larger audience are not edited on its page: it would hold a form for each.
 MAX_MEMBERS_INLINE = 200
@@ -50,8 +46,10 @@ class JSONObjectField(forms.JSONField):
         return bound
 
 
-class RecordAdmin(ModelAdmin):
-    formfield_overrides = {models.JSONField: {"form_class": JSONObjectField}}
+class RecordAdmin(SyncedAdmin):
+    formfield_overrides = {
+        models.JSONField: {"form_class": JSONObjectField, "widget": UnfoldAdminExpandableTextareaWidget}
+    }
     show_full_result_count = False
     list_per_page = 50
 
@@ -69,7 +67,8 @@ class FixedAccountAdmin(RecordAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(ModelAdmin):
+class AccountAdmin(ScopedAdmin):
+    account_path = "pk"
     list_display = ["name", "slug", "currency", "time_zone"]
     search_fields = ["name", "slug"]
     autocomplete_fields = ["members"]
@@ -78,11 +77,15 @@ class AccountAdmin(ModelAdmin):
 
 @admin.register(Customer)
 class CustomerAdmin(FixedAccountAdmin):
-    list_display = ["external_id", "account", "email", "tier", "is_anonymous", "updated_at"]
+    list_display = ["external_id", "account", "email", "tier", "updated_at", "sync"]
     list_select_related = ["account"]
     list_filter = ["account", "is_anonymous"]
     search_fields = ["external_id", "email", "first_name", "last_name"]
     autocomplete_fields = ["account"]
+    fields = [
+        "account", "external_id", "is_anonymous", "email", "phone", "first_name", "last_name", "gender", "birth_date",
+        "country", "city", "language", "time_zone", "tier", "points", "tags", "created_at", "updated_at",
+    ]  # fmt: skip
     readonly_fields = ["created_at", "updated_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Customer | None = None) -> list[str]:
@@ -91,7 +94,7 @@ class CustomerAdmin(FixedAccountAdmin):
 
 @admin.register(Event)
 class EventAdmin(RecordAdmin):
-    list_display = ["id", "type", "customer", "account", "occurred_at"]
+    list_display = ["id", "type", "customer", "account", "occurred_at", "sync"]
     list_select_related = ["account", "customer"]
     list_filter = ["account", "occurred_at"]
     search_fields = ["type", "customer__external_id"]
@@ -99,7 +102,7 @@ class EventAdmin(RecordAdmin):
     ordering = ["-occurred_at"]
 
 
-class OrderLineInline(TabularInline):
+class OrderLineInline(ScopedInline):
     model = OrderLine
     extra = 0
     formfield_overrides = RecordAdmin.formfield_overrides
@@ -107,7 +110,7 @@ class OrderLineInline(TabularInline):
 
 @admin.register(Order)
 class OrderAdmin(RecordAdmin):
-    list_display = ["order_id", "account", "customer", "status", "placed_at", "fulfilled_at"]
+    list_display = ["order_id", "account", "customer", "status", "fulfilled_at", "sync"]
     list_select_related = ["account", "customer"]
     list_filter = ["account", "status", "placed_at"]
     search_fields = ["order_id", "customer__external_id"]
@@ -118,6 +121,7 @@ class OrderAdmin(RecordAdmin):
 
 @admin.register(OrderLine)
 class OrderLineAdmin(RecordAdmin):
+    account_path = "order__account"
     list_display = ["order", "position", "sku", "quantity", "value", "discounted_value"]
     list_select_related = ["order"]
     list_filter = ["order__account", "order__status"]
@@ -125,7 +129,7 @@ class OrderLineAdmin(RecordAdmin):
     autocomplete_fields = ["order"]
 
 
-class MembershipInline(TabularInline):
+class MembershipInline(ScopedInline):
     model = Membership
     extra = 0
     autocomplete_fields = ["customer"]
@@ -162,6 +166,7 @@ class AudienceAdmin(FixedAccountAdmin):
 
 @admin.register(Membership)
 class MembershipAdmin(RecordAdmin):
+    account_path = "audience__account"
     list_display = ["customer", "audience", "joined_at"]
     list_select_related = ["customer", "audience"]
     list_filter = ["audience__account"]

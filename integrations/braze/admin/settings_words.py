@@ -1,0 +1,58 @@
+"""What the settings page says of an account: its state, and what an operator may not expect."""
+
+from django.http import HttpRequest
+
+from integrations.braze import endpoints, readiness
+from integrations.braze.integration import TOPICS
+from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.braze.models.account import PauseKind
+from integrations.outbox.admin import to_the_second
+from masivo_braze.console.scoping import accounts_of
+
+#: What a paused account whose database was restored needs; the only value is its slug.
+RESTORED = (
+    "<p>This database was put back to an earlier time: requests had already been sent that it no longer knows of. "
+    "Sending on would double purchases and events, so nothing is sent, and saving these settings does not change that. "
+    "Changes are captured meanwhile. Somebody with access to the server has to run, with the time at which the backup "
+    'was taken:</p><pre style="white-space: pre-wrap; overflow-wrap: anywhere">'
+    "python manage.py braze_restored --account {} --since 2026-01-31T09:30:00Z</pre>"
+    "<p>Events and orders captured since then and not settled are then held as failed syncs of unknown outcome, to be "
+    "decided about one by one or together; attributes are sent again, which does no harm; and the account goes on.</p>"
+)
+
+
+def in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
+    if state and ready.state == "paused" and not state.paused_at:
+        return (
+            f"{ready.detail}, since {to_the_second(state.held_at)}. Nothing is lost; Resume on its health page goes on."
+        )
+    if state and ready.state == "paused":
+        words = f"paused since {to_the_second(state.paused_at)}: {ready.detail}"
+        if state.pause_kind == PauseKind.RESTORED:
+            return words
+        return f"{words}. Nothing is lost; saving these settings resumes the account."
+    if state and ready.state == "backing off":
+        return f"backing off until {to_the_second(state.backoff_until)}: {ready.detail}"
+    return f"{ready.state}: {ready.detail}" if ready.detail else ready.state
+
+
+def _shared_budget(request: HttpRequest, settings: BrazeSettings) -> str:
+    """Braze counts the calls of a key, whoever makes them; of accounts that are not this person's, no names."""
+    if not settings.api_key or not (others := settings.sharing_key()):
+        return ""
+    mine = set(accounts_of(request.user).values_list("pk", flat=True))
+    known = [str(other.account) for other in others if other.account_id in mine]
+    unknown = len(others) - len(known)
+    names = ", ".join([*known, *([f"{unknown} other account{'s' * (unknown > 1)}"] if unknown else [])])
+    return f"Shares its API key, and so its rate limit, with {names}: give all of them the same limits."
+
+
+def warnings(request: HttpRequest, settings: BrazeSettings) -> list[str]:
+    """What an operator may not expect of settings that were accepted."""
+    found = [endpoints.hint(settings.rest_endpoint), _shared_budget(request, settings)]
+    ready = readiness.of(settings.account_id)
+    if ready.state == "incomplete":
+        found.append(f"Changes are captured, but nothing is sent until this is mended: {ready.detail}")
+    if settings.is_enabled and not any(getattr(settings, toggle) for toggle in TOPICS):
+        found.append("Nothing is captured: everything under “What is sent” is off.")
+    return [words for words in found if words]

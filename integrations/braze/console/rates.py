@@ -1,0 +1,141 @@
+"""How much went to Braze, and how much of it failed: read from the ledger, a row for each request."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from django.core.cache import cache
+from django.db.models import Count, Min, Q, Sum
+from django.db.models.functions import TruncHour, TruncMinute
+
+from integrations.braze.models import BrazeSettings, Delivery, Outcome
+
+KINDS = ("attributes", "events", "purchases", "deletions")
+#: Of the requests that got there; what Braze refused by name is counted in the failed syncs.
+ARRIVED = (Outcome.ACCEPTED, Outcome.PARTIAL)
+FAILURES = (Outcome.REFUSED, Outcome.PARTIAL, Outcome.RETRY, Outcome.UNKNOWN)
+#: A request waits this long at most before it is sent, for all that a page has to know.
+LONGEST_WAIT = timedelta(hours=1)
+JUST_NOW = timedelta(seconds=30)
+#: A settlement may commit this long after the time that it wrote; older points stay as they are.
+SETTLED = timedelta(minutes=2)
+
+
+class Period(Enum):
+    """What a chart covers: its whole length, and that of one of its points, in minutes."""
+
+    HOUR = ("hour", 60, 1)
+    DAY = ("day", 1_440, 15)
+    WEEK = ("week", 10_080, 180)
+
+    def __init__(self, word: str, minutes: int, step: int) -> None:
+        self.word, self.minutes, self.step = word, minutes, step
+
+    @classmethod
+    def named(cls, word: str) -> "Period":
+        return next((period for period in cls if period.word == word), cls.HOUR)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """By point in time: objects per minute by kind, and failed requests by outcome."""
+
+    times: list[datetime]
+    objects: dict[str, list[float]]
+    failures: dict[str, list[int]]
+
+    @property
+    def is_empty(self) -> bool:
+        objects, failures = self.objects.values(), self.failures.values()
+        return not any(map(any, objects)) and not any(map(any, failures))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Objects that arrived of late, a second, and when the last request was answered."""
+
+    per_second: float = 0.0
+    last: datetime | None = None
+
+
+def chart(account_ids: Collection[int], period: Period, now: datetime) -> Chart:
+    """Points that are over do not change any more, so they are read once and kept while they are the last."""
+    step = timedelta(minutes=period.step)
+    last = _floor(now, period.step)
+    start = last - timedelta(minutes=period.minutes) + step
+    times = [start + timedelta(minutes=minute) for minute in range(0, period.minutes, period.step)]
+    place = {time: index for index, time in enumerate(times)}
+    objects: dict[str, list[float]] = {kind: [0.0] * len(times) for kind in KINDS}
+    failures: dict[str, list[int]] = {outcome.label: [0] * len(times) for outcome in FAILURES}
+    for time, outcome, requests, *sums in (
+        *_past(account_ids, period, start, last),
+        *_grouped(account_ids, period, last),
+    ):
+        index = place.get(_floor(time, period.step))
+        if index is None:
+            continue
+        if outcome in FAILURES:
+            failures[Outcome(outcome).label][index] += requests
+        for kind, number in zip(KINDS, sums if outcome in ARRIVED else (), strict=False):
+            objects[kind][index] += number / period.step
+    return Chart(times, objects, failures)
+
+
+def pace(account_ids: Collection[int], now: datetime) -> dict[int, Pace]:
+    """By account; those that sent nothing lately are left out."""
+    rows = Delivery.objects.filter(
+        account_id__in=account_ids, created_at__gte=now - LONGEST_WAIT, finished_at__isnull=False, outcome__in=ARRIVED
+    )
+    recent = Q(finished_at__gte=now - JUST_NOW)
+    sums = {f"{kind}_of_late": Sum(kind, filter=recent, default=0) for kind in KINDS}
+    first = Min("started_at", filter=recent)
+    grouped = rows.order_by().values_list("account_id").annotate(first=first, **sums)
+    found: dict[int, Pace] = {}
+    for account_id, first, *numbers in grouped:
+        seconds = max((now - first).total_seconds(), 1.0) if first else 1.0
+        found[account_id] = Pace(sum(numbers) / seconds)
+    return {account_id: Pace(found[account_id].per_second, last) for account_id, last in _last(found).items()}
+
+
+def calls_last_minute(settings: BrazeSettings, now: datetime) -> dict[int, int]:
+    """Requests started in the last minute, by account: of all that share the key, and so the limit."""
+    sharing = [settings.account_id, *(other.account_id for other in settings.sharing_key())]
+    rows = Delivery.objects.filter(account_id__in=sharing, created_at__gte=now - LONGEST_WAIT)
+    started = rows.filter(started_at__gte=now - timedelta(minutes=1)).order_by()
+    return defaultdict(int, started.values_list("account_id").annotate(Count("pk")))
+
+
+def _last(found: Collection[int]) -> dict[int, datetime]:
+    """By account when its last request was answered; an index has each of them at hand."""
+    answered = Delivery.objects.filter(outcome__in=ARRIVED).order_by("-created_at")
+    lasts = {pk: answered.filter(account_id=pk).values_list("finished_at", flat=True).first() for pk in found}
+    return {pk: last for pk, last in lasts.items() if last}
+
+
+def _past(account_ids: Collection[int], period: Period, start: datetime, end: datetime) -> list[Any]:
+    key = f"braze.console.chart.{period.word}.{end.timestamp():.0f}.{','.join(map(str, sorted(account_ids)))}"
+    if (known := cache.get(key := hashlib.sha256(key.encode()).hexdigest())) is None:
+        known = _grouped(account_ids, period, start, end - SETTLED)
+        cache.set(key, known, period.step * 60 + 60)
+    return [*known, *_grouped(account_ids, period, end - SETTLED, end)]
+
+
+def _grouped(account_ids: Collection[int], period: Period, start: datetime, end: datetime | None = None) -> list[Any]:
+    """Rows of a time, an outcome, the number of requests, and of objects by kind."""
+    rows = Delivery.objects.filter(
+        account_id__in=account_ids, created_at__gte=start - LONGEST_WAIT, finished_at__gte=start
+    ).exclude(outcome=Outcome.DISSOLVED)
+    if end:
+        rows = rows.filter(created_at__lt=end, finished_at__lt=end)
+    truncated = TruncHour if period.step >= 60 else TruncMinute
+    grouped = rows.order_by().values_list(truncated("finished_at"), "outcome")
+    return list(grouped.annotate(Count("pk"), *(Sum(kind) for kind in KINDS)))
+
+
+def _floor(time: datetime, minutes: int) -> datetime:
+    seconds = int(time.timestamp())
+    return datetime.fromtimestamp(seconds - seconds % (minutes * 60), tz=time.tzinfo)

@@ -1,0 +1,111 @@
+"""Finds what somebody asks about: by a customer's id or e-mail address, an order's id or an event's.
+
+Only exact values, each by an index, and only in the accounts given.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Event, Order
+
+#: Of one kind; a shop's order id may be another shop's customer id.
+MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record that may have been sent. `name` is its id in words; `subject` is the key that its changes go by."""
+
+    account: Account
+    customer: str
+    order: str = ""
+    event: str = ""
+    subject: str = ""
+
+    @property
+    def kind(self) -> str:
+        return "order" if self.order else "event" if self.event else "customer"
+
+    @property
+    def name(self) -> str:
+        return self.order or self.event or self.customer
+
+
+def search(term: str, accounts: Sequence[Account]) -> list[Found]:
+    """Everything that bears this id or address, customers first."""
+    term, by_id = term.strip(), {account.pk: account for account in accounts}
+    if not term or "\0" in term:
+        return []
+    return [*_customers(term, by_id), *_orders(term, by_id), *_events(term, by_id)]
+
+
+def request_of(term: str, accounts: Sequence[Account]) -> UUID | None:
+    """The id of a request is an answer of its own."""
+    mine = Delivery.objects.filter(account__in=accounts, pk=pk) if (pk := _uuid(term)) else Delivery.objects.none()
+    return mine.values_list("pk", flat=True).first()
+
+
+def customer(account: Account, external_id: str) -> Found:
+    return Found(account, external_id)
+
+
+def order(account: Account, external_id: str, order_id: str) -> Found:
+    """Of an order that was deleted since, only its purchases are left to tell of."""
+    record = Order.objects.filter(account=account, order_id=order_id, customer__external_id=external_id).first()
+    return Found(account, external_id, order=order_id, subject=str(record.pk) if record else "")
+
+
+def event(account: Account, external_id: str, event_id: str) -> Found:
+    return Found(account, external_id, event=event_id, subject=event_id)
+
+
+def _customers(term: str, accounts: dict[int, Account]) -> list[Found]:
+    """A customer who was deleted is known by what was captured, or sent, of them."""
+    known: dict[tuple[int, str], None] = {}
+    by_address = Customer.objects.filter(account__in=accounts, email__in={term, term.lower()}) if "@" in term else None
+    for rows, name in (
+        (Customer.objects.filter(account__in=accounts, external_id=term), "external_id"),
+        (by_address, "external_id"),
+        (BrazeProfile.objects.filter(account__in=accounts, external_id=term), "external_id"),
+    ):
+        found = rows.values_list("account_id", name)[:MOST] if rows is not None else ()
+        known |= dict.fromkeys(found)
+    for account_id in accounts:
+        changes = OutboxEntry.objects.filter(account_id=account_id, customer_external_id=term)
+        if (account_id, term) not in known and changes.exists():
+            known[account_id, term] = None
+    return [Found(accounts[account_id], external_id) for account_id, external_id in known]
+
+
+def _orders(term: str, accounts: dict[int, Account]) -> list[Found]:
+    orders = Order.objects.filter(account__in=accounts, order_id=term)
+    known = {
+        (account_id, external_id): str(pk)
+        for pk, account_id, external_id in orders.values_list("pk", "account_id", "customer__external_id")[:MOST]
+    }
+    purchases = BrazePurchase.objects.filter(account__in=accounts, order_id=term).order_by()
+    for account_id, external_id in purchases.values_list("account_id", "customer_external_id").distinct()[:MOST]:
+        known.setdefault((account_id, external_id), "")
+    return [
+        Found(accounts[account_id], external_id, order=term, subject=subject)
+        for (account_id, external_id), subject in known.items()
+    ]
+
+
+def _events(term: str, accounts: dict[int, Account]) -> list[Found]:
+    if (pk := _uuid(term)) is None:
+        return []
+    events = Event.objects.filter(account__in=accounts, pk=pk).values_list("account_id", "customer__external_id")
+    return [
+        Found(accounts[account_id], external_id, event=str(pk), subject=str(pk)) for account_id, external_id in events
+    ]
+
+
+def _uuid(term: str) -> UUID | None:
+    try:
+        return UUID(term.strip())
+    except ValueError:
+        return None

@@ -1,0 +1,153 @@
+"""What became of a record: each captured change of it, step by step, newest first."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import QuerySet
+
+from integrations.braze.console import sent
+from integrations.braze.console.search import Found
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazePurchase, Delivery, Outcome
+from integrations.braze.records import ORDER_KINDS
+from integrations.outbox.models import Kind, OutboxEntry, Status
+
+#: Changes on a page, and purchases of one order.
+PAGE, MOST_PURCHASES = 20, 100
+GOOD, BUSY, BAD, PLAIN = "good", "warn", "bad", ""
+
+ENDS = {
+    Status.DELIVERED: (GOOD, "accepted by Braze"),
+    Status.SKIPPED: (PLAIN, "skipped"),
+    Status.REJECTED: (BAD, "refused"),
+    Status.UNKNOWN: (BAD, "may or may not have arrived, held for a decision"),
+    Status.DISCARDED: (PLAIN, "given up"),
+}
+#: What a request as a whole came to.
+ANSWERS = {
+    Outcome.ACCEPTED: "Braze accepted the request",
+    Outcome.PARTIAL: "Braze accepted a part of the request",
+    Outcome.REFUSED: "Braze refused the request",
+    Outcome.RETRY: "the request failed, and what it carried was to be sent again",
+    Outcome.UNKNOWN: "no answer, or none that tells: the outcome of the request is unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened, or that is waited for; `at` is missing where it has not happened yet."""
+
+    at: datetime | None
+    words: str
+    tone: str = PLAIN
+    request: Delivery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    entry: OutboxEntry
+    steps: list[Step]
+    objects: list[Any]
+
+    @property
+    def is_failed(self) -> bool:
+        return self.entry.status in (Status.REJECTED, Status.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """`older` is the id to go on below, 0 where there is nothing more."""
+
+    changes: list[Change]
+    purchases: list[BrazePurchase]
+    older: int = 0
+
+
+def of(found: Found, before: int = 0, with_objects: bool = False) -> Timeline:
+    entries = list(_entries(found, before)[: PAGE + 1])
+    older, entries = entries[PAGE - 1].pk if len(entries) > PAGE else 0, entries[:PAGE]
+    batches = {entry.batch for entry in entries if entry.batch}
+    requests = Delivery.objects.defer(*(() if with_objects else ("body", "manifest"))).in_bulk(batches)
+    decisions = _decisions(entries)
+    changes = [
+        Change(
+            entry,
+            list(_steps(entry, requests.get(entry.batch), decisions[entry.pk])),
+            sent.objects(requests.get(entry.batch), entry.pk) if with_objects else [],
+        )
+        for entry in entries
+    ]
+    return Timeline(changes, _purchases(found), older)
+
+
+def _entries(found: Found, before: int) -> "QuerySet[OutboxEntry]":
+    """Of an order or an event: through its customer, whose changes have an index."""
+    mine = OutboxEntry.objects.filter(
+        account=found.account, integration=NAME, customer_external_id=found.customer
+    ).order_by("-pk")
+    if found.order:
+        mine = mine.filter(kind__in=ORDER_KINDS, subject=found.subject)
+    if found.event:
+        mine = mine.filter(kind=Kind.EVENT, subject=found.subject)
+    return mine.filter(pk__lt=before) if before else mine
+
+
+def _steps(entry: OutboxEntry, request: Delivery | None, decisions: Sequence[LogEntry]) -> Iterator[Step]:
+    yield Step(entry.created_at, f"captured: {entry.get_kind_display()}")
+    if request is not None:
+        yield from _of_request(request)
+    for decision in decisions:
+        yield Step(decision.action_time, f"{decision.get_change_message()}, by {decision.user.get_username()}")
+    yield _now(entry, request)
+    for words in entry.adjustments:
+        yield Step(None, f"sent with a change: {words}", BUSY)
+
+
+def _of_request(request: Delivery) -> Iterator[Step]:
+    if request.started_at is None:
+        yield Step(request.created_at, "composed, and ready to be sent", BUSY, request)
+        return
+    yield Step(request.started_at, "sent", PLAIN, request)
+    if request.finished_at:
+        status = f" ({request.status_code})" if request.status_code else ""
+        tone = GOOD if request.outcome == Outcome.ACCEPTED else BUSY
+        words = ANSWERS.get(Outcome(request.outcome or Outcome.DISSOLVED), "the request was never sent")
+        yield Step(request.finished_at, f"{words}{status}", tone)
+
+
+def _now(entry: OutboxEntry, request: Delivery | None) -> Step:
+    if entry.status == Status.BUFFERED:
+        words = "waits for Braze's answer" if request and request.started_at else "waits for its turn to be sent"
+        return Step(None, words, BUSY)
+    if entry.status == Status.PENDING:
+        return Step(None, _waiting(entry), BUSY)
+    tone, words = ENDS[Status(entry.status)]
+    return Step(entry.settled_at, f"{words}: {entry.error}" if entry.error else words, tone)
+
+
+def _waiting(entry: OutboxEntry) -> str:
+    if entry.parked:
+        return f"waits for another change: {entry.error}" if entry.error else "waits for another change"
+    return f"waits until {entry.due_at:%H:%M:%S} UTC" if entry.due_at else "waits to be composed"
+
+
+def _decisions(entries: Sequence[OutboxEntry]) -> dict[int, list[LogEntry]]:
+    """What people did about them, by entry."""
+    of_entries = ContentType.objects.get_for_model(OutboxEntry)
+    logged = LogEntry.objects.filter(content_type=of_entries, object_id__in=[str(entry.pk) for entry in entries])
+    by_entry: dict[int, list[LogEntry]] = defaultdict(list)
+    for decision in logged.select_related("user").order_by("action_time"):
+        by_entry[int(decision.object_id or 0)].append(decision)
+    return by_entry
+
+
+def _purchases(found: Found) -> list[BrazePurchase]:
+    if not found.order:
+        return []
+    rows = BrazePurchase.objects.filter(account=found.account, order_id=found.order)
+    return list(rows.filter(customer_external_id=found.customer).order_by("pk")[:MOST_PURCHASES])

@@ -1,0 +1,23 @@
+"""Filters of the console's pages."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.filter
+def json_block(value: Any) -> SafeString:
+    """Laid out for reading, and cut where nobody would read on."""
+    from integrations.outbox.admin import pretty_json  # the theme loads template tags before there are admins
+
+    return pretty_json(value, most=20_000)
+
+
+@register.filter
+def amount(value: Decimal) -> str:
+    """Without an exponent."""
+    return f"{value:f}"

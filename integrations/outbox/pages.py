@@ -1,0 +1,61 @@
+"""Pages of long lists: read once, and no further than anybody leafs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.views.main import ChangeList
+from django.core import paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    Paginator = paginator.Paginator[Any]
+else:
+    Paginator = paginator.Paginator
+
+
+class CappedPaginator(Paginator):
+    """Knows the first `most` rows of a list by their keys, so that a list of millions costs what these do.
+
+    What lies further is found by a filter or a search, not by leafing: an offset of millions reads millions.
+    """
+
+    most = 2_000
+
+    @cached_property
+    def keys(self) -> list[Any]:
+        return list(self._rows.values_list("pk", flat=True)[: self.most])
+
+    @cached_property
+    def count(self) -> int:
+        return len(self.keys)
+
+    @property
+    def is_cut(self) -> bool:
+        return self.count >= self.most
+
+    def page(self, number: int | str) -> Any:
+        number = self.validate_number(number)
+        start = (number - 1) * self.per_page
+        return paginator.Page(self.among(start, start + self.per_page), number, self)
+
+    def among(self, start: int, end: int) -> QuerySet[Any]:
+        """The rows of these places, by their keys."""
+        return self._rows.filter(pk__in=self.keys[start:end])
+
+    @property
+    def _rows(self) -> QuerySet[Any]:
+        rows = self.object_list
+        assert isinstance(rows, QuerySet)
+        return rows
+
+
+class CappedChangeList(ChangeList):
+    """A list that fits on one page is not looked for a second time either."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.multi_page and isinstance(self.paginator, CappedPaginator):
+            self.result_list = self.paginator.among(0, self.list_per_page)

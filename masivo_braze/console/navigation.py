@@ -1,0 +1,80 @@
+"""The sidebar: the one list of pages, in an operator's words. Each is shown to who may open it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An entry: its words, a symbol of Material Symbols, the name of its URL, and any permission that opens it."""
+
+    title: str
+    icon: str
+    url_name: str
+    permissions: tuple[str, ...]
+
+    def is_open_to(self, request: HttpRequest) -> bool:
+        return any(request.user.has_perm(permission) for permission in self.permissions)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    pages: Sequence[Page]
+
+
+def _list_of(title: str, icon: str, app: str, model: str) -> Page:
+    """The list of a model, open to who may view or change it."""
+    permissions = (f"{app}.view_{model}", f"{app}.change_{model}")
+    return Page(title, icon, f"admin:{app}_{model}_changelist", permissions)
+
+
+SECTIONS = (
+    Section(
+        "Braze",
+        (
+            _list_of("Health", "monitor_heart", "braze", "accounthealth"),
+            _list_of("Did it arrive?", "travel_explore", "braze", "arrival"),
+            _list_of("Failed syncs", "sync_problem", "braze", "failedsync"),
+            _list_of("Skipped changes", "skip_next", "braze", "skippedsync"),
+            _list_of("Requests", "outbox", "braze", "delivery"),
+            _list_of("Captured changes", "history", "outbox", "outboxentry"),
+            _list_of("Purchases sent", "receipt_long", "braze", "brazepurchase"),
+            _list_of("What Braze has", "badge", "braze", "brazeprofile"),
+            _list_of("Braze settings", "tune", "braze", "brazesettings"),
+        ),
+    ),
+    Section(
+        "Masivo",
+        (
+            _list_of("Customers", "person", "loyalty", "customer"),
+            _list_of("Events", "bolt", "loyalty", "event"),
+            _list_of("Orders", "shopping_bag", "loyalty", "order"),
+            _list_of("Audiences", "groups", "loyalty", "audience"),
+        ),
+    ),
+    Section(
+        "Who may do what",
+        (
+            _list_of("Accounts", "storefront", "loyalty", "account"),
+            _list_of("People", "manage_accounts", "auth", "user"),
+            _list_of("Groups", "shield_person", "auth", "group"),
+        ),
+    ),
+)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """In the theme's terms; sections without a page for this person are left out."""
+    found = (_section(section, request) for section in SECTIONS)
+    return [section for section in found if section["items"]]
+
+
+def _section(section: Section, request: HttpRequest) -> dict[str, Any]:
+    pages = [page for page in section.pages if page.is_open_to(request)]
+    items = [{"title": page.title, "icon": page.icon, "link": reverse(page.url_name)} for page in pages]
+    return {"title": section.title, "items": items}

@@ -1,0 +1,140 @@
+"""The console's data pages in a real browser, at a desk and on a phone: what marketing asks, and what operators do."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from integrations.braze.models import BrazeState
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Event
+from tests.e2e.test_browser_failed import Browser, Select, browser, chromium, failed, pytestmark, statuses  # noqa: F401
+from tests.integrations.braze.conftest import account, braze, longest_backoff, sync  # noqa: F401
+
+ADA = "ada-with-a-rather-long-id-0123456789-0123456789"
+Failed = dict[str, OutboxEntry]
+
+
+@pytest.fixture(autouse=True)
+def without_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test moves the changes along itself."""
+    monkeypatch.setattr("integrations.outbox.nudge.publish", lambda account_id: None)
+
+
+def now(browser: Browser, selector: str) -> str:  # noqa: F811
+    """The text of what is replaced every two seconds: found and read at once."""
+    return str(browser.driver.execute_script("return document.querySelector(arguments[0]).innerText", selector))
+
+
+def test_the_health_page_refreshes_itself(browser: Browser, failed: Failed, account: Account) -> None:  # noqa: F811
+    browser.open("/admin/braze/accounthealth/shop/")
+    assert now(browser, "#state") == "healthy"
+    browser.looks_right("health")
+    browser.driver.execute_script("window.kept = true; document.getElementById('to-requests').focus()")
+    old = database_now() - timedelta(minutes=5)
+    OutboxEntry.objects.bulk_create(
+        OutboxEntry(account=account, integration="braze", kind="event", customer_external_id="x", created_at=old)
+        for _ in range(1_234)
+    )
+    browser.until(lambda: "1,234 waiting" in now(browser, "#state"))
+    assert now(browser, "#waiting") == "1,234"
+    assert browser.driver.execute_script("return window.kept && document.activeElement.id") == "to-requests"
+    browser.looks_right("health-standing-still")
+
+
+def test_a_person_pauses_and_resumes(browser: Browser, failed: Failed) -> None:  # noqa: F811
+    browser.open("/admin/braze/accounthealth/shop/")
+    assert not browser.find("[data-when=paused]").is_displayed()
+    browser.find("#reason").send_keys("a campaign is being prepared")
+    browser.click("#act form[data-when=running] button")
+    assert "paused by admin: a campaign is being prepared" in now(browser, "#state")
+    browser.looks_right("health-paused")
+    browser.open("/admin/braze/accounthealth/")
+    assert "a campaign is being prepared" in now(browser, "#accounts")
+    browser.looks_right("health-all")
+    browser.open("/admin/braze/accounthealth/shop/")
+    browser.click("#act [data-when=paused]")
+    assert now(browser, "#state") == "healthy"
+
+
+def test_a_search_leads_to_the_timeline_and_to_braze(browser: Browser, failed: Failed) -> None:  # noqa: F811
+    browser.open("/admin/braze/arrival/")
+    browser.looks_right("search")
+    browser.find("#q").send_keys("o1")
+    browser.click("form[role=search] button")
+    assert "may or may not have arrived" in browser.text("#timeline")
+    assert "o1:1:1" in browser.text("#purchases")
+    browser.looks_right("timeline-order")
+    browser.click("#content p.prose-line a")
+    assert ADA in browser.text("#content h1")
+    browser.click("#ask button")
+    assert "a total revenue of 29.33 US dollars" in browser.text("#asked")
+    assert "Paris" in browser.text("#attributes")
+    browser.looks_right("timeline-asked")
+
+
+def test_a_failed_sync_is_found_fixed_at_the_source_and_retried(
+    browser: Browser,  # noqa: F811
+    failed: Failed,  # noqa: F811
+    sandbox: SandboxServer,
+    sync: Callable[[], None],  # noqa: F811
+) -> None:
+    browser.open("/admin/braze/failedsync/")
+    browser.looks_right("failed-by-reason")
+    (link,) = [
+        one for one in browser.driver.find_elements("css selector", "#reasons a") if "not one of this" in one.text
+    ]
+    browser.open(link.get_attribute("href").removeprefix(browser.base_url))
+    assert "One reason only" in browser.text("#reasons")
+    browser.open(f"/admin/loyalty/event/{failed['refused'].subject}/change/")
+    name = browser.find("#id_type")
+    name.clear()
+    name.send_keys("ADD_TO_CART")
+    browser.click("button[name=_save], input[name=_save]")
+    assert Event.objects.get(pk=failed["refused"].subject).type == "ADD_TO_CART"
+    browser.open(f"/admin/braze/failedsync/{failed['refused'].pk}/change/")
+    browser.click("button[value=send_again]")
+    sync()
+    browser.open(f"/admin/braze/arrival/?q={failed['refused'].subject}")
+    assert "accepted by Braze" in browser.text("#timeline")
+    assert "To be sent again, by admin" in browser.text("#timeline")
+    browser.looks_right("timeline-retried")
+    assert sandbox.summary()["events"] == 2
+
+
+def test_an_unknown_purchase_is_resolved(browser: Browser, failed: Failed) -> None:  # noqa: F811
+    browser.open("/admin/braze/accounthealth/shop/")
+    browser.open(
+        browser.driver.execute_script("return document.getElementById('to-unknown').href.replace(location.origin, '')")
+    )
+    browser.click(f"#result_list a[href*='/{failed['order'].pk}/']")
+    browser.click("button[value=treat_as_delivered]")
+    browser.click("#content form button")
+    assert statuses() == {"delivered": 2, "unknown": 1, "rejected": 1}
+    browser.open("/admin/braze/accounthealth/shop/")
+    assert "unknown\t1" in now(browser, "#live .panels")
+
+
+def test_the_other_pages_fit(browser: Browser, failed: Failed, account: Account) -> None:  # noqa: F811
+    OutboxEntry.objects.bulk_create(
+        OutboxEntry(
+            account=account, integration="braze", kind="event", customer_external_id=ADA, status="skipped",
+            error=f"switch {number % 3} is off", settled_at=database_now(),
+        )
+        for number in range(60)
+    )  # fmt: skip
+    BrazeState.objects.update(paused_at=database_now(), pause_kind="restored", pause_reason="Lost commits.")
+    pages: dict[str, Any] = {
+        "skipped": "/admin/braze/skippedsync/",
+        "requests": "/admin/braze/delivery/",
+        "request": f"/admin/braze/delivery/{failed['order'].batch}/change/",
+        "health-restored": "/admin/braze/accounthealth/shop/?period=week",
+        "search-nothing": "/admin/braze/arrival/?q=nobody",
+        "timeline": f"/admin/braze/arrival/shop/?customer={ADA}",
+    }
+    for name, address in pages.items():
+        browser.open(address)
+        browser.looks_right(name)
