@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from integrations.braze.models import BrazeProfile
 from integrations.braze.rows import AnyProfile
 
 _ABSENT = object()
@@ -30,7 +29,7 @@ def delta(profile: AnyProfile | None, desired: dict[str, Any], removed: Collecti
     }
 
 
-def accept(profile: BrazeProfile, sent: dict[str, Any]) -> None:
+def accept(profile: AnyProfile, sent: dict[str, Any]) -> None:
     """Braze took these attributes: remember them; a null leaves nothing behind."""
     kept = {name: value for name, value in profile.attributes.items() if name not in sent}
     profile.attributes = kept | {name: value for name, value in sent.items() if value is not None}
@@ -38,7 +37,7 @@ def accept(profile: BrazeProfile, sent: dict[str, Any]) -> None:
     profile.refused = {name: value for name, value in profile.refused.items() if name not in sent}
 
 
-def refuse(profile: BrazeProfile, sent: dict[str, Any], reason: str) -> bool:
+def refuse(profile: AnyProfile, sent: dict[str, Any], reason: str) -> bool:
     """Braze refused an object: remember the values that its words name; whether there is any.
 
     Braze quotes names: "The value provided for the 'email' field is not a valid email." [Braze: errors].
@@ -48,12 +47,12 @@ def refuse(profile: BrazeProfile, sent: dict[str, Any], reason: str) -> bool:
     return bool(named)
 
 
-def doubt(profile: BrazeProfile, sent: Iterable[str]) -> None:
+def doubt(profile: AnyProfile, sent: Iterable[str]) -> None:
     """Braze may or may not have taken these attributes: they differ from any value until it has."""
     profile.uncertain = sorted({*profile.uncertain, *sent})
 
 
-def touch(profile: BrazeProfile, sent: Iterable[str], at: float) -> None:
+def touch(profile: AnyProfile, sent: Iterable[str], at: float) -> None:
     """Braze queued, or may have queued, a change of these attributes at this time (seconds since 1970)."""
     recent = {name: then for name, then in profile.recent.items() if at - then < RECENT_SECONDS}
     profile.recent = recent | dict.fromkeys(sent, at)

@@ -23,6 +23,10 @@ OPEN_DRAFTS = 8
 ARRAYS = ("attributes", "events", "purchases")
 
 
+#: How many attributes, events and purchases.
+Sizes = tuple[int, int, int]
+
+
 @dataclass(slots=True)
 class Draft:
     """A request being filled. `encoded` has each array's objects as JSON, in the same order: made once."""
@@ -38,17 +42,17 @@ class Draft:
     bytes: int = 0
     id: UUID = field(default_factory=uuid4)
 
-    def takes(self, bundle: Bundle, size: int, limit: str) -> bool:
+    def takes(self, sizes: Sizes, size: int, is_combined: bool) -> bool:
+        """Asked of every open request for every customer."""
         if self.bytes + size > MAX_BYTES and self.bytes:
             return False
-        if limit == BatchLimit.COMBINED:
-            mine = len(self.attributes) + len(self.events) + len(self.purchases)
-            return mine + bundle.size <= MAX_PER_ARRAY
-        return (  # spelled out: this is asked of every open draft for every customer
-            len(self.events) + len(bundle.events) <= MAX_PER_ARRAY
-            and len(self.attributes) + len(bundle.attributes) <= MAX_PER_ARRAY
-            and len(self.purchases) + len(bundle.purchases) <= MAX_PER_ARRAY
-        )
+        attributes, events, purchases = sizes
+        attributes += len(self.attributes)
+        events += len(self.events)
+        purchases += len(self.purchases)
+        if is_combined:
+            return attributes + events + purchases <= MAX_PER_ARRAY
+        return attributes <= MAX_PER_ARRAY and events <= MAX_PER_ARRAY and purchases <= MAX_PER_ARRAY
 
     def entries(self) -> set[int]:
         """Ids of the entries whose fate this request decides."""
@@ -80,15 +84,19 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
     drafts: list[Draft] = []
     open_drafts: list[Draft] = []
     deletions: list[Bundle] = []
+    is_combined = limit == BatchLimit.COMBINED
     for bundle in bundles:
         if bundle.deletions:
             deletions.append(bundle)
         if not bundle.size:
             continue
         encoded = _encoded(bundle)
-        size = sum(len(text) + 1 for texts in encoded.values() for text in texts)
-        draft = next((draft for draft in open_drafts if draft.takes(bundle, size, limit)), None)
-        if draft is None:
+        size = sum(sum(map(len, texts)) + len(texts) for texts in encoded.values())
+        sizes = (len(bundle.attributes), len(bundle.events), len(bundle.purchases))
+        for draft in open_drafts:
+            if draft.takes(sizes, size, is_combined):
+                break
+        else:
             draft = Draft(Endpoint.TRACK)
             drafts.append(draft)
             open_drafts = [*open_drafts[1 - OPEN_DRAFTS :], draft]

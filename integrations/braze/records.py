@@ -1,7 +1,7 @@
 """Loads, in bulk, what a list of outbox entries is about."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,12 +13,12 @@ from integrations.braze.objects import Entry
 from integrations.braze.rows import (
     AnyCustomer,
     AnyEvent,
-    AnyProfile,
     CustomerName,
     CustomerRow,
     EventRow,
-    ProfileRow,
+    Mirrored,
     from_json,
+    from_our_json,
     from_time,
     text_of,
 )
@@ -30,6 +30,10 @@ ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
 #: Kinds whose objects are made without the customer's own record.
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
 
+#: The fields of `Mirrored`, in its order: where a user stands, and what is held of them, as JSON.
+_STANDING = ("account_id", "external_id", "is_known", "is_unproven", "deleted_at", "last_accepted_at")
+_HELD = ("attributes", "uncertain", "refused", "recent")
+
 
 @dataclass(frozen=True, slots=True)
 class Records:
@@ -40,7 +44,7 @@ class Records:
     orders: dict[str, Order]
     purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
     audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
-    profiles: dict[str, AnyProfile]
+    profiles: dict[str, Mirrored]
 
 
 def load(account_id: int, entries: Sequence[Entry]) -> Records:
@@ -53,7 +57,7 @@ def load(account_id: int, entries: Sequence[Entry]) -> Records:
         orders=orders,
         purchases=_purchases(account_id, {order.order_id for order in orders.values()}),
         audiences=_audiences(account_id, of_state, entries),
-        profiles=_profiles(account_id, of_state) | _standings(account_id, of_facts),
+        profiles=mirrored(account_id, of_state) | _standings(account_id, of_facts),
     )
 
 
@@ -78,21 +82,19 @@ def _events(entries: Sequence[Entry]) -> dict[str, AnyEvent]:
     }
 
 
-def _profiles(account_id: int, external_ids: set[str]) -> dict[str, AnyProfile]:
-    columns = map(text_of, ("attributes", "uncertain", "refused", "recent"))
-    return {
-        row[0]: ProfileRow(*row[:4], *map(from_json, row[4:]))
-        for row in _of_profiles(account_id, external_ids).values_list(*ProfileRow._fields[:4], *columns)
-    }
+def mirrored(account_id: int, external_ids: Collection[str]) -> dict[str, Mirrored]:
+    """What is believed of these users, by external id; nothing is known of those who are missing."""
+    rows = _of_profiles(account_id, external_ids).values_list(*_STANDING, *map(text_of, _HELD))
+    return {row[1]: Mirrored(*row[:6], *map(from_our_json, row[6:])) for row in rows}
 
 
-def _standings(account_id: int, external_ids: set[str]) -> dict[str, AnyProfile]:
-    """Profiles without what they hold."""
-    rows = _of_profiles(account_id, external_ids).values_list(*ProfileRow._fields[:4])
-    return {row[0]: ProfileRow(*row) for row in rows}
+def _standings(account_id: int, external_ids: set[str]) -> dict[str, Mirrored]:
+    """The same without what they hold."""
+    rows = _of_profiles(account_id, external_ids).values_list(*_STANDING)
+    return {row[1]: Mirrored(*row) for row in rows}
 
 
-def _of_profiles(account_id: int, external_ids: set[str]) -> "QuerySet[BrazeProfile]":
+def _of_profiles(account_id: int, external_ids: Collection[str]) -> "QuerySet[BrazeProfile]":
     return BrazeProfile.objects.filter(account_id=account_id, external_id__among=external_ids)
 
 

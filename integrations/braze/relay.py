@@ -22,7 +22,7 @@ from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery, Fa
 from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import Records
 from integrations.braze.taking import Pass
-from integrations.outbox import capture, lease, transitions
+from integrations.outbox import bulk, capture, lease, transitions
 from integrations.outbox.clock import database_now
 from integrations.outbox.lease import Held, LeaseLost
 from integrations.outbox.models import Kind, OutboxEntry, Status
@@ -99,7 +99,8 @@ def _compose(
         waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
         drafts = packing.pack(bundles, settings.batch_limit)
         _save_purchases(bundles, drafts)
-        deliveries = Delivery.objects.bulk_create(_requests(drafts, account_id, now))
+        deliveries = _requests(drafts, account_id, now)
+        bulk.insert(Delivery, deliveries)
         _move_entries(bundles, drafts, now)
         _note_adjustments(drafts)
         _wait(by_customer, waiting)
@@ -207,7 +208,7 @@ def _save_purchases(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) 
             item.purchase.fate, item.purchase.delivery_id = Fate.BUFFERED, draft.id
             if item.purchase.pk:
                 known.append(item.purchase.pk)
-    BrazePurchase.objects.bulk_create([row for bundle in bundles for row in bundle.new_purchases])
+    bulk.insert(BrazePurchase, [row for bundle in bundles for row in bundle.new_purchases], with_keys=True)
     for draft in drafts:
         again = [item.purchase.pk for item in draft.purchases if item.purchase and item.purchase.pk in known]
         if again:

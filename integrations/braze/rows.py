@@ -5,6 +5,7 @@ A model's instance costs ten times as much to build. What maps a record takes ei
 
 import json
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -48,22 +49,25 @@ class EventRow(NamedTuple):
     customer: CustomerName
 
 
-class ProfileRow(NamedTuple):
+@dataclass(slots=True)
+class Mirrored:
     """What is believed of a user; where only facts are sent, the attributes do not matter and are not read."""
 
+    account_id: int
     external_id: str
-    is_known: bool
-    deleted_at: datetime | None
-    last_accepted_at: datetime | None
-    attributes: dict[str, Any] = {}
-    uncertain: list[str] = []
-    refused: dict[str, Any] = {}
-    recent: dict[str, float] = {}
+    is_known: bool = False
+    is_unproven: bool = False
+    deleted_at: datetime | None = None
+    last_accepted_at: datetime | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    uncertain: list[str] = field(default_factory=list)
+    refused: dict[str, Any] = field(default_factory=dict)
+    recent: dict[str, float] = field(default_factory=dict)
 
 
 AnyCustomer = Customer | CustomerRow
 AnyEvent = Event | EventRow
-AnyProfile = BrazeProfile | ProfileRow
+AnyProfile = BrazeProfile | Mirrored
 
 #: Digits enough for a number that only the standard library reads exactly.
 _MANY_DIGITS = re.compile(r"\d{19}")
@@ -75,9 +79,15 @@ def text_of(column: str) -> Cast:
 
 
 def from_json(text: str) -> Any:
+    """Of a record: whatever the merchant has put there."""
     if text == "{}":
         return {}
     return json.loads(text) if _MANY_DIGITS.search(text) else orjson.loads(text)
+
+
+def from_our_json(text: str) -> Any:
+    """Of the mirror: what was mapped has no number that large."""
+    return orjson.loads(text)
 
 
 def from_time(text: str) -> datetime:

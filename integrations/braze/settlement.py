@@ -4,7 +4,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -12,13 +12,14 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 
-from integrations.braze import ledger, mirror, payloads, scrubbing, splitting, verdicts
+from integrations.braze import ledger, mirror, payloads, records, scrubbing, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
 from integrations.braze.models.account import BatchLimit, PauseKind, UnknownPolicy
+from integrations.braze.rows import Mirrored
 from integrations.braze.verdicts import ObjectFate, Traffic, Verdict
-from integrations.outbox import capture, nudge
+from integrations.outbox import bulk, capture, nudge
 from integrations.outbox.capture import Change
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status, Topic
@@ -26,6 +27,7 @@ from integrations.outbox.models import Kind, OutboxEntry, Status, Topic
 logger = logging.getLogger(__name__)
 
 STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
+_MIRRORED = [field.name for field in fields(Mirrored) if field.name not in ("account_id", "external_id")]
 #: What becomes of an entry none of whose objects has to be sent again: it shows the worst of their fates.
 _BY_WORST = Case(When(worst="", then=Value(Status.DELIVERED.value)), default=F("worst"))
 BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
@@ -247,35 +249,21 @@ def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
     if not moving:
         return
     customers = {line.customer for line in moving}
-    known = BrazeProfile.objects.filter(account_id=account_id, external_id__among=customers)
-    profiles = {profile.external_id: profile for profile in known}
+    profiles = records.mirrored(account_id, customers)
+    strangers = customers - profiles.keys()
     for line in moving:
-        profile = profiles.setdefault(line.customer, BrazeProfile(account_id=account_id, external_id=line.customer))
+        profile = profiles.setdefault(line.customer, Mirrored(account_id, line.customer))
         if not _is_refused(line):
             _move(profile, line, now)
         elif mirror.refuse(profile, _attributes(line), line.reason):
             capture.record([_state_again(account_id, line.customer)])  # the rest, without what was refused
-        elif profile.pk is None:
+        elif line.customer in strangers:
             del profiles[line.customer]
     _send_again_what_was_unproven(account_id, profiles.values())
-    BrazeProfile.objects.bulk_create(
-        profiles.values(),
-        update_conflicts=True,
-        unique_fields=["account", "external_id"],
-        update_fields=[
-            "attributes",
-            "uncertain",
-            "refused",
-            "recent",
-            "is_known",
-            "is_unproven",
-            "last_accepted_at",
-            "deleted_at",
-        ],
-    )
+    bulk.insert(BrazeProfile, list(profiles.values()), unique=("account", "external_id"), update=_MIRRORED)
 
 
-def _send_again_what_was_unproven(account_id: int, profiles: Iterable[BrazeProfile]) -> None:
+def _send_again_what_was_unproven(account_id: int, profiles: Iterable[Mirrored]) -> None:
     """Updates that Braze took before the user was known to exist may have met nobody."""
     proven = [profile for profile in profiles if profile.is_known and profile.is_unproven]
     for profile in proven:
@@ -296,7 +284,7 @@ def _is_refused(line: Line) -> bool:
     return line.told == ObjectFate.REJECTED and line.array == "attributes"
 
 
-def _move(profile: BrazeProfile, line: Line, now: datetime) -> None:
+def _move(profile: Mirrored, line: Line, now: datetime) -> None:
     """Arrays come in Braze's own order, attributes first; an object that may not have found its user proves nothing."""
     if line.array == "attributes":
         mirror.touch(profile, _attributes(line), now.timestamp())

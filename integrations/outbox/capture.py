@@ -8,16 +8,16 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from integrations.outbox import nudge
+from integrations.outbox import bulk, nudge
 from integrations.outbox.models import Kind, OutboxEntry, Status, Subscription, Topic
 
 DELETED_REASON = "customer deleted"
-BATCH_SIZE = 500
 #: Pending, held or dead: nothing of these is on its way.
 UNSTARTED = (Status.PENDING, Status.UNKNOWN, Status.REJECTED)
 
@@ -32,6 +32,20 @@ class Change:
     topics: tuple[Topic, ...]
     subject: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+
+
+class _Row:
+    """A change as its row: what no change has of its own is the same for all."""
+
+    __slots__ = ("account_id", "created_at", "customer_external_id", "data", "integration", "kind", "subject")
+    status, error, worst, adjustments = Status.PENDING.value, "", "", ()
+    batch = due_at = settled_at = None
+    parked = False
+
+    def __init__(self, change: Change, integration: str, created_at: datetime) -> None:
+        self.account_id, self.integration, self.kind = change.account_id, integration, change.kind.value
+        self.customer_external_id, self.subject, self.data = change.customer_external_id, change.subject, change.data
+        self.created_at = created_at
 
 
 def record(changes: Sequence[Change]) -> None:
@@ -79,16 +93,16 @@ def _insert_parameters(change: Change) -> list[Any]:
 
 
 def _record_many(changes: Sequence[Change]) -> int:
-    wanted = _wanted({change.account_id for change in changes})
+    wanted, now = _wanted({change.account_id for change in changes}), timezone.now()
     deletions = [change for change in changes if change.kind == Kind.CUSTOMER_DELETED]
     if deletions:
         _skip_unstarted(deletions)
     entries = [
-        _entry(change, integration)
+        _Row(change, integration, now)
         for change in changes
         for integration in sorted(set().union(*(wanted[change.account_id, topic] for topic in change.topics)))
     ]
-    OutboxEntry.objects.bulk_create(entries, batch_size=BATCH_SIZE)
+    bulk.insert(OutboxEntry, entries)
     return len(entries)
 
 
@@ -98,17 +112,6 @@ def _wanted(account_ids: set[int]) -> dict[tuple[int, str], set[str]]:
     for account_id, topic, integration in rows:
         wanted[account_id, topic].add(integration)
     return wanted
-
-
-def _entry(change: Change, integration: str) -> OutboxEntry:
-    return OutboxEntry(
-        account_id=change.account_id,
-        integration=integration,
-        kind=change.kind,
-        customer_external_id=change.customer_external_id,
-        subject=change.subject,
-        data=change.data,
-    )
 
 
 def _skip_unstarted(deletions: Sequence[Change]) -> None:

@@ -1,6 +1,7 @@
 """E-mail addresses and phone numbers in the form Braze takes."""
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import PhoneNumberFormat
@@ -20,8 +21,12 @@ def email(text: str) -> str | None:
     return text if len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) else None
 
 
+@lru_cache(maxsize=65_536)
 def phone(text: str, country: str | None) -> str | None:
-    """In E.164, the country (ISO 3166-1 alpha-2) being the hint for national notation; None where it is no number."""
+    """In E.164, the country (ISO 3166-1 alpha-2) being the hint for national notation; None where it is no number.
+
+    Remembered, because reading one takes a tenth of a customer's mapping, and customers change more than their numbers.
+    """
     for candidate in (text, f"+{text[2:]}" if text.startswith("00") else ""):
         try:
             number = phonenumbers.parse(candidate, country)

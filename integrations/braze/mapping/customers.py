@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from integrations.braze.mapping import contacts, dates, places
@@ -90,11 +91,13 @@ def tags(customer: AnyCustomer) -> Attributes:
     return result
 
 
+@lru_cache(maxsize=8192)
 def tag_attribute(key: str) -> str:
     """As Braze keeps it: it strips spaces around a name, and takes 255 characters [Braze: custom attributes]."""
     return fitted(key, TAG_PREFIX + key, []).rstrip()
 
 
+@lru_cache(maxsize=8192)
 def audience_attribute(name: str) -> str:
     """Stripped as Braze does, so that what is nulled later is what was set."""
     return fitted(name, AUDIENCE_PREFIX + name, []).rstrip()
