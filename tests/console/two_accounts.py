@@ -17,7 +17,7 @@ SECRET = "rosebud"
 
 
 GROUPS = import_module("integrations.braze.migrations.0003_console_groups")
-MORE_GROUPS = import_module("integrations.braze.migrations.0011_pages_groups")
+MORE_GROUPS = import_module("integrations.braze.migrations.0007_pages_groups")
 
 
 def person(username: str, group: str, *accounts: Account) -> User:

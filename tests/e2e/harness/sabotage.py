@@ -39,15 +39,15 @@ SABOTAGES: dict[str, list[Edit]] = {
     "start without the condition": [
         Edit(
             "integrations/braze/ledger.py",
-            "free = Delivery.objects.filter(pk=delivery_id, started_at=None, finished_at=None)",
-            "free = Delivery.objects.filter(pk=delivery_id)",
+            "= chosen.id AND started_at IS NULL AND finished_at IS NULL RETURNING",
+            "= chosen.id RETURNING",
         )
     ],
     "busy customers not left out": [
         Edit(
-            "integrations/braze/relay.py",
-            'free = free.exclude(customer_external_id__in=busy.values("customer_external_id"))',
-            "",
+            "integrations/braze/taking.py",
+            "customer for _, customer in rows if customer not in passed",
+            "customer for _, customer in rows",
         )
     ],
     "mirror before verdict": [
@@ -66,26 +66,31 @@ SABOTAGES: dict[str, list[Edit]] = {
         ),
         Edit(
             "integrations/braze/relay.py",
-            "if OutboxEntry.objects.filter(pk__in=ids, status=Status.PENDING).update(**changes) != len(ids):",
-            "if OutboxEntry.objects.filter(pk__in=ids).update(**changes) != len(ids):",
+            "if OutboxEntry.objects.filter(pk__among=ids, status=Status.PENDING).update(**changes) != len(ids):",
+            "if OutboxEntry.objects.filter(pk__among=ids).update(**changes) != len(ids):",
         ),
         Edit(
             "integrations/braze/relay.py",
-            "    if mine.count() != len(entries):\n        raise Overtaken",
-            "    mine = OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries])",
+            "mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status=Status.PENDING)",
+            "mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries])",
+        ),
+        Edit(
+            "integrations/outbox/transitions.py",
+            """AND "{_TABLE}".status = %s'""",
+            """AND %s <> \'\''""",
         ),
     ],
     "ledger after the request": [
         Edit(
             "integrations/braze/flush.py",
-            "    if not ledger.start(claim.id):\n        return True",
-            "    if Delivery.objects.filter(pk=claim.id).exclude(started_at=None, finished_at=None).exists():\n"
-            "        return True",
+            "won = ledger.start_all(slots) if slots else set()",
+            "won = set(ledger.unstarted(self.account_id).filter(pk__among=slots).values_list('pk', flat=True))",
         ),
         Edit(
             "integrations/braze/flush.py",
-            "    _settle(claim.id, verdict, status)",
-            "    ledger.start(claim.id)\n    _settle(claim.id, verdict, status)",
+            "            _settle(self.account_id, answers)",
+            "            ledger.start_all([each.delivery_id for each in answers])\n"
+            "            _settle(self.account_id, answers)",
         ),
     ],
     "index taken across arrays": [
@@ -113,8 +118,8 @@ SABOTAGES: dict[str, list[Edit]] = {
     "limiter failing open": [
         Edit(
             "integrations/braze/limiter.py",
-            'return Slot(verdict == b"go", microseconds / 1_000_000)',
-            "return Slot(True, 0.0)",
+            "return Slots(granted, microseconds / 1_000_000)",
+            "return Slots(wanted, 0.0)",
         )
     ],
     "reversal before its sale": [

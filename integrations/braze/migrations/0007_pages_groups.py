@@ -24,6 +24,6 @@ def extend_groups(apps, using):
 
 class Migration(migrations.Migration):
 
-    dependencies = [('braze', '0010_pages_health')]
+    dependencies = [('braze', '0006_pages_health')]
 
     operations = [migrations.RunPython(migrate, migrations.RunPython.noop)]
