@@ -16,6 +16,8 @@ from django.utils import timezone
 
 from integrations.outbox import bulk, nudge
 from integrations.outbox.models import Kind, OutboxEntry, Status, Subscription, Topic
+from integrations.outbox.registry import integrations
+from integrations.outbox.sql import moment
 
 DELETED_REASON = "customer deleted"
 #: Pending, held or dead: nothing of these is on its way.
@@ -50,9 +52,9 @@ class _Row:
 
 def record(changes: Sequence[Change]) -> None:
     """Write an entry for each change and each integration that wants one of its topics."""
-    if not changes:
+    if not changes or not integrations():
         return
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         written = _record_one(changes[0]) if len(changes) == 1 else _record_many(changes)
     if written:
         nudge.after_commit({change.account_id for change in changes})
@@ -86,7 +88,7 @@ def _insert_parameters(change: Change) -> list[Any]:
         json.dumps(change.data),
         Status.PENDING.value,
         False,
-        timezone.now(),
+        moment(timezone.now()),
         change.account_id,
         *(topic.value for topic in change.topics),
     ]

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -43,12 +44,23 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
             if kwargs.get("rest_endpoint"):
                 kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
-            if "api_key" in kwargs:
+            if isinstance(kwargs.get("api_key"), str):
                 kwargs |= {"key_ending": ending_of(kwargs["api_key"]), "key_changed_at": database_now()}
             updated = super().update(**{"updated_at": database_now(), **kwargs})
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
         return updated
+
+    def bulk_update(self, objs: Iterable["BrazeSettings"], fields: Iterable[str], batch_size: int | None = None) -> int:
+        objs, fields = list(objs), list(fields)
+        if "api_key" in fields:
+            now = database_now()
+            for each in objs:
+                each.key_ending, each.key_changed_at = ending_of(each.api_key), now
+            fields += ["key_ending", "key_changed_at"]
+        return super().bulk_update(objs, fields, batch_size)
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]  # as Django's own
 
 
 class BrazeSettings(models.Model):

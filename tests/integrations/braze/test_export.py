@@ -101,12 +101,12 @@ def test_it_has_a_budget_of_its_own_of_250_a_minute(braze: BrazeSettings, redis_
     export.ask(braze, "c1")
     (key,) = redis_client.keys("braze:*:slot")
     assert limiter.limit_of(braze, "track").budget not in key
-    limit = export._limit(braze)
+    limit = export.limit_of(braze)
     assert limit.spacing_us == pytest.approx(60_000_000 / 250 / limiter.SHARE, abs=1)
 
 
 def test_it_is_denied_beyond_its_budget(braze: BrazeSettings, sandbox: SandboxServer) -> None:
-    limiter.defer(export._limit(braze), 30)
+    limiter.defer(export.limit_of(braze), 30)
     assert "ask again in 30 s" in words_of(braze)
     assert sandbox.requests() == []
 

@@ -1,0 +1,45 @@
+"""`python -m benchmarks`: every measurement in turn, and what each comes to beside the others. Some eight minutes."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks import report
+
+ALL = ("map", "ceiling", "naive", "drain", "drain --latency-ms 100 --scale 0.5", "capture", "latency", "fill", "growth")
+
+
+def main() -> int:
+    results: dict[str, list[dict[str, Any]]] = {}
+    for command in ALL:
+        results[command] = measured(command)
+    events = next(row for row in results["drain"] if row["workload"] == "events")["changes/s"]
+    naive, ceiling = results["naive"][0]["changes/s"], results["ceiling"][0]["objects/s"]
+    late = next(row for row in results[ALL[4]] if row["workload"] == "events")["changes/s"]
+    ratios = {
+        "events/s": events, "times the ordinary design": round(events / naive, 1),
+        "share of the ceiling": round(events / ceiling, 2), "at 100 ms latency": round(late / events, 2),
+    }  # fmt: skip
+    report.show("in one run", [ratios])
+    return 0
+
+
+def measured(command: str) -> list[dict[str, Any]]:
+    """A process each: every one has a database and a Redis of its own."""
+    name, *arguments = command.split()
+    done = subprocess.Popen([sys.executable, "-m", f"benchmarks.{name}", *arguments], stdout=subprocess.PIPE, text=True)
+    rows: list[dict[str, Any]] = []
+    for line in done.stdout or ():
+        if not line.startswith('{"benchmark"'):
+            print(line, end="", flush=True)
+            continue
+        told = json.loads(line)
+        rows = told["rows"] if told["benchmark"] == name else rows
+    if done.wait():
+        raise SystemExit(f"benchmarks.{name} failed")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""`python -m benchmarks.growth [--backlogs 10000,100000,1000000]`: rates and memory as backlogs grow, and the sweep.
+
+Entries are written by the database itself, so that a backlog of millions takes seconds; then real workers drain it for
+some seconds.
+"""
+
+import argparse
+import time
+
+from benchmarks import report
+from benchmarks.rig import Rig, rig
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--backlogs", default="10000,100000,1000000", help="3000000 as well, for a long look")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    options = parser.parse_args()
+    with rig() as running:
+        report.show("growth", run(running, [int(size) for size in options.backlogs.split(",")], options.seconds))
+        report.show("sweep", [sweep()])
+
+
+def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, object]]:
+    from django.db import connection
+
+    from benchmarks import shop
+    from integrations.outbox.models import OutboxEntry
+
+    running.start("worker", "flush", "probation", "beat")
+    account = shop.account("growth", running.sandbox.url)
+    shop.customers(account, 20_000)
+    moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
+    while moving.exists():
+        time.sleep(0.05)
+    rows = []
+    for size in backlogs:
+        shop.pause(account)
+        _add_events(account.pk, size - moving.count())
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        shop.resume(account)
+        before, begun = moving.count(), time.perf_counter()
+        while time.perf_counter() - begun < seconds and moving.exists():
+            time.sleep(0.05)
+        took = time.perf_counter() - begun
+        rows.append({"backlog": before, "events/s": round((before - moving.count()) / took), **_memory(running)})
+    return rows
+
+
+def _add_events(account_id: int, count: int) -> None:
+    """As capture writes them, by one statement each for the events and their entries."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH made AS (INSERT INTO loyalty_event (id, account_id, customer_id, type, occurred_at, data)"
+            ' SELECT gen_random_uuid(), c.account_id, c.id, \'SEEN\', now(), \'{"page": {"n": 1, "title": "x"}}\''
+            " FROM generate_series(1, %s) n JOIN (SELECT id, account_id, row_number() OVER () - 1 AS place"
+            " FROM loyalty_customer WHERE account_id = %s) c ON c.place = n %% 20000 RETURNING id, customer_id)"
+            " INSERT INTO outbox_outboxentry (account_id, integration, kind, customer_external_id, subject, data,"
+            " adjustments, status, error, worst, parked, created_at)"
+            " SELECT %s, 'braze', 'event', c.external_id, made.id, '{}', '[]', 'pending', '', '', false, now()"
+            " FROM made JOIN loyalty_customer c ON c.id = made.customer_id",
+            [count, account_id, account_id],
+        )
+
+
+def _memory(running: Rig) -> dict[str, object]:
+    """Resident MB of the largest process of each kind."""
+    return {f"{name} MB": max(map(_resident, _family(running.processes[name].pid))) for name in ("worker", "flush")}
+
+
+def _family(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as children:  # noqa: PTH123 - a kernel's file
+        return [pid, *map(int, children.read().split())]
+
+
+def _resident(pid: int) -> int:
+    with open(f"/proc/{pid}/statm") as statm:  # noqa: PTH123 - a kernel's file
+        return int(statm.read().split()[1]) * 4096 // 1_000_000
+
+
+def sweep(accounts: int = 1_000, busy: int = 10) -> dict[str, object]:
+    """What the two ticks of each second cost where most accounts have nothing to do."""
+    from unittest import mock
+
+    from benchmarks import shop
+    from integrations.braze import flush
+    from integrations.outbox import nudge
+    from integrations.outbox import sweep as sweeping
+    from masivo_braze.loyalty.models import Event
+
+    made = [shop.account(f"sweep-{number}", "", is_enabled=number < busy) for number in range(accounts)]
+    for account in made[:busy]:
+        (customer,) = shop.customers(account, 1)
+        Event.objects.create(account=account, customer=customer, type="SEEN")
+    with mock.patch.object(nudge, "publish") as published:
+        begun = time.perf_counter()
+        sweeping.sweep()
+        swept = time.perf_counter() - begun
+    begun = time.perf_counter()
+    flush.due_accounts()
+    return {
+        "accounts": accounts, "found": published.call_count, "sweep ms": round(swept * 1000, 1),
+        "due for flushing ms": round((time.perf_counter() - begun) * 1000, 1),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

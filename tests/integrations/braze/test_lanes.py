@@ -1,0 +1,51 @@
+"""One lane a process and account, and no wake-up is lost."""
+
+import threading
+
+import pytest
+
+from integrations.braze import lanes
+
+
+def test_it_goes_on_until_nothing_is_found() -> None:
+    found = iter([3, 1, 0])
+    lanes.run(1, lambda: next(found))
+    assert next(found, None) is None
+
+
+def test_it_looks_once_more_where_somebody_asks_meanwhile() -> None:
+    """Just as the work has found nothing: the second asker does not wait, and what it asks for is done."""
+    looks = []
+
+    def work() -> int:
+        looks.append(threading.get_ident())
+        if len(looks) == 1:
+            other = threading.Thread(target=lanes.run, args=(1, work))
+            other.start()
+            other.join()
+        return 0
+
+    lanes.run(1, work)
+    assert looks == [threading.get_ident()] * 2
+
+
+def test_accounts_do_not_wait_for_each_other() -> None:
+    looks = []
+
+    def work() -> int:
+        lanes.run(2, lambda: looks.append("other") or 0)
+        return 0
+
+    lanes.run(1, work)
+    assert looks == ["other"]
+
+
+def test_an_error_leaves_the_lane_free() -> None:
+    def broken() -> int:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        lanes.run(1, broken)
+    looks = []
+    lanes.run(1, lambda: looks.append(1) or 0)
+    assert looks == [1]
