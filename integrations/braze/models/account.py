@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Iterable
-from collections.abc import Iterable
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
