@@ -56,7 +56,7 @@ $(STAMP): requirements.txt requirements-dev.txt dev/bootstrap.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %s: make PYTHON=/path/to/python3.11 ..." % sys.version.split()[0])'
 	@$(PYTHON) -m dev.bootstrap
 
-.PHONY: torture sabotage screenshots
+.PHONY: torture sabotage screenshots bench
 SEEDS ?= 100
 
 torture: $(STAMP) ## SEEDS=100 random workloads under random faults (FIRST=1; on PostgreSQL where DATABASE_URL names one)
@@ -64,6 +64,9 @@ torture: $(STAMP) ## SEEDS=100 random workloads under random faults (FIRST=1; on
 
 sabotage: $(STAMP) ## Break ten promises on purpose, one by one: the fault harness must notice each
 	@$(BIN)/python -m tests.e2e.harness.sabotage
+
+bench: $(STAMP) ## How fast it is: nine measurements on real PostgreSQL, Redis and workers, in some nine minutes
+	@$(BIN)/python -m benchmarks
 
 screenshots: $(STAMP) ## docs/screenshots anew: each page of the console, desktop and phone, light and dark (PAGES="settings people")
 	@$(BIN)/python -m dev.screenshots $(PAGES)

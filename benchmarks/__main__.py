@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every measurement in turn, and what each comes to beside the others. Some eight minutes."""
+"""`python -m benchmarks`: every measurement in turn, and what each comes to beside the others. Some nine minutes."""
 
 import json
 import subprocess
@@ -7,7 +7,18 @@ from typing import Any
 
 from benchmarks import report
 
-ALL = ("map", "ceiling", "naive", "drain", "drain --latency-ms 100 --scale 0.5", "capture", "latency", "fill", "growth")
+ALL = (
+    "map",
+    "ceiling",
+    "naive",
+    "drain",
+    "drain --latency-ms 100 --scale 0.5",
+    "capture",
+    "latency",
+    "fill",
+    "workers",
+    "growth",
+)
 
 
 def main() -> int:
