@@ -32,6 +32,10 @@ logger = logging.getLogger(__name__)
 SLICE_SECONDS = 5.0
 #: How long a settlement is tried again while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
+#: How soon to look whether more is ready, while an answer is waited for.
+LOOK_AGAIN_SECONDS = 0.05
+#: A request that is not answered for this long holds up its account's thread, which then goes on with others.
+HELD_UP_SECONDS = 1.0
 #: After an answer the next ones are waited for this long: settled together, they cost little more than one.
 TOGETHER_SECONDS = 0.005
 
@@ -100,7 +104,8 @@ class _Flush:
         end, goes_on, problem = time.monotonic() + SLICE_SECONDS, True, None
         while goes_on or self.flying:
             try:
-                goes_on = goes_on and not shutdown.has_begun() and self._launch() and time.monotonic() < end
+                is_in_time = time.monotonic() < end or self._is_held_up()
+                goes_on = goes_on and is_in_time and not shutdown.has_begun() and self._launch()
                 self._land()
             except Exception as error:
                 goes_on, problem = False, problem or error
@@ -118,6 +123,11 @@ class _Flush:
         claims = buffer.claim_some(self.account_id, room, most)
         waiting = self._start(claims, ready.settings) if claims else 0
         return bool(self.flying) or len(claims) > waiting
+
+    def _is_held_up(self) -> bool:
+        """The slice is over and Braze is slow: this thread has to stay, so it may as well send what is ready."""
+        oldest = min((sending.slot for sending in self.flying.values()), default=float("inf"))
+        return time.monotonic() - oldest > HELD_UP_SECONDS
 
     def _readiness(self) -> readiness.Readiness | None:
         if restored.has_lost_commits(self.account_id):
@@ -147,10 +157,11 @@ class _Flush:
             buffer.release(self.account_id, *delivery_ids)
 
     def _land(self) -> None:
-        """Settle what has been answered, together; wait for that where nothing has been."""
+        """Settle what has been answered, together; wait a little for that where nothing has been."""
         if not self.flying:
             return
-        wait(self.flying, return_when=FIRST_COMPLETED)
+        if not wait(self.flying, LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
+            return
         landed = [(self.flying.pop(done), done.result()) for done in wait(self.flying, TOGETHER_SECONDS).done]
         answers = [Answered(sending.id, *sent) for sending, sent in landed if sent]
         self.sent += len(landed)

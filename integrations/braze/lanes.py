@@ -1,35 +1,52 @@
 """One lane a process and account: a thread that is woken twice works on, instead of a second one beside it."""
 
 import threading
+import time
 from collections.abc import Callable
+
+#: After this long others have their turn.
+TURN_SECONDS = 5.0
 
 _lock = threading.Lock()
 #: Accounts being worked on in this process, and whether somebody has asked for more meanwhile.
 _busy: dict[int, bool] = {}
 
 
-def run(account_id: int, work: Callable[[], int]) -> None:
-    """Call `work` until it finds nothing to do; where this process is at it already, that goes on once more."""
+def run(account_id: int, work: Callable[[], object]) -> bool:
+    """Do the work, and again as long as somebody asks for it meanwhile; whether it is to be taken up again later.
+
+    Where this process is at it already, that goes on once more, and there is nothing to do here.
+    """
     with _lock:
         is_free = account_id not in _busy
         _busy[account_id] = not is_free
-    if not is_free:
-        return
-    try:
-        while True:
-            found_some = work()
-            if not _goes_on(account_id, bool(found_some)):
-                return
-    except BaseException:
-        with _lock:
-            del _busy[account_id]
-        raise
+    return is_free and _work(account_id, work)
 
 
-def _goes_on(account_id: int, found_some: bool) -> bool:
+def _work(account_id: int, work: Callable[[], object]) -> bool:
+    end = time.monotonic() + TURN_SECONDS
+    while True:
+        try:
+            work()
+        except BaseException:
+            _leave(account_id)
+            raise
+        if time.monotonic() >= end:
+            _leave(account_id)
+            return True
+        if not _is_asked(account_id):
+            return False
+
+
+def _leave(account_id: int) -> None:
+    with _lock:
+        del _busy[account_id]
+
+
+def _is_asked(account_id: int) -> bool:
     """Leaves the lane in the same moment in which nobody has asked for more: no wake-up is lost in between."""
     with _lock:
-        if found_some or _busy[account_id]:
+        if _busy[account_id]:
             _busy[account_id] = False
             return True
         del _busy[account_id]

@@ -1,6 +1,7 @@
 """Celery's entries to the integration. Arguments are ids; every message is a hint that may be lost or repeated."""
 
 import logging
+from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
@@ -41,13 +42,13 @@ def flush() -> None:
 
 @shared_task(ignore_result=True)
 def flush_account(account_id: int) -> None:
-    lanes.run(account_id, partial(flushing.flush, account_id, on_probation=False))
+    _flush(account_id, on_probation=False)
 
 
 @shared_task(ignore_result=True)
 def probe_account(account_id: int) -> None:
     """One request at a time, on threads of its own: an account that hangs holds up nobody but itself."""
-    lanes.run(account_id, partial(flushing.flush, account_id, on_probation=True))
+    _flush(account_id, on_probation=True)
 
 
 @shared_task(ignore_result=True)
@@ -81,6 +82,13 @@ def backfill(account_id: int) -> None:
     """Everything an account has, captured in chunks; repeated or cut off, nothing is sent twice."""
     for step in backfilling.backfill(account_id):
         logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
+
+
+def _flush(account_id: int, on_probation: bool) -> None:
+    if not lanes.run(account_id, partial(flushing.flush, account_id, on_probation)):
+        return
+    with suppress(redis.RedisError, OperationalError):  # the next tick comes anyway
+        wake_flush(account_id, 1)
 
 
 def wake_flush(account_id: int, requests: int) -> None:

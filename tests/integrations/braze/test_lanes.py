@@ -7,10 +7,16 @@ import pytest
 from integrations.braze import lanes
 
 
-def test_it_goes_on_until_nothing_is_found() -> None:
-    found = iter([3, 1, 0])
-    lanes.run(1, lambda: next(found))
-    assert next(found, None) is None
+def test_it_does_the_work_once_where_nobody_asks_for_more() -> None:
+    looks: list[int] = []
+    assert not lanes.run(1, lambda: looks.append(1))
+    assert looks == [1]
+
+
+def test_it_gives_others_a_turn_and_says_that_there_may_be_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "TURN_SECONDS", 0.0)
+    assert lanes.run(1, lambda: None)
+    assert lanes.run(1, lambda: None)  # and the lane is free again
 
 
 def test_it_looks_once_more_where_somebody_asks_meanwhile() -> None:
@@ -25,7 +31,7 @@ def test_it_looks_once_more_where_somebody_asks_meanwhile() -> None:
             other.join()
         return 0
 
-    lanes.run(1, work)
+    assert not lanes.run(1, work)
     assert looks == [threading.get_ident()] * 2
 
 
