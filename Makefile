@@ -27,9 +27,9 @@ test-all: test test-e2e test-postgres ## The whole suite, on SQLite and then on 
 test-e2e: $(STAMP) ## What `make test` leaves out on SQLite: real workers, the browser
 	@$(BIN)/python -m pytest -m "($(SLOW)) and not postgres" $(PYTEST_ARGS)
 
-test-postgres: $(STAMP) ## The whole suite on a temporary PostgreSQL
+test-postgres: $(STAMP) ## The same on a temporary PostgreSQL, and the fault harness; pages are looked at on SQLite alone
 	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(QUICK)" $(PYTEST_ARGS)
-	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -m "$(SLOW)" $(PYTEST_ARGS)
+	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -m "e2e and not browser" $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Style
 	@$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import pytest
 
 from tests.e2e.harness import torture
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.postgres]
 
 
 # Odd seeds run under a tight rate limit, even ones see Braze answer 429.
