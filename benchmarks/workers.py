@@ -31,9 +31,9 @@ def run(running: Rig, scale: float) -> list[dict[str, object]]:
         running.env["RELAY_CONCURRENCY"] = str(processes)
         running.start("worker")
         _until_settled()
-        for account, theirs in zip(accounts, people, strict=True):
+        for place, (account, theirs) in enumerate(zip(accounts, people, strict=True)):
             shop.pause(account)
-            shop.events(account, theirs, int(6_000 * scale), seed=10 + number)
+            shop.events(account, theirs, int(6_000 * scale), seed=100 + 10 * place + number)
         rows.append(_row(running, accounts, processes, int(6_000 * scale) * ACCOUNTS))
         running.stop("worker")
     return rows

@@ -20,7 +20,7 @@ from integrations.outbox.models import OutboxEntry, Status
 #: Entries looked at for the customers to be taken together.
 TAKE = 2_000
 #: Entries taken together, of one customer and in all. What a customer has beyond that would not fit anyway.
-MOST_OF_CUSTOMER, MOST = 500, 20_000
+MOST_OF_CUSTOMER, MOST = 500, 4_000
 
 
 def pending(account_id: int) -> "QuerySet[OutboxEntry]":
@@ -45,11 +45,14 @@ class Pass:
         """The next free entries: of each customer those that come first; [] where nothing free is left."""
         passed = self._passed = self._busy(now) if self._passed is None else self._passed
         self._before, self._taken = self._after, []
-        while not self.is_over and not self._taken:
-            rows = list(self._free(now).filter(pk__gt=self._after).values_list("pk", "customer_external_id")[:TAKE])
-            self.is_over = len(rows) < TAKE
-            self._after = rows[-1][0] if rows else self._after
-            self._taken = list(dict.fromkeys(customer for _, customer in rows if customer not in passed))
+        ahead = self._free(now).values_list("pk", "customer_external_id")
+        # Where those at the front are all busy, the database looks for the next one who is not: there may be millions.
+        for look in (ahead, ahead.exclude(customer_external_id__among=passed)):
+            if not self._taken and not self.is_over:
+                rows = list(look.filter(pk__gt=self._after)[:TAKE])
+                self.is_over = len(rows) < TAKE
+                self._after = rows[-1][0] if rows else self._after
+                self._taken = list(dict.fromkeys(customer for _, customer in rows if customer not in passed))
         passed.update(self._taken)
         return self._entries_of(self._taken, now) if self._taken else []
 
