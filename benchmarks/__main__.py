@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import report
 
 LATE = "drain --latency-ms 100 --scale 0.5"
-ALL = ("map", "ceiling", "naive", "drain", LATE, "capture", "latency", "fill", "workers", "growth")
+ALL = ("map", "ceiling", "naive", "drain", LATE, "capture", "latency", "fill", "workers", "audience", "growth")
 
 
 def main() -> int:
