@@ -6,6 +6,9 @@ STAMP := .venv/.installed
 TEST_JOBS ?= 2
 QUICK := not e2e and not browser and not measured
 SLOW := e2e or browser
+# What needs no database is tested once; of what starts real processes, the shop's path and the fault harness go twice.
+NO_DATABASE := --ignore tests/integrations/braze/sandbox --ignore tests/dev --ignore tests/integrations/braze/test_limiter_processes.py
+ON_POSTGRES := tests/e2e/test_demo.py tests/e2e/test_torture.py
 
 .DEFAULT_GOAL := help
 .PHONY: isolation help run demo test test-all test-e2e test-postgres lint format types imports check clean
@@ -27,9 +30,9 @@ test-all: test test-e2e test-postgres ## The whole suite, on SQLite and then on 
 test-e2e: $(STAMP) ## What `make test` leaves out on SQLite: real workers, the browser
 	@$(BIN)/python -m pytest -m "($(SLOW)) and not postgres" $(PYTEST_ARGS)
 
-test-postgres: $(STAMP) ## The same on a temporary PostgreSQL, and the fault harness; pages are looked at on SQLite alone
-	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(QUICK)" $(PYTEST_ARGS)
-	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -m "e2e and not browser" $(PYTEST_ARGS)
+test-postgres: $(STAMP) ## On a temporary PostgreSQL: all that has to do with a database, the demo, the fault harness
+	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(QUICK)" $(NO_DATABASE) $(PYTEST_ARGS)
+	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -m "$(SLOW)" $(ON_POSTGRES) $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Style
 	@$(BIN)/ruff check .
