@@ -73,6 +73,23 @@ def test_it_sends_again_exactly_what_is_in_doubt(before: dict[str, Any], wanted:
     }
 
 
+@given(ATTRIBUTES, ATTRIBUTES, ATTRIBUTES, st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")))
+def test_it_sends_a_name_exactly_where_a_reason_for_it_is_there(
+    held: dict[str, Any], wanted: dict[str, Any], refused: dict[str, Any], removed: set[str], doubted: set[str]
+) -> None:
+    held = {name: value for name, value in held.items() if value is not None}
+    mirrored = profile(held, sorted(doubted))
+    mirrored.refused = refused
+    sent = mirror.delta(mirrored, wanted, removed)
+    for name in "abcdef":
+        value = wanted.get(name)
+        is_wanted = name in wanted or name in removed
+        is_new = repr(held.get(name)) != repr(value) or name in doubted or (name in removed and value is None)
+        was_refused = name in refused and repr(refused[name]) == repr(value)
+        assert (name in sent) is (is_wanted and is_new and not was_refused)
+        assert repr(sent.get(name)) == repr(value if name in sent else None)
+
+
 def test_it_forgets_a_name_whose_null_was_accepted() -> None:
     mirrored = profile({"a": 1, "b": 2}, uncertain=["a", "c"])
     mirror.accept(mirrored, {"a": None})
