@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -24,7 +23,6 @@ from integrations.braze.buffer import Claim
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.settlement import Answered
 from integrations.braze.verdicts import Traffic, Verdict
-from integrations.outbox.clock import database_now
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +195,7 @@ def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dic
     slots: dict[UUID, float] = {}
     for endpoint, ids in by_endpoint.items():
         limit = limiter.limit_of(settings, endpoint)
-        moments = limiter.acquire(limit, partial(_calls_this_hour, settings, endpoint), len(ids))
+        moments = limiter.acquire(limit, partial(limiter.calls_this_hour, settings, endpoint), len(ids))
         slots |= zip(ids, moments, strict=False)
     return slots
 
@@ -255,11 +253,3 @@ def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdi
     except client.NoAnswer as error:
         return verdicts.no_answer(str(error)), None
     return verdicts.of_answer(answer, settings.api_key), answer.status
-
-
-def _calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
-    """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
-    now = database_now()
-    hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
-    sharing = [each.account_id for each in (settings, *settings.sharing_key())]
-    return Delivery.objects.filter(account_id__in=sharing, endpoint=endpoint, started_at__gte=hour).count()
