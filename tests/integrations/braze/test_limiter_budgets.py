@@ -1,6 +1,7 @@
 """Whose limit it is: accounts with the same key at the same host are one caller to Braze."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from integrations.braze import connection, limiter
+from integrations.braze import connection, flush, limiter, relay
 from integrations.braze.limiter import Limit
 from integrations.braze.models import BrazeSettings, Endpoint
-from masivo_braze.loyalty.models import Account
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.limits import away_from_the_turn_of_the_hour, reserve, server_us, slot_key
 
 pytestmark = pytest.mark.usefixtures("redis_client", "db")
@@ -162,3 +164,24 @@ def test_a_key_that_cannot_be_decrypted_is_still_known_to_be_shared(settings: Se
     BrazeSettings.objects.get(pk=other.pk).save()
     settings.FIELD_ENCRYPTION_KEYS = keys
     assert limiter.limit_of(one, Endpoint.TRACK).per_hour == 5
+
+
+def test_a_forgotten_hour_is_counted_from_the_ledger_of_all_who_share_the_key(
+    account: Account,
+    braze: BrazeSettings,
+    change: Customer,
+    sandbox: SandboxServer,
+    sync: Callable[[], None],
+    redis_client: Any,
+) -> None:
+    sharer = Account.objects.create(name="Sister", slug="sister")
+    BrazeSettings.objects.create(
+        account=sharer, is_enabled=True, api_key=braze.api_key, rest_endpoint=sandbox.url, create_customers=True
+    )
+    BrazeSettings.objects.filter(pk=braze.pk).update(calls_per_hour=1)
+    sync()
+    redis_client.flushall()
+    Customer.objects.create(account=sharer, external_id="s1")
+    relay.relay(sharer.pk)
+    flush.flush(sharer.pk)
+    assert sandbox.summary()["requests"]["track"] == 1

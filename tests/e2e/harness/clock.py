@@ -1,0 +1,36 @@
+"""`python -m tests.e2e.harness.clock PROGRAM…`: runs one of Celery's programs by a wall clock that jumps when told to.
+
+`FORWARD` and `BACK` move it by an hour, in the process that gets the signal. Children have it from their parent.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+import time_machine
+from celery.__main__ import main
+
+FORWARD, BACK = signal.SIGRTMIN, signal.SIGRTMIN + 1
+JUMP = timedelta(hours=1)
+
+
+def run(arguments: list[str]) -> None:
+    """Never returns."""
+    with time_machine.travel(datetime.now(UTC), tick=True) as clock:
+        for number, delta in ((FORWARD, JUMP), (BACK, -JUMP)):
+            signal.signal(number, _jumping(clock, delta))
+        sys.argv = arguments
+        main()
+
+
+def _jumping(clock: time_machine.Traveller, delta: timedelta) -> "Callable[[int, FrameType | None], None]":
+    def jump(number: int, frame: FrameType | None) -> None:
+        clock.shift(delta)
+
+    return jump
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])
