@@ -5,9 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
-from integrations.braze import flush, ledger, relay
-from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze import accounting, flush, ledger, relay, resolution
+from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
@@ -86,3 +87,39 @@ def test_a_sender_that_died_leaves_an_unknown_outcome_once_its_time_is_up(accoun
     flush.settle_silent()
     assert Delivery.objects.get().outcome == "unknown"
     assert counts() == {"pending": 2, "unknown": 2}
+
+
+def sent_again_by_policy() -> None:
+    BrazeSettings.objects.update(unknown_purchases="resend")
+
+
+def sent_again_by_a_person() -> None:
+    resolution.send_again(OutboxEntry.objects.all())
+
+
+@pytest.mark.parametrize("send_again", [sent_again_by_policy, sent_again_by_a_person])
+@pytest.mark.parametrize("fault", [{"close": "after"}, {"status": 504, "apply": True, "message": ""}])
+def test_a_purchase_that_may_have_arrived_stays_in_the_books_when_its_customer_is_deleted(
+    account: Account,
+    change: Customer,
+    sandbox: SandboxServer,
+    sync: Sync,
+    settings: Settings,
+    send_again: Callable[[], None],
+    fault: dict[str, Any],
+) -> None:
+    """Sent again, it was pending, and so was taken for one that had never left."""
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    sandbox.faults.add(**fault, times=1)
+    if send_again is sent_again_by_policy:
+        send_again()
+    sync()
+    send_again()
+    assert set(BrazePurchase.objects.values_list("fate", flat=True)) == {"pending"}
+    change.delete()
+    forget_backoff()
+    sync()
+    assert sandbox.summary()["purchases"] == 2
+    assert list(BrazePurchase.objects.values_list("fate", flat=True)) == ["unknown", "unknown"]
+    assert "unknown" not in counts()
+    assert accounting.check(account.pk) == []
