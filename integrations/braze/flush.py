@@ -8,7 +8,7 @@ import logging
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from functools import partial
 from uuid import UUID
 
 import redis
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
 from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, shutdown, verdicts
 from integrations.braze.buffer import Claim
@@ -142,12 +142,25 @@ class _Flush:
         buffer.unclaim(self.account_id, waiting)
         buffer.keep(self.account_id, *slots)
         until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
-        won = ledger.start_all(slots) if slots else set()
-        for pk in won:
+        for pk in self._start_all(slots) if slots else ():
             sending = Sending(pk, *known[pk], settings, slots[pk], until)
             self.flying[self.senders.submit(_send, sending)] = sending
-        self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in won])
+        ours = {sending.id for sending in self.flying.values()}
+        self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
+
+    def _start_all(self, delivery_ids: Collection[UUID]) -> set[UUID]:
+        """Redis is told of it before anything leaves: a ledger that is restored to an earlier state is then noticed."""
+        with transaction.atomic():
+            state = restored.count_commit(self.account_id)
+            won = ledger.start_all(delivery_ids)
+        try:
+            restored.raise_in_redis(state)
+        except redis.RedisError:
+            for pk in won:
+                ledger.give_back(pk)
+            raise
+        return won
 
     def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
         """Dissolved, or started by somebody else, since Redis may repeat itself. Their claims run out by themselves."""
