@@ -26,6 +26,7 @@ class StackWithClocks(Stack):
 
     def jump(self, name: str, number: int) -> None:
         """The process and those it has started."""
+        wait_until(lambda: clock.catches(self.processes[name].pid, number), f"the clock of {name}")
         os.killpg(self.processes[name].pid, number)
 
 

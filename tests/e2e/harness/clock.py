@@ -3,11 +3,13 @@
 `FORWARD` and `BACK` move it by an hour, in the process that gets the signal. Children have it from their parent.
 """
 
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import FrameType
 
 import time_machine
@@ -25,6 +27,16 @@ def run(arguments: list[str]) -> None:
             signal.signal(number, _jumping(clock, delta))
         sys.argv = arguments
         main()
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether the process is there and would not be ended by the signal (Linux: /proc)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, flags=re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
 def _jumping(clock: time_machine.Traveller, delta: timedelta) -> "Callable[[int, FrameType | None], None]":
