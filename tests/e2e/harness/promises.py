@@ -14,9 +14,10 @@ from typing import Any
 
 from django.core.management import call_command
 
+from integrations.braze import accounting
 from integrations.braze.models import BrazePurchase, BrazeState, Delivery
 from integrations.outbox.models import OutboxEntry, Status
-from masivo_braze.loyalty.models import Customer, Event, Order
+from masivo_braze.loyalty.models import Account, Customer, Event, Order
 from tests.e2e.harness import resolve, scenario
 from tests.e2e.harness.journal import Braze
 
@@ -213,6 +214,9 @@ def books(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
         there = OutboxEntry.objects.filter(account__slug=line["account"]).count()
         if told != there:
             yield f"{line['account']}: captured {there}, told {told}"
+    for account in Account.objects.all():
+        for what in accounting.check(account.pk):
+            yield f"{account}: {what}"
 
 
 def decided(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
