@@ -10,7 +10,7 @@ import orjson
 
 from integrations.braze import money
 from integrations.braze.mapping.events import past
-from integrations.braze.mapping.properties import MAX_PROPERTIES, flattened
+from integrations.braze.mapping.properties import MAX_PROPERTIES, Names, flattened, lightened
 from integrations.braze.mapping.text import cleaned, fitted
 from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, is_exact, number
 from integrations.braze.models import BrazePurchase, Fate
@@ -20,7 +20,7 @@ from masivo_braze.loyalty.models import Order, OrderLine
 RESERVED = frozenset({"time", "product_id", "quantity", "event_name", "price", "currency"})
 OF_ORDER = ("product_name", "channel", "store", "payment_method")
 OWN = frozenset({"order_id", "line", "purchase_id", "reversal", ORIGINAL_TIME, *OF_ORDER})
-_TAKEN = RESERVED | OWN
+_NAMES = Names(RESERVED | OWN)
 #: Braze: purchase properties of up to 50 KB.
 MAX_BYTES = 51_200
 #: Of which `reversal` and `original_time` may take this much later.
@@ -80,7 +80,7 @@ def purchase(row: BrazePurchase, now: datetime) -> Mapped:
         "time": past(row.time, now, properties, adjustments),
         "properties": properties,
     }
-    return Mapped(body, tuple(adjustments))
+    return orjson.dumps(body), tuple(adjustments)
 
 
 # --- rows -----------------------------------------------------------------------------------------------
@@ -172,7 +172,8 @@ def _properties(order: Order, line: OrderLine, adjustments: list[str]) -> dict[s
     own = {name: fitted(name, value, adjustments) for name, value in zip(OF_ORDER, values, strict=True) if value}
     longest = _ids(order.order_id, line.position, f"{_short(order.order_id)}:{line.position}:{line.quantity}:R")
     budget = MAX_BYTES - _LATER_BYTES - len(orjson.dumps({**own, **longest}))
-    return {**flattened(line.data or {}, _TAKEN, adjustments, MAX_PROPERTIES - len(OWN), budget), **own}
+    of_line = flattened(line.data or {}, _NAMES, adjustments, MAX_PROPERTIES - len(OWN))
+    return {**lightened(of_line, budget, adjustments), **own}
 
 
 def _ids(order_id: str, line: int, purchase_id: str) -> dict[str, Any]:

@@ -65,12 +65,12 @@ SABOTAGES: dict[str, list[Edit]] = {
             "mine = Lease.objects.filter(pk=self.lease_id)",
         ),
         Edit(
-            "integrations/braze/relay.py",
+            "integrations/braze/committing.py",
             "if OutboxEntry.objects.filter(pk__among=ids, status=Status.PENDING).update(**changes) != len(ids):",
             "if OutboxEntry.objects.filter(pk__among=ids).update(**changes) != len(ids):",
         ),
         Edit(
-            "integrations/braze/relay.py",
+            "integrations/braze/committing.py",
             "mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status=Status.PENDING)",
             "mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries])",
         ),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from integrations.braze import relay
+from integrations.braze import records, relay
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
@@ -30,14 +30,14 @@ def test_a_changed_setting_takes_back_what_has_not_left(
 def test_a_relay_at_work_under_old_settings_commits_nothing(
     account: Account, braze: BrazeSettings, change: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = relay.records.load
+    load = records.load
 
     def load_and_be_overtaken(*arguments: Any) -> Any:
         loaded = load(*arguments)
         BrazeSettings.objects.update(sync_events=False)
         return loaded
 
-    monkeypatch.setattr(relay.records, "load", load_and_be_overtaken)
+    monkeypatch.setattr(records, "load", load_and_be_overtaken)
     relay.relay(account.pk)
     assert Delivery.objects.count() == 0
     assert counts() == {"pending": 4}
@@ -46,7 +46,7 @@ def test_a_relay_at_work_under_old_settings_commits_nothing(
 def test_a_customer_deleted_while_a_request_is_composed_is_not_in_it(
     account: Account, change: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = relay.records.load
+    load = records.load
 
     def load_and_delete(*arguments: Any) -> Any:
         loaded = load(*arguments)
@@ -54,6 +54,6 @@ def test_a_customer_deleted_while_a_request_is_composed_is_not_in_it(
             change.delete()
         return loaded
 
-    monkeypatch.setattr(relay.records, "load", load_and_delete)
+    monkeypatch.setattr(records, "load", load_and_delete)
     relay.relay(account.pk)
     assert set(Delivery.objects.values_list("endpoint", flat=True)) == {"delete"}
