@@ -145,6 +145,7 @@ def inject(stack: TorturedStack, is_over: Callable[[], bool]) -> list[str]:
         del faults[fault]
     if not database.is_postgres(stack.database_url):
         del faults[crash_database]
+    progress(stack, 1, 60)  # the accounts are there, and everything runs
     while not is_over():
         progress(stack, chance.randint(1, 12), chance.uniform(0.1, 1.0))
         (fault,) = chance.choices(list(faults), list(faults.values()))
