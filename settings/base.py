@@ -138,6 +138,7 @@ CELERY_TASK_ROUTES = {
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
     "purge": {"task": "integrations.braze.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "scrub": {"task": "integrations.braze.tasks.scrub", "schedule": 15.0, "options": {"expires": 15.0}},
     "notify": {"task": "integrations.braze.tasks.notify", "schedule": 15.0, "options": {"expires": 15.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": 1.0, "options": {"expires": 1.0}},
 }

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 
-from integrations.braze import ledger, mirror, payloads, records, scrubbing, splitting, verdicts
+from integrations.braze import ledger, mirror, payloads, records, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
@@ -79,7 +79,6 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
         settings = settings or BrazeSettings(account_id=account_id, updated_at=now)  # deleted: the default policies
         deliveries = _loaded(settled)
         payloads.forget_settled(settled)
-        scrubbing.after_settlement(deliveries.values())
         lines: list[Line] = []
         for answer in answers:
             if answer.delivery_id in settled:
