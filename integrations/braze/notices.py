@@ -5,12 +5,13 @@ again by the next tick. A mail that cannot be sent is tried again a few times, a
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 from django.urls import reverse
 
 from integrations.braze.integration import NAME
@@ -38,12 +39,7 @@ COUNTED = 1_000
 def find_causes() -> list[int]:
     """Note what there is to tell; returns the ids of the notices to be sent now."""
     now = database_now()
-    for state in BrazeState.objects.filter(paused_at__isnull=False):
-        _note(state.account_id, Topic.PAUSED, f"{state.paused_at:%Y-%m-%dT%H:%M:%S.%f}")
-    for account in Account.objects.filter(pk__in=BrazeSettings.objects.values("account")):
-        midnight = _midnight(account, now)
-        if not _noted(account.pk, Topic.REJECTED, _day(midnight)) and _rejected(account.pk, midnight).exists():
-            _note(account.pk, Topic.REJECTED, _day(midnight))
+    _note([*_pauses(), *_first_rejections(now)])
     return list(_due(now).values_list("pk", flat=True))
 
 
@@ -66,13 +62,33 @@ def send(notice_id: int) -> bool:
 # --- causes ---------------------------------------------------------------------------------------------
 
 
-def _note(account_id: int, topic: Topic, cause: str) -> None:
-    if not _noted(account_id, topic, cause):
-        Notice.objects.bulk_create([Notice(account_id=account_id, topic=topic, cause=cause)], ignore_conflicts=True)
+def _pauses() -> list[Notice]:
+    paused = BrazeState.objects.filter(paused_at__isnull=False).values_list("account_id", "paused_at")
+    return [Notice(account_id=pk, topic=Topic.PAUSED, cause=f"{at:%Y-%m-%dT%H:%M:%S.%f}") for pk, at in paused]
 
 
-def _noted(account_id: int, topic: Topic, cause: str) -> bool:
-    return Notice.objects.filter(account_id=account_id, topic=topic, cause=cause).exists()
+def _first_rejections(now: datetime) -> list[Notice]:
+    """Of accounts that were not told today: rejections that nobody has decided about stay, and may be many."""
+    accounts = Account.objects.filter(pk__in=BrazeSettings.objects.values("account"))
+    days = {account.pk: _midnight(account, now) for account in accounts}
+    told = Notice.objects.filter(topic=Topic.REJECTED, cause__in={_day(day) for day in days.values()})
+    noted = set(told.values_list("account_id", "cause"))
+    silent = {pk: day for pk, day in days.items() if (pk, _day(day)) not in noted}
+    rejected = OutboxEntry.objects.filter(account_id__in=silent, integration=NAME, status=Status.REJECTED).order_by()
+    latest = rejected.values_list("account_id").annotate(Max("settled_at"))
+    return [
+        Notice(account_id=pk, topic=Topic.REJECTED, cause=_day(silent[pk]))
+        for pk, at in latest
+        if at and at >= silent[pk]
+    ]
+
+
+def _note(causes: Sequence[Notice]) -> None:
+    """Those that were not noted before, of which there are most."""
+    known = Notice.objects.filter(cause__in={notice.cause for notice in causes})
+    noted = set(known.values_list("account_id", "topic", "cause"))
+    new = [notice for notice in causes if (notice.account_id, notice.topic, notice.cause) not in noted]
+    Notice.objects.bulk_create(new, ignore_conflicts=True)
 
 
 def _due(now: datetime) -> "QuerySet[Notice]":

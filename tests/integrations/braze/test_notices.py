@@ -160,3 +160,21 @@ def test_it_is_a_task_by_id_on_a_queue_of_its_own(
     for name in ("notify", "tell"):
         assert django_settings.CELERY_TASK_ROUTES[f"integrations.braze.tasks.{name}"] == {"queue": "notices"}
     assert "notify" in django_settings.CELERY_BEAT_SCHEDULE
+
+
+def test_more_accounts_take_no_more_queries(
+    member: User, braze: BrazeSettings, account: Account, django_assert_num_queries
+) -> None:
+    """A tick comes every fifteen seconds, for all accounts."""
+    reject(account)
+    pause()
+    with django_assert_num_queries(8):
+        assert len(notices.find_causes()) == 2
+    Notice.objects.all().delete()
+    for number in range(5):
+        other = Account.objects.create(name=f"Other {number}", slug=f"other-{number}", time_zone="America/Bogota")
+        BrazeSettings.objects.create(account=other)
+        reject(other)
+    pause()
+    with django_assert_num_queries(8):
+        assert len(notices.find_causes()) == 12
