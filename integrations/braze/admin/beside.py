@@ -1,6 +1,7 @@
 """The sync state beside Masivo's records: a word in their lists, a panel on their pages. Registered on import."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Max, QuerySet
@@ -9,6 +10,9 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from integrations.braze import readiness
+from integrations.braze.admin.arrival import address
+from integrations.braze.console import search
+from integrations.braze.console.search import Found
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile
 from integrations.braze.records import ORDER_KINDS
@@ -77,7 +81,16 @@ def panel(request: HttpRequest, record: Any) -> SafeString | None:
     if not isinstance(record, Customer | Event | Order):
         return None
     entries = list(_entries_of(record).order_by("-pk")[:SHOWN])
-    return _render(request, record, {"entries": entries, **_of_customer(request, record)})
+    may_look = request.user.has_perm("braze.view_arrival")
+    shown = {"entries": entries, "arrival": address(_found(record)) if may_look else ""}
+    return _render(request, record, shown | _of_customer(request, record))
+
+
+def _found(record: Any) -> Found:
+    customer = search.customer(record.account, _customer_of(record).external_id)
+    if isinstance(record, Order):
+        return replace(customer, order=record.order_id)
+    return replace(customer, event=str(record.pk)) if isinstance(record, Event) else customer
 
 
 def _render(request: HttpRequest, record: Any, context: dict[str, Any]) -> SafeString:

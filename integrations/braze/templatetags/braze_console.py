@@ -1,9 +1,11 @@
 """Filters of the console's pages."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 register = template.Library()
@@ -15,6 +17,16 @@ def json_block(value: Any) -> SafeString:
     from integrations.outbox.admin import pretty_json  # the theme loads template tags before there are admins
 
     return pretty_json(value, most=20_000)
+
+
+@register.filter
+def moment(iso: str) -> str:
+    """A time as Braze writes it, in the form and on the clock of the page; what is none as it is."""
+    try:
+        time = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso or "–"
+    return f"{timezone.localtime(time if time.tzinfo else time.replace(tzinfo=UTC)):%Y-%m-%d %H:%M:%S}"
 
 
 @register.filter

@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from masivo_braze.console.beside import SyncedAdmin
+from masivo_braze.console.lists import LongListAdmin
 from masivo_braze.console.scoping import ScopedAdmin, ScopedInline
 from masivo_braze.loyalty.json_values import validate_data
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
@@ -46,12 +47,10 @@ class JSONObjectField(forms.JSONField):
         return bound
 
 
-class RecordAdmin(SyncedAdmin):
+class RecordAdmin(SyncedAdmin, LongListAdmin):
     formfield_overrides = {
         models.JSONField: {"form_class": JSONObjectField, "widget": UnfoldAdminExpandableTextareaWidget}
     }
-    show_full_result_count = False
-    list_per_page = 50
 
 
 class FixedAccountAdmin(RecordAdmin):
@@ -116,7 +115,6 @@ class OrderAdmin(RecordAdmin):
     search_fields = ["order_id", "customer__external_id"]
     autocomplete_fields = ["account", "customer"]
     inlines = [OrderLineInline]
-    ordering = ["-pk"]
 
 
 @admin.register(OrderLine)
@@ -145,6 +143,7 @@ class AudienceAdmin(FixedAccountAdmin):
     list_select_related = ["account"]
     list_filter = ["account"]
     search_fields = ["name", "audience_id"]
+    ordering = ["name"]
     autocomplete_fields = ["account"]
 
     def get_inlines(self, request: HttpRequest, obj: Audience | None) -> list[type[Any]]:

@@ -2,8 +2,9 @@
 (function () {
   "use strict";
   const EVERY_MS = 2000;
-  const COLOURS = ["#0e7490", "#d97706", "#7c3aed", "#64748b"];
-  const BAD_COLOURS = ["#dc2626", "#d97706", "#64748b", "#7c3aed"];
+  // Names of the stylesheet's colours, which differ by light and dark.
+  const COLOURS = ["--teal", "--amber", "--violet", "--grey"];
+  const BAD_COLOURS = ["--red", "--amber", "--grey", "--violet"];
   const live = document.getElementById("live");
   const charts = {};
 
@@ -11,50 +12,61 @@
     return JSON.parse(document.getElementById("chart-data").textContent);
   }
 
-  function label(time, period) {
-    const at = new Date(time);
-    const clock = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    return period === "week" ? at.toLocaleDateString([], { weekday: "short", day: "numeric" }) + " " + clock : clock;
+  // As times are written everywhere else on the page: on its clock, which need not be the browser's, and by 24 hours.
+  function clock(at, zone, seconds) {
+    return at.toLocaleTimeString("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", second: seconds });
   }
 
-  function datasets(series, colours, stacked) {
-    return Object.entries(series).map(([name, values], index) => ({
+  function label(time, found) {
+    const at = new Date(time);
+    const day = at.toLocaleDateString("en-GB", { timeZone: found.zone, weekday: "short", day: "numeric" });
+    return found.period === "week" ? day + " " + clock(at, found.zone) : clock(at, found.zone);
+  }
+
+  function datasets(series, stacked) {
+    return Object.entries(series).map(([name, values]) => ({
       label: name,
       data: values,
-      backgroundColor: colours[index % colours.length],
-      borderColor: colours[index % colours.length],
       borderWidth: stacked ? 0 : 2,
       pointRadius: 0,
     }));
   }
 
-  function style() {
+  // Anew at each refresh: light and dark can be switched on the page.
+  function paint(chart, colours) {
     const shown = getComputedStyle(document.documentElement);
-    return { text: shown.getPropertyValue("--quiet").trim(), line: shown.getPropertyValue("--line").trim() };
+    const colour = (name) => shown.getPropertyValue(name).trim();
+    chart.data.datasets.forEach((set, index) => {
+      set.backgroundColor = set.borderColor = colour(colours[index % colours.length]);
+    });
+    const { scales, plugins } = chart.options;
+    plugins.legend.labels.color = scales.x.ticks.color = scales.y.ticks.color = colour("--quiet");
+    scales.y.grid.color = colour("--line");
+    chart.update("none");
   }
 
   function draw(id, type, series, colours, found) {
-    const labels = found.times.map((time) => label(time, found.period));
-    const sets = datasets(series, colours, type === "bar");
+    const labels = found.times.map((time) => label(time, found));
+    const isBar = type === "bar";
+    const sets = datasets(series, isBar);
     if (charts[id]) {
       charts[id].data.labels = labels;
       sets.forEach((set, index) => { charts[id].data.datasets[index].data = set.data; });
-      charts[id].update("none");
-      return;
+    } else {
+      const axis = { stacked: isBar, ticks: { maxRotation: 0, autoSkipPadding: 16, precision: isBar ? 0 : undefined } };
+      charts[id] = new Chart(document.getElementById(id), {
+        type,
+        data: { labels, datasets: sets },
+        options: {
+          animation: false,
+          maintainAspectRatio: false,
+          interaction: { mode: "index", intersect: false },
+          plugins: { legend: { position: "bottom", labels: { boxWidth: 12 } } },
+          scales: { x: { ...axis, grid: { display: false } }, y: { ...axis, grid: {}, beginAtZero: true } },
+        },
+      });
     }
-    const { text, line } = style();
-    const axis = { ticks: { color: text, maxRotation: 0, autoSkipPadding: 16, precision: type === "bar" ? 0 : undefined }, grid: { color: line } };
-    charts[id] = new Chart(document.getElementById(id), {
-      type,
-      data: { labels, datasets: sets },
-      options: {
-        animation: false,
-        maintainAspectRatio: false,
-        interaction: { mode: "index", intersect: false },
-        plugins: { legend: { position: "bottom", labels: { color: text, boxWidth: 12 } } },
-        scales: { x: { ...axis, stacked: type === "bar", grid: { display: false } }, y: { ...axis, stacked: type === "bar", beginAtZero: true } },
-      },
-    });
+    paint(charts[id], colours);
   }
 
   function show() {
@@ -81,7 +93,7 @@
       const answer = await fetch(live.dataset.url, { headers: { "X-Requested-With": "fetch" }, redirect: "error" });
       if (!answer.ok) throw new Error(String(answer.status));
       replace(await answer.text());
-      fresh.textContent = "Refreshed at " + new Date().toLocaleTimeString();
+      fresh.textContent = "Refreshed at " + clock(new Date(), data().zone, "2-digit") + " " + data().zone;
       fresh.classList.remove("bad");
     } catch (error) {
       fresh.textContent = "Not refreshed: the server does not answer. It is tried again.";
