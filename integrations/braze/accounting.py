@@ -20,14 +20,15 @@ from django.db.models import Count, QuerySet
 
 from integrations.braze import money
 from integrations.braze.integration import NAME
+from integrations.braze.ledger import ARRAYS
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.records import ORDER_KINDS
+from integrations.braze.splitting import IN_BODY
 from integrations.outbox.capture import DELETED_REASON
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Order
 
-ARRAYS = ("attributes", "events", "purchases", "deletions")
 ON_THE_WAY = (Status.PENDING, Status.BUFFERED)
 #: By the fate of a purchase, the statuses of which its order's entries show at least one.
 SHOWN_BY = {
@@ -120,7 +121,7 @@ def _sizes(delivery: Delivery) -> Iterator[str]:
     """Columns, manifest and body were counted apart."""
     payload = delivery.payload
     for array in ARRAYS:
-        sent = payload.get("external_ids" if array == "deletions" else array, [])
+        sent = payload.get(IN_BODY[array], [])
         told = {getattr(delivery, array), len(delivery.manifest.get(array, [])), len(sent)}
         if len(told) > 1:
             yield f"request {delivery.pk} has, of {array}, {_list(sorted(told))}: columns, manifest and body differ"

@@ -23,50 +23,51 @@
     return found.period === "week" ? day + " " + clock(at, found.zone) : clock(at, found.zone);
   }
 
-  function datasets(series, stacked) {
-    return Object.entries(series).map(([name, values]) => ({
-      label: name,
-      data: values,
-      borderWidth: stacked ? 0 : 2,
-      pointRadius: 0,
-    }));
+  function style() {
+    const shown = getComputedStyle(document.documentElement);
+    return (name) => shown.getPropertyValue(name).trim();
   }
 
-  // Anew at each refresh: light and dark can be switched on the page.
-  function paint(chart, colours) {
-    const shown = getComputedStyle(document.documentElement);
-    const colour = (name) => shown.getPropertyValue(name).trim();
-    chart.data.datasets.forEach((set, index) => {
-      set.backgroundColor = set.borderColor = colour(colours[index % colours.length]);
-    });
-    const { scales, plugins } = chart.options;
-    plugins.legend.labels.color = scales.x.ticks.color = scales.y.ticks.color = colour("--quiet");
-    scales.y.grid.color = colour("--line");
-    chart.update("none");
+  function datasets(series, colours, colour, isBar) {
+    return Object.entries(series).map(([name, values], index) => ({
+      label: name,
+      data: values,
+      backgroundColor: colour(colours[index % colours.length]),
+      borderColor: colour(colours[index % colours.length]),
+      borderWidth: isBar ? 0 : 2,
+      pointRadius: 0,
+    }));
   }
 
   function draw(id, type, series, colours, found) {
     const labels = found.times.map((time) => label(time, found));
     const isBar = type === "bar";
-    const sets = datasets(series, isBar);
-    if (charts[id]) {
+    const colour = style();
+    const theme = colour("--page");
+    const sets = datasets(series, colours, colour, isBar);
+    if (charts[id]?.theme === theme) {
       charts[id].data.labels = labels;
       sets.forEach((set, index) => { charts[id].data.datasets[index].data = set.data; });
-    } else {
-      const axis = { stacked: isBar, ticks: { maxRotation: 0, autoSkipPadding: 16, precision: isBar ? 0 : undefined } };
-      charts[id] = new Chart(document.getElementById(id), {
-        type,
-        data: { labels, datasets: sets },
-        options: {
-          animation: false,
-          maintainAspectRatio: false,
-          interaction: { mode: "index", intersect: false },
-          plugins: { legend: { position: "bottom", labels: { boxWidth: 12 } } },
-          scales: { x: { ...axis, grid: { display: false } }, y: { ...axis, grid: {}, beginAtZero: true } },
-        },
-      });
+      charts[id].update("none");
+      return;
     }
-    paint(charts[id], colours);
+    charts[id]?.destroy();  // light and dark were switched on the page
+    const ticks = { color: colour("--quiet"), maxRotation: 0, autoSkipPadding: 16, precision: isBar ? 0 : undefined };
+    charts[id] = new Chart(document.getElementById(id), {
+      type,
+      data: { labels, datasets: sets },
+      options: {
+        animation: false,
+        maintainAspectRatio: false,
+        interaction: { mode: "index", intersect: false },
+        plugins: { legend: { position: "bottom", labels: { color: ticks.color, boxWidth: 12 } } },
+        scales: {
+          x: { stacked: isBar, ticks, grid: { display: false } },
+          y: { stacked: isBar, ticks, grid: { color: colour("--line") }, beginAtZero: true },
+        },
+      },
+    });
+    charts[id].theme = theme;
   }
 
   function show() {
