@@ -14,6 +14,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db.models import F, Max, Q, QuerySet
 from django.urls import reverse
 
+from integrations.braze import readiness
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, BrazeState, Notice
 from integrations.braze.models.account import PauseKind
@@ -32,6 +33,8 @@ MENDS: dict[str, str] = {
     PauseKind.REFUSED: "Mend the cause, then save the account's Braze settings: that resumes it.",
     PauseKind.RESTORED: "Somebody with access to the server has to run `manage.py braze_restored`.",
 }
+#: Begins the cause of a pause by a person.
+HELD = "held "
 #: Rejections counted for the mail; more are many.
 COUNTED = 1_000
 
@@ -63,8 +66,14 @@ def send(notice_id: int) -> bool:
 
 
 def _pauses() -> list[Notice]:
-    paused = BrazeState.objects.filter(paused_at__isnull=False).values_list("account_id", "paused_at")
-    return [Notice(account_id=pk, topic=Topic.PAUSED, cause=f"{at:%Y-%m-%dT%H:%M:%S.%f}") for pk, at in paused]
+    """Braze's and those of a restored database, and those of people, which are apart from them."""
+    found = []
+    for field, kind in (("paused_at", ""), ("held_at", HELD)):
+        paused = BrazeState.objects.filter(**{f"{field}__isnull": False}).values_list("account_id", field)
+        found += [
+            Notice(account_id=pk, topic=Topic.PAUSED, cause=f"{kind}{at:%Y-%m-%dT%H:%M:%S.%f}") for pk, at in paused
+        ]
+    return found
 
 
 def _first_rejections(now: datetime) -> list[Notice]:
@@ -115,22 +124,34 @@ def _day(midnight: datetime) -> str:
 
 def _mail(notice: Notice, addresses: list[str]) -> None:
     """One mail a person, over one connection."""
-    subject, body = _paused(notice.account) if notice.topic == Topic.PAUSED else _first_rejection(notice)
+    subject, body = _paused(notice) if notice.topic == Topic.PAUSED else _first_rejection(notice)
     mails = [EmailMessage(subject, body, to=[address]) for address in addresses]
     if mails:
         get_connection().send_messages(mails)
 
 
-def _paused(account: Account) -> tuple[str, str]:
-    state = BrazeState.objects.get(account=account)
-    if state.paused_at is None:
+def _paused(notice: Notice) -> tuple[str, str]:
+    account, state = notice.account, BrazeState.objects.get(account=notice.account)
+    is_held = notice.cause.startswith(HELD)
+    since = state.held_at if is_held else state.paused_at
+    if since is None:
         words = f"The sync of {account} to Braze was paused, and goes on again."
         return f"{account}: the sync to Braze was paused", words
+    why, mends, page = _pause_of_a_person(state) if is_held else _pause_of_braze(state)
     words = (
-        f"Nothing of {account} is sent to Braze since {state.paused_at:%Y-%m-%d %H:%M} UTC.\n\n{state.pause_reason}\n\n"
-        f"Nothing is lost: changes are captured and wait. {MENDS.get(state.pause_kind, '')}"
+        f"Nothing of {account} is sent to Braze since {since:%Y-%m-%d %H:%M} UTC.\n\n{why}\n\n"
+        f"Nothing is lost: changes are captured and wait. {mends}"
     )
-    return f"{account}: the sync to Braze is paused", f"{words.strip()}\n{_link(_settings_page(account))}"
+    return f"{account}: the sync to Braze is paused", f"{words.strip()}\n{_link(page)}"
+
+
+def _pause_of_a_person(state: BrazeState) -> tuple[str, str, str]:
+    page = reverse("admin:braze_accounthealth_account", args=(state.account.slug,))
+    return f"It was {readiness.held_in_words(state)}", "Resume on its health page goes on.", page
+
+
+def _pause_of_braze(state: BrazeState) -> tuple[str, str, str]:
+    return state.pause_reason, MENDS.get(state.pause_kind, ""), _settings_page(state.account)
 
 
 def _first_rejection(notice: Notice) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from integrations.braze.console import sent
 from integrations.braze.models import Delivery
 from integrations.outbox.admin import link_to, pretty_json
 
+HIDDEN = "It is personal data: seeing it needs the permission “Can view payloads”."
 NOT_KEPT = "The contents of a request that was never sent are not kept."
 #: Of each object; the payload has all of it.
 MOST_CHARACTERS = 300
@@ -20,6 +21,11 @@ MOST_CHARACTERS = 300
 def may_view_payloads(request: HttpRequest) -> bool:
     """What a request carried names people, so it has a permission of its own."""
     return request.user.has_perm("braze.view_payloads")
+
+
+def personal(request: HttpRequest, field: str) -> str:
+    """The name of the field, or of that which says, in its place, that the permission is missing."""
+    return field if may_view_payloads(request) else "hidden"
 
 
 def payload(delivery: Delivery) -> str:
