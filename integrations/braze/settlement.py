@@ -77,12 +77,13 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
             return settled
         settings = BrazeSettings.objects.filter(account_id=account_id).first()
         settings = settings or BrazeSettings(account_id=account_id, updated_at=now)  # deleted: the default policies
+        state, _ = BrazeState.objects.get_or_create(account_id=account_id)
         deliveries = _loaded(settled)
         payloads.forget_settled(settled)
         lines: list[Line] = []
         for answer in answers:
             if answer.delivery_id in settled:
-                lines += _acted_on(deliveries[answer.delivery_id], answer.verdict, settings, now)
+                lines += _acted_on(deliveries[answer.delivery_id], answer.verdict, settings, state, now)
         _settle_purchases(account_id, lines, now)
         _settle_entries(lines, now)
         _move_mirror(account_id, lines, now)
@@ -102,14 +103,16 @@ def _loaded(ids: Collection[UUID]) -> dict[UUID, Delivery]:
     return {delivery.pk: delivery for delivery in found}
 
 
-def _acted_on(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now: datetime) -> list[Line]:
+def _acted_on(
+    delivery: Delivery, verdict: Verdict, settings: BrazeSettings, state: BrazeState, now: datetime
+) -> list[Line]:
     """What is left to settle, object by object, once the request and its account have been seen to."""
     _note_miscounts(delivery, verdict)
     verdict = _after_refusal(delivery, verdict, settings)
     if verdict.traffic == Traffic.SPLIT:
         splitting.split(delivery)
         return []
-    _steer(delivery.account_id, verdict, now)
+    _steer(state, verdict, now)
     return list(_lines(delivery, verdict, settings))
 
 
@@ -313,23 +316,27 @@ def _attributes(line: Line) -> dict[str, Any]:
 # --- the account's traffic ------------------------------------------------------------------------------
 
 
-def _steer(account_id: int, verdict: Verdict, now: datetime) -> None:
+def _steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
     if verdict.traffic == Traffic.AS_BEFORE:
         return
-    state, _ = BrazeState.objects.get_or_create(account_id=account_id)
     if verdict.traffic == Traffic.GO_ON:
         if state.failures:  # a wait that Braze asked for is not over because a request before it went well
-            BrazeState.objects.filter(pk=state.pk).update(failures=0, backoff_until=None, last_error="")
+            _change(state, failures=0, backoff_until=None, last_error="")
     elif verdict.traffic == Traffic.WAIT:
         until = now + timedelta(seconds=verdict.wait_seconds)
-        BrazeState.objects.filter(pk=state.pk).update(backoff_until=until, last_error=verdict.words)
+        _change(state, backoff_until=until, last_error=verdict.words)
     elif verdict.traffic == Traffic.BACK_OFF:
         until = now + timedelta(seconds=backoff_seconds(state.failures, random.random()))  # noqa: S311
-        BrazeState.objects.filter(pk=state.pk).update(
-            failures=state.failures + 1, backoff_until=until, last_error=verdict.words
-        )
+        _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
     else:
         _pause(state, verdict, now)
+
+
+def _change(state: BrazeState, **changes: Any) -> None:
+    """These fields alone: others may have been changed by somebody else. The next answer sees them too."""
+    BrazeState.objects.filter(pk=state.pk).update(**changes)
+    for name, value in changes.items():
+        setattr(state, name, value)
 
 
 def backoff_seconds(failures: int, chance: float) -> float:
@@ -340,8 +347,7 @@ def backoff_seconds(failures: int, chance: float) -> float:
 
 def _pause(state: BrazeState, verdict: Verdict, now: datetime) -> None:
     """Nothing is sent until an operator saves the settings; nothing is dropped meanwhile."""
-    BrazeState.objects.filter(pk=state.pk).update(
-        paused_at=now, pause_kind=PauseKind.REFUSED, pause_reason=verdict.words, last_error=verdict.words
-    )
+    words = {"pause_reason": verdict.words, "last_error": verdict.words}
+    _change(state, paused_at=now, pause_kind=PauseKind.REFUSED, **words)
     ledger.dissolve_unstarted(state.account_id)
     logger.warning("account %s paused: %s", state.account_id, verdict.words)

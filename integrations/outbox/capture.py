@@ -12,12 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from integrations.outbox import bulk, nudge
 from integrations.outbox.models import Kind, OutboxEntry, Status, Subscription, Topic
 from integrations.outbox.registry import integrations
 from integrations.outbox.sql import moment
+from masivo_braze.loyalty.models import Customer
 
 DELETED_REASON = "customer deleted"
 #: Pending, held or dead: nothing of these is on its way.
@@ -60,38 +62,50 @@ def record(changes: Sequence[Change]) -> None:
         nudge.after_commit({change.account_id for change in changes})
 
 
+def record_for(customers: "QuerySet[Customer]", change: Change) -> None:
+    """Write this entry, of one topic, for each of the customers, of whom there may be a million: none is loaded."""
+    if not integrations():
+        return
+    query, parameters = customers.order_by().values("external_id").query.sql_with_params()
+    with transaction.atomic(savepoint=False):
+        written = _insert(change, "customer.external_id", parameters, f" CROSS JOIN ({query}) AS customer")
+    if written:
+        nudge.after_commit({change.account_id})
+
+
 def _record_one(change: Change) -> int:
     """The hot path: one statement that inserts only where somebody wants the change."""
     if change.kind == Kind.CUSTOMER_DELETED:
         _skip_unstarted([change])
-    with connection.cursor() as cursor:
-        cursor.execute(_insert_sql(len(change.topics)), _insert_parameters(change))
-        return int(cursor.rowcount)
+    return _insert(change, "%s", [change.customer_external_id])
 
 
-def _insert_sql(topics: int) -> str:
+def _insert(change: Change, customer: str, parameters: Sequence[Any], joined: str = "") -> int:
+    """`parameters` are those of `customer`, an expression, and of what is joined for it."""
+    topics = [topic.value for topic in change.topics]
+    once = " GROUP BY s.account_id, s.integration" if len(topics) > 1 else ""  # whom several topics concern, once
     json_cast = "::jsonb" if connection.vendor == "postgresql" else ""
-    return (  # the names are our own tables', the values are parameters
-        f'INSERT INTO "{OutboxEntry._meta.db_table}" (account_id, integration, kind, customer_external_id, subject,'
-        " data, adjustments, status, error, worst, parked, created_at)"
-        f" SELECT s.account_id, s.integration, %s, %s, %s, %s{json_cast}, '[]'{json_cast}, %s, '', '', %s, %s"
-        f' FROM "{Subscription._meta.db_table}" s WHERE s.account_id = %s'
-        f" AND s.topic IN ({', '.join(['%s'] * topics)}) GROUP BY s.account_id, s.integration"
+    statement = (  # the names are our own tables', the values are parameters
+        f'INSERT INTO "{OutboxEntry._meta.db_table}" (account_id, integration, kind, subject, data, adjustments,'
+        " status, error, worst, parked, created_at, customer_external_id)"
+        f" SELECT s.account_id, s.integration, %s, %s, %s{json_cast}, '[]'{json_cast}, %s, '', '', %s, %s, {customer}"
+        f' FROM "{Subscription._meta.db_table}" s{joined} WHERE s.account_id = %s'
+        f" AND s.topic IN ({', '.join(['%s'] * len(topics))}){once}"
     )  # fmt: skip
-
-
-def _insert_parameters(change: Change) -> list[Any]:
-    return [
+    values = [
         change.kind.value,
-        change.customer_external_id,
         change.subject,
         json.dumps(change.data),
         Status.PENDING.value,
         False,
         moment(timezone.now()),
+        *parameters,
         change.account_id,
-        *(topic.value for topic in change.topics),
+        *topics,
     ]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return int(cursor.rowcount)
 
 
 def _record_many(changes: Sequence[Change]) -> int:

@@ -1,6 +1,7 @@
 """From loyalty's records to the changes worth capturing. Pure but for the look-ups said to be so."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Model
@@ -11,7 +12,6 @@ from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, O
 
 #: An order in one of these states may have purchases to send or to negate.
 SYNCED_ORDER_STATUSES = frozenset({"FULFILLED", "REVERSED", "CANCELLED"})
-CHUNK = 2_000
 
 
 def customer_created(customer: Customer) -> Change:
@@ -66,46 +66,27 @@ def _of_order(order: Order, kind: Kind) -> Change:
 
 
 def membership_changed(membership: Membership, kind: Kind) -> Change:
-    audience, customer = membership.audience, membership.customer
-    return _of_audience(audience, customer.external_id, kind, {})
+    return replace(of_audience(membership.audience, kind), customer_external_id=membership.customer.external_id)
 
 
-def audience_renamed(audience: Audience, old_name: str) -> Iterator[list[Change]]:
-    """A change for every member, in chunks, so that memory stays flat for large audiences."""
-    members = Membership.objects.filter(audience=audience).order_by("pk")
-    chunk: list[Change] = []
-    for external_id in members.values_list("customer__external_id", flat=True).iterator(CHUNK):
-        chunk.append(_of_audience(audience, external_id, Kind.AUDIENCE_RENAMED, {"old_name": old_name}))
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    yield chunk
-
-
-def _of_audience(audience: Audience, external_id: str, kind: Kind, data: dict[str, Any]) -> Change:
+def of_audience(audience: Audience, kind: Kind, **data: Any) -> Change:
+    """What is the same for each customer concerned, of whom there may be a million: no customer is named."""
     data = {"audience_id": audience.audience_id, "name": audience.name, **data}
-    return Change(audience.account_id, kind, external_id, (Topic.AUDIENCES,), str(audience.pk), data)
+    return Change(audience.account_id, kind, "", (Topic.AUDIENCES,), str(audience.pk), data)
 
 
-def of_rows(
-    sender: type[Model], action: str, rows: Sequence[Any], before: dict[Any, dict[str, Any]]
-) -> Iterator[list[Change]]:
-    """The changes behind one `rows_changed` signal of loyalty, in lists to be recorded together."""
+def of_rows(sender: type[Model], action: str, rows: Sequence[Any], before: dict[Any, dict[str, Any]]) -> list[Change]:
+    """The changes behind one `rows_changed` signal of loyalty, but for those of an audience's members."""
     if sender is Customer and action == "created":
-        yield [customer_created(row) for row in rows]
-    elif sender is Customer and action == "updated":
-        yield [customer_updated(row, before.get(row.pk, {}).get("tags")) for row in rows]
-    elif sender is Event and action == "created":
-        yield [event_created(row) for row in rows]
-    elif sender is Order and action in ("created", "updated"):
-        yield orders_changed(rows)
-    elif sender is OrderLine and action == "created":
-        yield lines_created(rows)
-    elif sender is Membership and action in ("created", "deleted"):
-        kind = Kind.AUDIENCE_JOINED if action == "created" else Kind.AUDIENCE_LEFT
-        yield [membership_changed(row, kind) for row in rows]
-    elif sender is Audience and action == "updated":
-        for row in rows:
-            old_name = before.get(row.pk, {}).get("name", row.name)
-            if old_name != row.name:
-                yield from audience_renamed(row, old_name)
+        return [customer_created(row) for row in rows]
+    if sender is Customer and action == "updated":
+        return [customer_updated(row, before.get(row.pk, {}).get("tags")) for row in rows]
+    if sender is Event and action == "created":
+        return [event_created(row) for row in rows]
+    if sender is Order and action in ("created", "updated"):
+        return orders_changed(rows)
+    if sender is OrderLine and action == "created":
+        return lines_created(rows)
+    if sender is Membership and action == "created":
+        return [membership_changed(row, Kind.AUDIENCE_JOINED) for row in rows]
+    return []

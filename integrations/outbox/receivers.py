@@ -7,7 +7,7 @@ from django.db.models.signals import post_delete, post_save, pre_delete
 from integrations.outbox import capture, changes
 from integrations.outbox.models import Kind, Subscription
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
-from masivo_braze.loyalty.signals import rows_changed
+from masivo_braze.loyalty.signals import members_left, rows_changed
 
 
 def connect() -> None:
@@ -22,6 +22,7 @@ def connect() -> None:
     post_save.connect(audience_saved, sender=Audience, dispatch_uid="outbox.audience_saved")
     pre_delete.connect(account_deleted, sender=Account, dispatch_uid="outbox.account_deleted")
     rows_changed.connect(bulk_changed, dispatch_uid="outbox.bulk_changed")
+    members_left.connect(many_left, dispatch_uid="outbox.many_left")
 
 
 def customer_saved(instance: Customer, created: bool, raw: bool = False, **_: Any) -> None:
@@ -62,8 +63,7 @@ def membership_deleted(instance: Membership, **_: Any) -> None:
 def audience_saved(instance: Audience, created: bool, raw: bool = False, **_: Any) -> None:
     if created or raw or instance.loaded_name in (None, instance.name):
         return
-    for chunk in changes.audience_renamed(instance, instance.loaded_name):
-        capture.record(chunk)
+    _renamed(instance, instance.loaded_name)
 
 
 def account_deleted(instance: Account, **_: Any) -> None:
@@ -72,5 +72,19 @@ def account_deleted(instance: Account, **_: Any) -> None:
 
 
 def bulk_changed(sender: type, action: str, rows: list[Any], before: dict[Any, Any] | None = None, **_: Any) -> None:
-    for chunk in changes.of_rows(sender, action, rows, before or {}):
-        capture.record(chunk)
+    if sender is not Audience:
+        capture.record(changes.of_rows(sender, action, rows, before or {}))
+    elif action == "updated":
+        for audience in rows:
+            _renamed(audience, (before or {}).get(audience.pk, {}).get("name", audience.name))
+
+
+def many_left(audience: Audience, customers: list[int], **_: Any) -> None:
+    change = changes.of_audience(audience, Kind.AUDIENCE_LEFT)
+    capture.record_for(Customer.objects.filter(pk__among=customers), change)
+
+
+def _renamed(audience: Audience, old_name: str) -> None:
+    if old_name != audience.name:
+        change = changes.of_audience(audience, Kind.AUDIENCE_RENAMED, old_name=old_name)
+        capture.record_for(Customer.objects.filter(memberships__audience=audience), change)

@@ -67,7 +67,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         self._for_write = True
         changed = self._field_names(kwargs)
         with transaction.atomic(using=self.db):
-            return sum(self._update_chunk(chunk, kwargs, changed) for chunk in chunked(self._lock()))
+            return sum(self._update_chunk(chunk, kwargs, changed) for chunk in chunked(list(self._lock())))
 
     # Django marks its own so: a template must not call them, nor may a related manager hide them.
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -110,13 +110,13 @@ class RecordQuerySet(models.QuerySet[RecordType]):
             raise ValidationError(f"{', '.join(refused)} of a saved {opts.verbose_name} cannot change.")
         return names
 
-    def _lock(self, *, no_key: bool = True) -> list[Any]:
-        """The pks of the rows this queryset matches, locked in pk order.
+    def _lock(self, *, no_key: bool = True) -> Iterator[Any]:
+        """The pks of the rows this queryset matches, locked in pk order, and read as they are asked for.
 
         The outer query is a plain one, because PostgreSQL locks no rows of a DISTINCT, grouped or outer-joined one.
         """
         matching = self._base().filter(pk__in=self.order_by().values("pk")).order_by("pk")
-        return list(matching.select_for_update(no_key=no_key).values_list("pk", flat=True))
+        return matching.select_for_update(no_key=no_key).values_list("pk", flat=True).iterator(CHUNK_ROWS)
 
     def _update_chunk(self, pks: Sequence[Any], kwargs: dict[str, Any], changed: frozenset[str]) -> int:
         # Filtered again, now that the rows are locked: another process may have changed some before that.

@@ -1,9 +1,9 @@
 """What loyalty says of changes that Django's own per-row signals do not cover.
 
 A change of one row made by `save()` or `delete()`, and every deletion but that of memberships, sends Django's
-post_save / post_delete. Rows changed in bulk (`bulk_create`, `bulk_update`, `QuerySet.update`, deletion of
-memberships through a queryset) send `rows_changed`. Of the two, each row change sends exactly one.
-Both are sent inside the transaction of the change: what a receiver writes is committed with it, or not at all.
+post_save / post_delete. Rows changed in bulk (`bulk_create`, `bulk_update`, `QuerySet.update`) send `rows_changed`,
+memberships deleted through a queryset `members_left`. Of the three, each row change sends exactly one.
+All are sent inside the transaction of the change: what a receiver writes is committed with it, or not at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,22 @@ from typing import Any, Literal
 from django.db import models
 from django.dispatch import Signal
 
-Action = Literal["created", "updated", "deleted"]
+Action = Literal["created", "updated"]
 
-#: The most rows that one `rows_changed` carries, so that memory stays flat however many are changed.
+#: The most rows that one signal carries, so that memory stays flat however many are changed.
 CHUNK_ROWS = 5_000
 
 #: sender: the model class. Keyword arguments:
-#:   action   "created", "updated" or "deleted"
-#:   rows     list of instances, as they are now (deleted: as they were), with the relations of `Record.loaded_with`
+#:   action   "created" or "updated"
+#:   rows     list of instances, as they are now, with the relations of `Record.loaded_with`
 #:   changed  frozenset of the field names that an update wrote; None otherwise
 #:   before   {pk: {field name: value before the update}} for the fields of `Record.tracked`; {} otherwise
 rows_changed = Signal()
+
+#: sender: Membership. An audience may have a million members: of those who left, receivers get keys, no instances.
+#:   audience   the Audience, which is still there, as its members' customers are
+#:   customers  list of the customers' primary keys
+members_left = Signal()
 
 
 def send_rows_changed(

@@ -1,4 +1,4 @@
-"""Listens like a receiver of changes does: to Django's per-row signals and to `rows_changed`."""
+"""Listens like a receiver of changes does: to Django's per-row signals, to `rows_changed` and to `members_left`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,14 +7,14 @@ from django.db import connection
 from django.db.models.signals import post_delete, post_save
 
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
-from masivo_braze.loyalty.signals import rows_changed
+from masivo_braze.loyalty.signals import members_left, rows_changed
 
 RECORDS = (Customer, Event, Order, OrderLine, Audience, Membership)
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change of one row. `via` is "row" (Django's signal) or "bulk" (`rows_changed`)."""
+    """One change of one row. `via` is "row" (Django's signal) or "bulk" (of many rows)."""
 
     model: str
     action: str
@@ -37,12 +37,14 @@ class Recorder:
             post_save.connect(self._saved, sender=model)
             post_delete.connect(self._deleted, sender=model)
         rows_changed.connect(self._rows_changed)
+        members_left.connect(self._members_left)
 
     def disconnect(self) -> None:
         for model in RECORDS:
             post_save.disconnect(self._saved, sender=model)
             post_delete.disconnect(self._deleted, sender=model)
         rows_changed.disconnect(self._rows_changed)
+        members_left.disconnect(self._members_left)
 
     def brief(self) -> list[tuple[str, str, Any]]:
         """(model, action, pk), sorted: a change told of twice is there twice."""
@@ -74,3 +76,12 @@ class Recorder:
             self.all.append(
                 Change(sender.__name__, action, row.pk, "bulk", row, changed=changed, before=before.get(row.pk))
             )
+
+    def _members_left(self, sender: type, audience: Audience, customers: list[int], **_: Any) -> None:
+        if not connection.in_atomic_block:
+            self.outside_transaction.append(sender.__name__)
+        self.chunk_sizes.append(len(customers))
+        by_pk = Customer.objects.in_bulk(customers)
+        for pk in customers:
+            row = Membership(audience=audience, customer=by_pk[pk])
+            self.all.append(Change("Membership", "deleted", None, "bulk", row))

@@ -67,11 +67,16 @@ def test_it_tells_of_each_join_and_leave_once(
     assert members == ({"c0", "c1"} | joined) - left
 
 
-def test_it_gives_receivers_the_memberships_that_were(audience: Audience, changes: Recorder) -> None:
-    pks = set(Membership.objects.values_list("pk", flat=True))
-    audience.customers.clear()
-    assert {change.pk for change in changes.all} == pks
-    assert {change.row.audience.name for change in changes.all} == {"Regulars"}
+def test_it_tells_of_those_who_left_audience_by_audience(
+    audience: Audience, customers: list[Customer], changes: Recorder
+) -> None:
+    other = Audience.objects.create(account=audience.account, name="Others")
+    other.customers.add(*customers[1:3])
+    changes.clear()
+    Membership.objects.filter(customer__in=customers[:2]).delete()
+    told = sorted((change.row.audience.name, change.row.customer.external_id) for change in changes.all)
+    assert told == [("Others", "c1"), ("Regulars", "c0"), ("Regulars", "c1")]
+    assert changes.chunk_sizes == [2, 1]
 
 
 @pytest.mark.parametrize("delete", [lambda a: a.delete(), lambda a: Audience.objects.filter(pk=a.pk).delete()])

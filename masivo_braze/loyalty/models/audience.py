@@ -1,4 +1,5 @@
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -11,7 +12,7 @@ from masivo_braze.loyalty.models.account import Account
 from masivo_braze.loyalty.models.customer import Customer
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
-from masivo_braze.loyalty.signals import send_rows_changed
+from masivo_braze.loyalty.signals import members_left
 
 MAX_NAME_LENGTH = 248
 
@@ -30,8 +31,7 @@ class AudienceQuerySet(RecordQuerySet["Audience"]):
         """As Django's, after the memberships have been removed set-wise."""
         self._for_write = True
         with transaction.atomic(using=self.db):
-            pks = self._lock(no_key=False)
-            members, _ = Membership.objects.using(self.db).filter(audience__in=pks).delete()
+            members, _ = Membership.objects.using(self.db).filter(audience__in=list(self._lock(no_key=False))).delete()
             count, by_model = super().delete()
         return count + members, _with_memberships(by_model, members)
 
@@ -158,7 +158,7 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
         return super().bulk_create(rows, batch_size, True, update_conflicts, update_fields, unique_fields)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Set-based, told of in chunks: nothing depends on a membership, so nothing cascades."""
+        """Told of in chunks, by keys: nothing depends on a membership, so nothing cascades, and no row is loaded."""
         self._for_write = True
         with transaction.atomic(using=self.db):
             count = sum(self._delete_chunk(pks) for pks in chunked(self._lock(no_key=False)))
@@ -170,10 +170,14 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def _delete_chunk(self, pks: list[int]) -> int:
-        matching = self.order_by().filter(pk__in=pks).values_list("pk", flat=True)
-        rows = self._stored(list(matching))
-        self._base().filter(pk__in=[row.pk for row in rows])._raw_delete(self.db)
-        send_rows_changed(self.model, "deleted", rows)
+        # Filtered again, now that the rows are locked: another process may have changed some before that.
+        rows = list(self.order_by().filter(pk__in=pks).values_list("pk", "audience_id", "customer_id").distinct())
+        self._base().filter(pk__in=[pk for pk, _, _ in rows])._raw_delete(self.db)
+        by_audience: dict[int, list[int]] = defaultdict(list)
+        for _, audience_id, customer_id in rows:
+            by_audience[audience_id].append(customer_id)
+        for audience in Audience._base_manager.using(self.db).filter(pk__in=by_audience).select_related("account"):
+            members_left.send(sender=self.model, audience=audience, customers=by_audience[audience.pk])
         return len(rows)
 
 

@@ -1,12 +1,15 @@
 """Every way of changing a record leaves exactly one entry per integration that wants it, in the same transaction."""
 
+from collections import Counter
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
+from django.db.models.signals import post_init
 from django.test.utils import CaptureQueriesContext
 
 from integrations.outbox.models import OutboxEntry, Status, Subscription, Topic
@@ -93,7 +96,7 @@ def test_it_rolls_back_with_the_change(account: Account, want_all: None, capture
 @pytest.mark.django_db(transaction=True)
 def test_it_fails_the_save_rather_than_lose_the_entry(want_all: None, account: Account, monkeypatch) -> None:
     """Without a surrounding transaction too: the row and its entry stand or fall together."""
-    monkeypatch.setattr("integrations.outbox.capture._insert_sql", lambda topics: "NOT SQL")
+    monkeypatch.setattr(OutboxEntry._meta, "db_table", "nowhere")
     with pytest.raises(DatabaseError):
         customer(account)
     assert Customer.objects.count() == 0
@@ -266,6 +269,32 @@ def test_it_captures_the_members_of_a_deleted_audience(
     delete(club)
     assert sorted(captured()) == [("audience_left", "c1"), ("audience_left", "c2")]
     assert OutboxEntry.objects.latest("pk").data == {"audience_id": "a1", "name": "Club"}
+
+
+def test_it_loads_no_member_of_a_renamed_or_deleted_audience(
+    account: Account, want: Want, captured: Captured, django_assert_max_num_queries: Any
+) -> None:
+    """There may be a million of them."""
+    want(Topic.AUDIENCES)
+    club = Audience.objects.create(account=account, name="Club", audience_id="a1")
+    club.customers.set(Customer.objects.bulk_create(Customer(account=account, external_id=f"m{n}") for n in range(500)))
+    captured()
+    loaded: list[type] = []
+
+    def note(sender: type, **_: Any) -> None:
+        loaded.append(sender)
+
+    post_init.connect(note)
+    try:
+        with django_assert_max_num_queries(30):
+            club.name = "Circle"
+            club.save()
+            Audience.objects.filter(pk=club.pk).update(name="Ring")
+            Audience.objects.all().delete()
+    finally:
+        post_init.disconnect(note)
+    assert loaded and {Customer, Membership}.isdisjoint(loaded)
+    assert Counter(kind for kind, _ in captured()) == {"audience_renamed": 1_000, "audience_left": 500}
 
 
 # --- what is no change of the merchant's ------------------------------------------------------------------
