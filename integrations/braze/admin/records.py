@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from integrations.braze import money
 from integrations.braze.admin.reasons import SettledFilter
 from integrations.braze.admin.request_page import HIDDEN, may_view_payloads, objects_table, payload, personal
 from integrations.braze.integration import NAME
@@ -138,7 +139,7 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="price × quantity")
     def amount(self, purchase: BrazePurchase) -> str:
-        return f"{purchase.price} {purchase.currency} × {purchase.quantity}"
+        return f"{money.in_words(purchase.price, purchase.currency)} × {purchase.quantity}"
 
     @admin.display(description="fate")
     def outcome(self, purchase: BrazePurchase) -> str:

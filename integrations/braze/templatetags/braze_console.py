@@ -8,6 +8,8 @@ from django import template
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from integrations.braze import money
+
 register = template.Library()
 
 
@@ -30,6 +32,5 @@ def moment(iso: str) -> str:
 
 
 @register.filter
-def amount(value: Decimal) -> str:
-    """Without an exponent."""
-    return f"{value:f}"
+def amount(value: Decimal, currency: str) -> str:
+    return money.in_words(value, currency)

@@ -120,8 +120,8 @@ class OrderAdmin(RecordAdmin):
 @admin.register(OrderLine)
 class OrderLineAdmin(RecordAdmin):
     account_path = "order__account"
-    list_display = ["order", "position", "sku", "quantity", "value", "discounted_value"]
-    list_select_related = ["order"]
+    list_display = ["order", "position", "sku", "quantity", "value", "discounted_value", "sync"]
+    list_select_related = ["order__customer"]
     list_filter = ["order__account", "order__status"]
     search_fields = ["sku", "name", "order__order_id"]
     autocomplete_fields = ["order"]
@@ -139,7 +139,7 @@ class MembershipInline(ScopedInline):
 
 @admin.register(Audience)
 class AudienceAdmin(FixedAccountAdmin):
-    list_display = ["name", "account", "audience_id"]
+    list_display = ["name", "account", "audience_id", "sync"]
     list_select_related = ["account"]
     list_filter = ["account"]
     search_fields = ["name", "audience_id"]
@@ -166,7 +166,7 @@ class AudienceAdmin(FixedAccountAdmin):
 @admin.register(Membership)
 class MembershipAdmin(RecordAdmin):
     account_path = "audience__account"
-    list_display = ["customer", "audience", "joined_at"]
+    list_display = ["customer", "audience", "joined_at", "sync"]
     list_select_related = ["customer", "audience"]
     list_filter = ["audience__account"]
     search_fields = ["customer__external_id", "audience__name"]
