@@ -72,6 +72,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = True
+FORMAT_MODULE_PATH = "masivo_braze.console.formats"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -139,6 +140,7 @@ CELERY_TASK_ROUTES = {
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": every(1), "options": {"expires": 1.0}},
     "purge": {"task": "integrations.braze.tasks.purge", "schedule": every(3600), "options": {"expires": 3600.0}},
+    "scrub": {"task": "integrations.braze.tasks.scrub", "schedule": every(15), "options": {"expires": 15.0}},
     "notify": {"task": "integrations.braze.tasks.notify", "schedule": every(15), "options": {"expires": 15.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": every(1), "options": {"expires": 1.0}},
 }

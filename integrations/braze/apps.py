@@ -7,7 +7,7 @@ class BrazeConfig(AppConfig):
     verbose_name = "Braze"
 
     def ready(self) -> None:
-        from integrations.braze import activation, checks, lanes, shutdown
+        from integrations.braze import activation, checks, lanes, scrubbing, shutdown
         from integrations.braze.integration import BrazeIntegration
         from integrations.outbox import registry
 
@@ -15,4 +15,5 @@ class BrazeConfig(AppConfig):
         activation.connect()
         checks.connect()
         lanes.connect()
+        scrubbing.connect()
         shutdown.connect()

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, Value, When
 
-from integrations.braze import ledger, mirror, payloads, records, scrubbing, splitting, verdicts
+from integrations.braze import ledger, mirror, payloads, records, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
@@ -82,7 +82,6 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
         state, _ = BrazeState.objects.get_or_create(account_id=account_id)
         deliveries = _loaded(settled)
         payloads.forget_settled(settled)
-        scrubbing.after_settlement(deliveries.values())
         lines: list[Line] = []
         for answer in answers:
             if answer.delivery_id in settled:

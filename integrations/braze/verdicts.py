@@ -96,10 +96,12 @@ def of_answer(answer: Answer, api_key: str) -> Verdict:
     if answer.status in REFUSED_FOR_AN_OBJECT:
         is_too_many = isinstance(body, dict) and TOO_MANY in str(body.get("message"))
         traffic = Traffic.COMBINE if is_too_many else Traffic.SPLIT
-        return Verdict(Outcome.REFUSED, ObjectFate.RETRY, traffic, f"Braze answered {answer.status}: {words}")
+        return Verdict(
+            Outcome.REFUSED, ObjectFate.RETRY, traffic, f"Braze answered {answer.status}: {_said(body, words)}"
+        )
     outcome, fate, traffic = BY_STATUS.get(answer.status, REFUSED if answer.status < 500 else BROKEN)
     if traffic == Traffic.PAUSE:
-        words = f"Braze answered {answer.status}: {words} {HINTS.get(answer.status, '')}".strip()
+        words = f"Braze answered {answer.status}: {_said(body, words)} {HINTS.get(answer.status, '')}".strip()
     wait = retry_after(answer.headers, time.time()) if traffic == Traffic.WAIT else 0.0
     return Verdict(outcome, fate, traffic, words, wait)
 
@@ -234,6 +236,12 @@ def _parsed(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def _said(body: Any, words: str) -> str:
+    """A message that comes alone, without the JSON around it."""
+    is_message = isinstance(body, dict) and body.keys() == {"message"} and isinstance(body["message"], str)
+    return _storable(body["message"]) if is_message else words
 
 
 def _redacted(body: bytes, api_key: str) -> bytes:

@@ -108,7 +108,7 @@ class BrazeSettings(models.Model):
     sync_audiences = models.BooleanField(
         "audiences",
         default=False,
-        help_text="Joining an audience sets the attribute masivo_<audience>, leaving clears it.",
+        help_text="Joining an audience sets the attribute masivo_[audience], leaving clears it.",
     )
     sync_events = models.BooleanField(
         "events", default=False, help_text="Each event becomes a custom event, internal ones excepted."
@@ -117,7 +117,7 @@ class BrazeSettings(models.Model):
         "purchases", default=False, help_text="Each line of a fulfilled order becomes a purchase; reversals negate it."
     )
     sync_customer_tags = models.BooleanField(
-        "customer tags", default=False, help_text="Each tag becomes the attribute tag_<key>; removing it clears it."
+        "customer tags", default=False, help_text="Each tag becomes the attribute tag_[key]; removing it clears it."
     )
     create_customers = models.BooleanField(
         "create customers", default=False, help_text="New customers are created as users in Braze."

@@ -294,3 +294,10 @@ def test_it_checks_what_braze_says_it_processed_against_what_was_sent() -> None:
 def test_it_believes_only_whole_numbers_of_processed_objects(processed: Any) -> None:
     found = verdict(201, {"message": "success", "events_processed": processed})
     assert verdicts.miscounted(found, {"events": 5}) == ""
+
+
+def test_a_message_that_comes_alone_is_said_without_its_json() -> None:
+    told = verdicts.of_answer(Answer(400, b'{"message":"The event\'s name is blocklisted"}', {}), "key")
+    assert told.words == "Braze answered 400: The event's name is blocklisted"
+    more = verdicts.of_answer(Answer(400, b'{"message":"No","errors":["this"]}', {}), "key")
+    assert more.words == 'Braze answered 400: {"message":"No","errors":["this"]}'
