@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import report
@@ -140,20 +139,16 @@ def orders(chance: random.Random, count: int) -> "Round":
     from benchmarks.shop import lines
     from integrations.braze.objects import Entry
     from integrations.braze.records import Records
-    from masivo_braze.loyalty.models import Account, Customer, Order
+    from integrations.braze.rows import CustomerName, LineRow, Lines, OrderRow
 
-    account, entries, records = Account(pk=1, currency="USD"), [], {}
+    entries, records = [], {}
     for number in range(count):
-        customer = Customer(external_id=f"c-{chance.randrange(50_000):07}", account=account)
+        customer = CustomerName(f"c-{chance.randrange(50_000):07}")
         moment = BEGIN + timedelta(microseconds=chance.randrange(10**12))
-        order = Order(
-            pk=number, account=account, customer=customer, order_id=f"o-{number:07}", status="FULFILLED",
-            placed_at=moment, fulfilled_at=moment, channel="web", store="Main Street", payment_method="card",
-        )  # fmt: skip
-        order._prefetched_objects_cache = {"lines": list(lines(order, chance))}
-        for line in order._prefetched_objects_cache["lines"]:
-            line.value = line.value.quantize(Decimal("0.001"))  # as the database gives it
-        records[str(number)] = order
+        made = Lines(LineRow._make(getattr(line, name) for name in LineRow._fields) for line in lines(None, chance))  # type: ignore[arg-type]
+        records[str(number)] = OrderRow(
+            customer, made, "USD", number, 1, f"o-{number:07}", "FULFILLED", moment, None, "web", "Main Street", "card"
+        )
         entries.append(Entry(number, "order", customer.external_id, str(number), {"status": "FULFILLED"}))
     return entries, Records({}, {}, records, {}, {}, {})
 

@@ -10,11 +10,11 @@ from integrations.braze import mirror, rules
 from integrations.braze.mapping import customers, events, purchases
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
 from integrations.braze.mapping.text import summed_up
-from integrations.braze.models import BrazePurchase, BrazeSettings, Fate
+from integrations.braze.models import BrazeSettings, Fate
 from integrations.braze.objects import BrazeObject, Bundle, Entry
 from integrations.braze.records import AUDIENCE_KINDS, FACT_KINDS, ORDER_KINDS, Records, mentioned
+from integrations.braze.rows import AnyOrder, AnyPurchase
 from integrations.outbox.models import Kind
-from masivo_braze.loyalty.models import Order
 
 #: Braze's ceiling per array of a request [Braze: API limits].
 MAX_PER_ARRAY = 75
@@ -206,7 +206,7 @@ def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, 
 
 
 def _add_purchases(
-    rows: list[BrazePurchase],
+    rows: list[AnyPurchase],
     ids: tuple[int, ...],
     adjustments: list[str],
     settings: BrazeSettings,
@@ -225,7 +225,7 @@ def _add_purchases(
     return room
 
 
-def _without_rejected(rows: list[BrazePurchase], ids: tuple[int, ...], result: Bundle) -> list[BrazePurchase]:
+def _without_rejected(rows: list[AnyPurchase], ids: tuple[int, ...], result: Bundle) -> list[AnyPurchase]:
     """The rows that can be sent. An entry shows the worst of its rows: it ends as rejected, now or with the others."""
     sent = [row for row in rows if row.fate != Fate.REJECTED]
     if refused := next((row for row in rows if row.fate == Fate.REJECTED), None):
@@ -234,23 +234,23 @@ def _without_rejected(rows: list[BrazePurchase], ids: tuple[int, ...], result: B
     return sent
 
 
-def _is_closed(order: Order) -> bool:
+def _is_closed(order: AnyOrder) -> bool:
     return order.status in ("REVERSED", "CANCELLED")
 
 
 def _sales(
-    order: Order, known: list[BrazePurchase], was_fulfilled: bool, now: datetime
-) -> tuple[list[BrazePurchase], list[str]]:
+    order: AnyOrder, known: Sequence[AnyPurchase], was_fulfilled: bool, now: datetime
+) -> tuple[list[AnyPurchase], list[str]]:
     """Rows taken back from a failed request, and new ones for lines that have none, with their adjustments."""
     if not was_fulfilled:
         return [], []
-    waiting = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
+    waiting: list[AnyPurchase] = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
     sent = dict.fromkeys(row.line for row in known if not row.is_reversal)
     new, adjustments = purchases.sales(order, list(sent), now)
-    return waiting + new, adjustments
+    return [*waiting, *new], adjustments
 
 
-def _reversals(order: Order, known: list[BrazePurchase]) -> list[BrazePurchase]:
+def _reversals(order: AnyOrder, known: Sequence[AnyPurchase]) -> list[AnyPurchase]:
     """The negation of each delivered row that has none yet: of what was sent, not of the lines as they are now."""
     if order.closed_at is None:
         raise ValueError(f"order {order.order_id} is not closed")
@@ -262,4 +262,4 @@ def _reversals(order: Order, known: list[BrazePurchase]) -> list[BrazePurchase]:
         for row in [purchases.reversal(sale, order.closed_at)]
         if row.purchase_id not in negated
     ]
-    return [row for row in known if row.is_reversal and row.fate == Fate.PENDING] + new
+    return [*(row for row in known if row.is_reversal and row.fate == Fate.PENDING), *new]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self, cast
 
 import orjson
 
-from integrations.braze.models import BrazePurchase
+from integrations.braze.rows import AnyPurchase
 from integrations.outbox.models import OutboxEntry
 
 
@@ -36,7 +36,7 @@ class BrazeObject(NamedTuple):
     entries: tuple[int, ...]
     creates: bool = True
     adjustments: tuple[str, ...] = ()
-    purchase: BrazePurchase | None = None
+    purchase: AnyPurchase | None = None
 
     @property
     def body(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Bundle:
         self.events: list[BrazeObject] = []
         self.purchases: list[BrazeObject] = []
         self.deletions: list[BrazeObject] = []
-        self.new_purchases: list[BrazePurchase] = []
+        self.new_purchases: list[AnyPurchase] = []
         self.skipped = self.failed = self.parked = _NONE
         self.rejected = rejected
         self.unfinished: frozenset[int] = frozenset()

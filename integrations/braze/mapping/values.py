@@ -36,7 +36,8 @@ def number(value: Decimal) -> int | float:
 
 def is_exact(value: Decimal) -> bool:
     """Whether the JSON number has all the digits: from 16 on, a double may not."""
-    return Decimal(repr(number(value))) == value
+    text = str(value)
+    return (len(text) <= 15 and "E" not in text) or Decimal(repr(number(value))) == value
 
 
 def scalar(name: str, value: Any, adjustments: list[str]) -> Any:

@@ -8,7 +8,7 @@ from unittest.mock import PropertyMock, patch
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from integrations.braze.mapping import differences, purchases
@@ -196,6 +196,16 @@ def test_it_writes_a_price_with_exactly_its_own_digits(units: int, currency: str
     price = Decimal(units).scaleb({"USD": -2, "JPY": 0, "KWD": -3}[currency])
     assert Decimal(orjson.dumps(number(price)).decode()) == price
     assert is_exact(price)
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False)
+    | st.integers(-(10**18), 10**18).map(lambda n: Decimal(n).scaleb(-3))
+)
+@example(Decimal("1E-400"))
+def test_a_price_is_exact_where_its_json_number_reads_back_as_the_same(price: Decimal) -> None:
+    if abs(price) < Decimal("1E+300"):
+        assert is_exact(price) is (Decimal(repr(number(price))) == price)
 
 
 def test_it_negates_a_purchase_exactly_and_leaves_the_sale_as_it_is() -> None:
