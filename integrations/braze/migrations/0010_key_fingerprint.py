@@ -17,7 +17,7 @@ def note_fingerprints(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('braze', '0007_pages_groups'),
+        ('braze', '0009_console_words'),
     ]
 
     operations = [
