@@ -1,8 +1,8 @@
 """How long the console's pages take over a million captured changes: `python -m benchmarks.console [--entries N]`.
 
 Fills a temporary PostgreSQL, opens each page by Django's test client (no network, rendering included), and prints the
-median of five looks with nothing cached, that of five more, and the number of queries; then one line of JSON. Exit 1
-where a page takes longer than `LIMIT_MS`.
+median of five looks with nothing cached, that of five more, the number of queries and the time that these took; then
+one line of JSON. Exit 1 where a page takes longer than `LIMIT_MS`.
 """
 
 import argparse
@@ -188,6 +188,11 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "captured changes, the 30th page", f"{changes}?p=30"
     yield "purchases sent", reverse("admin:braze_brazepurchase_changelist")
     yield "what Braze has", reverse("admin:braze_brazeprofile_changelist")
+    for model in ("customer", "event", "order", "audience"):
+        yield f"Masivo's {model}s", reverse(f"admin:loyalty_{model}_changelist")
+    yield "customers, a name searched", f"{reverse('admin:loyalty_customer_changelist')}?q=lovelace"
+    yield "a customer", reverse("admin:loyalty_customer_change", args=(customer.pk,))
+    yield "an order", reverse("admin:loyalty_order_change", args=(order.pk,))
 
 
 def _measure() -> Iterator[dict[str, object]]:
@@ -201,11 +206,17 @@ def _measure() -> Iterator[dict[str, object]]:
     for name, address in _pages():
         client.get(address)  # templates are loaded once a process
         with _forgetful():
-            first, queries = zip(*(_open(client, address) for _ in range(REPEATS)), strict=True)
+            first, queries, sql = zip(*(_open(client, address) for _ in range(REPEATS)), strict=True)
         client.get(address)
-        again, _ = zip(*(_open(client, address) for _ in range(REPEATS)), strict=True)
+        again, *_ = zip(*(_open(client, address) for _ in range(REPEATS)), strict=True)
         ms, ms_again = (round(statistics.median(times), 1) for times in (first, again))
-        yield {"page": name, "ms": ms, "again": ms_again, "queries": queries[0]}
+        yield {
+            "page": name,
+            "ms": ms,
+            "again": ms_again,
+            "queries": queries[0],
+            "sql": round(statistics.median(sql), 1),
+        }
 
 
 @contextmanager
@@ -218,7 +229,8 @@ def _forgetful() -> Iterator[None]:
     cache.get = kept  # type: ignore[method-assign]
 
 
-def _open(client: object, address: str) -> tuple[float, int]:
+def _open(client: object, address: str) -> tuple[float, int, float]:
+    """Milliseconds, queries, and the milliseconds that these took."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -230,13 +242,13 @@ def _open(client: object, address: str) -> tuple[float, int]:
     if os.environ.get("SLOWEST"):
         for query in sorted(queries.captured_queries, key=lambda one: -float(one["time"]))[:3]:
             print(query["time"], query["sql"][:400])
-    return took, len(queries)
+    return took, len(queries), sum(float(query["time"]) for query in queries.captured_queries) * 1_000
 
 
 def _report(figures: list[dict[str, object]], entries: int) -> int:
-    print(f"{'page':44} {'ms':>8} {'again':>8} {'queries':>8}")
+    print(f"{'page':44} {'ms':>8} {'again':>8} {'queries':>8} {'of ms SQL':>10}")
     for figure in figures:
-        print(f"{figure['page']:44} {figure['ms']:>8} {figure['again']:>8} {figure['queries']:>8}")
+        print(f"{figure['page']:44} {figure['ms']:>8} {figure['again']:>8} {figure['queries']:>8} {figure['sql']:>10}")
     slow = [str(figure["page"]) for figure in figures if float(str(figure["ms"])) > LIMIT_MS]
     print(f"\n{'all' if not slow else 'NOT all'} under {LIMIT_MS:.0f} ms {slow or ''}")
     print(json.dumps({"benchmark": "console", "entries": entries, "limit_ms": LIMIT_MS, "pages": figures}))

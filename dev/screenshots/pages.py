@@ -2,7 +2,6 @@
 
 #: By the file's name, the page's path.
 PAGES: dict[str, str] = {
-    "home": "/admin/",
     "settings": "/admin/braze/brazesettings/{settings}/change/",
     "settings-toggles": "/admin/braze/brazesettings/{settings}/change/",
     "settings-list": "/admin/braze/brazesettings/",

@@ -20,14 +20,15 @@ from django.db.models import Count, QuerySet
 
 from integrations.braze import money
 from integrations.braze.integration import NAME
+from integrations.braze.ledger import ARRAYS
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.records import ORDER_KINDS
+from integrations.braze.splitting import IN_BODY
 from integrations.outbox.capture import DELETED_REASON
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Order
 
-ARRAYS = ("attributes", "events", "purchases", "deletions")
 ON_THE_WAY = (Status.PENDING, Status.BUFFERED)
 #: By the fate of a purchase, the statuses of which its order's entries show at least one.
 SHOWN_BY = {
@@ -120,7 +121,7 @@ def _sizes(delivery: Delivery) -> Iterator[str]:
     """Columns, manifest and body were counted apart."""
     payload = delivery.payload
     for array in ARRAYS:
-        sent = payload.get("external_ids" if array == "deletions" else array, [])
+        sent = payload.get(IN_BODY[array], [])
         told = {getattr(delivery, array), len(delivery.manifest.get(array, [])), len(sent)}
         if len(told) > 1:
             yield f"request {delivery.pk} has, of {array}, {_list(sorted(told))}: columns, manifest and body differ"
@@ -183,7 +184,8 @@ def _purchases_and_entries(account_id: int) -> Iterator[str]:
 def _purchases_as_sent(account_id: int) -> Iterator[str]:
     """Purchases are kept for ever, and a delivered one is in its request's body with its row's price and quantity.
 
-    But for those of a deleted customer that only requests named which Braze did not take.
+    But for those of a deleted customer that only requests named which Braze did not take; and of what was accepted,
+    the body is without it once it has been scrubbed.
     """
     rows = BrazePurchase.objects.filter(account_id=account_id)
     taken = Delivery.objects.filter(account_id=account_id, purchases__gt=0)
@@ -195,7 +197,7 @@ def _purchases_as_sent(account_id: int) -> Iterator[str]:
         bodies = dict(zip(named, delivery.payload["purchases"], strict=True)) if delivery.body else {}
         for row in rows.filter(delivery_id=delivery.pk, fate=Fate.DELIVERED):
             body = bodies.get(row.pk, {})
-            if delivery.body and not _is_as_sent(row, body):
+            if delivery.body and "removed" not in body and not _is_as_sent(row, body):
                 yield f"purchase {row.purchase_id} is not what request {delivery.pk} says of it"
 
 

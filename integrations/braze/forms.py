@@ -73,7 +73,7 @@ class BrazeSettingsForm(ModelForm):
             model_field = BrazeSettings._meta.get_field("api_key")
             key.help_text = f"{stored_key(self.instance)} {model_field.help_text}"
         for field in self.fields.values():
-            field.help_text = escape(field.help_text)  # a template shows it as HTML, and `tag_<key>` is none
+            field.help_text = escape(field.help_text)  # a template shows it as HTML, and the end of a key is none
 
     def _prepare_instance(self) -> None:
         """The stored address is shown once: as an instance where it is one, else in the field for any other."""

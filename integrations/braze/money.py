@@ -40,6 +40,12 @@ def smallest_unit(currency: str) -> Decimal:
     return Decimal("0.001") if currency in THREE_DECIMALS else Decimal("0.01")
 
 
+def in_words(price: Decimal, currency: str) -> str:
+    """With the currency's decimals, and more where there are more: 11.50 USD, 1200 JPY."""
+    unit, exact = smallest_unit(currency), price.normalize()
+    return f"{exact.quantize(unit) if exact.quantize(unit) == exact else exact:f} {currency}"
+
+
 def rounded(totals: Sequence[Decimal], currency: str) -> list[Decimal]:
     """Each to the smallest unit, half up, so that they add up to their sum rounded: what one loses the next gets."""
     unit = smallest_unit(currency)

@@ -5,14 +5,16 @@ again by the next tick. A mail that cannot be sent is tried again a few times, a
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 from django.urls import reverse
 
+from integrations.braze import readiness
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, BrazeState, Notice
 from integrations.braze.models.account import PauseKind
@@ -31,6 +33,8 @@ MENDS: dict[str, str] = {
     PauseKind.REFUSED: "Mend the cause, then save the account's Braze settings: that resumes it.",
     PauseKind.RESTORED: "Somebody with access to the server has to run `manage.py braze_restored`.",
 }
+#: Begins the cause of a pause by a person.
+HELD = "held "
 #: Rejections counted for the mail; more are many.
 COUNTED = 1_000
 
@@ -38,12 +42,7 @@ COUNTED = 1_000
 def find_causes() -> list[int]:
     """Note what there is to tell; returns the ids of the notices to be sent now."""
     now = database_now()
-    for state in BrazeState.objects.filter(paused_at__isnull=False):
-        _note(state.account_id, Topic.PAUSED, f"{state.paused_at:%Y-%m-%dT%H:%M:%S.%f}")
-    for account in Account.objects.filter(pk__in=BrazeSettings.objects.values("account")):
-        midnight = _midnight(account, now)
-        if not _noted(account.pk, Topic.REJECTED, _day(midnight)) and _rejected(account.pk, midnight).exists():
-            _note(account.pk, Topic.REJECTED, _day(midnight))
+    _note([*_pauses(), *_first_rejections(now)])
     return list(_due(now).values_list("pk", flat=True))
 
 
@@ -66,13 +65,39 @@ def send(notice_id: int) -> bool:
 # --- causes ---------------------------------------------------------------------------------------------
 
 
-def _note(account_id: int, topic: Topic, cause: str) -> None:
-    if not _noted(account_id, topic, cause):
-        Notice.objects.bulk_create([Notice(account_id=account_id, topic=topic, cause=cause)], ignore_conflicts=True)
+def _pauses() -> list[Notice]:
+    """Braze's and those of a restored database, and those of people, which are apart from them."""
+    found = []
+    for field, kind in (("paused_at", ""), ("held_at", HELD)):
+        paused = BrazeState.objects.filter(**{f"{field}__isnull": False}).values_list("account_id", field)
+        found += [
+            Notice(account_id=pk, topic=Topic.PAUSED, cause=f"{kind}{at:%Y-%m-%dT%H:%M:%S.%f}") for pk, at in paused
+        ]
+    return found
 
 
-def _noted(account_id: int, topic: Topic, cause: str) -> bool:
-    return Notice.objects.filter(account_id=account_id, topic=topic, cause=cause).exists()
+def _first_rejections(now: datetime) -> list[Notice]:
+    """Of accounts that were not told today: rejections that nobody has decided about stay, and may be many."""
+    accounts = Account.objects.filter(pk__in=BrazeSettings.objects.values("account"))
+    days = {account.pk: _midnight(account, now) for account in accounts}
+    told = Notice.objects.filter(topic=Topic.REJECTED, cause__in={_day(day) for day in days.values()})
+    noted = set(told.values_list("account_id", "cause"))
+    silent = {pk: day for pk, day in days.items() if (pk, _day(day)) not in noted}
+    rejected = OutboxEntry.objects.filter(account_id__in=silent, integration=NAME, status=Status.REJECTED).order_by()
+    latest = rejected.values_list("account_id").annotate(Max("settled_at"))
+    return [
+        Notice(account_id=pk, topic=Topic.REJECTED, cause=_day(silent[pk]))
+        for pk, at in latest
+        if at and at >= silent[pk]
+    ]
+
+
+def _note(causes: Sequence[Notice]) -> None:
+    """Those that were not noted before, of which there are most."""
+    known = Notice.objects.filter(cause__in={notice.cause for notice in causes})
+    noted = set(known.values_list("account_id", "topic", "cause"))
+    new = [notice for notice in causes if (notice.account_id, notice.topic, notice.cause) not in noted]
+    Notice.objects.bulk_create(new, ignore_conflicts=True)
 
 
 def _due(now: datetime) -> "QuerySet[Notice]":
@@ -99,22 +124,34 @@ def _day(midnight: datetime) -> str:
 
 def _mail(notice: Notice, addresses: list[str]) -> None:
     """One mail a person, over one connection."""
-    subject, body = _paused(notice.account) if notice.topic == Topic.PAUSED else _first_rejection(notice)
+    subject, body = _paused(notice) if notice.topic == Topic.PAUSED else _first_rejection(notice)
     mails = [EmailMessage(subject, body, to=[address]) for address in addresses]
     if mails:
         get_connection().send_messages(mails)
 
 
-def _paused(account: Account) -> tuple[str, str]:
-    state = BrazeState.objects.get(account=account)
-    if state.paused_at is None:
+def _paused(notice: Notice) -> tuple[str, str]:
+    account, state = notice.account, BrazeState.objects.get(account=notice.account)
+    is_held = notice.cause.startswith(HELD)
+    since = state.held_at if is_held else state.paused_at
+    if since is None:
         words = f"The sync of {account} to Braze was paused, and goes on again."
         return f"{account}: the sync to Braze was paused", words
+    why, mends, page = _pause_of_a_person(state) if is_held else _pause_of_braze(state)
     words = (
-        f"Nothing of {account} is sent to Braze since {state.paused_at:%Y-%m-%d %H:%M} UTC.\n\n{state.pause_reason}\n\n"
-        f"Nothing is lost: changes are captured and wait. {MENDS.get(state.pause_kind, '')}"
+        f"Nothing of {account} is sent to Braze since {since:%Y-%m-%d %H:%M} UTC.\n\n{why}\n\n"
+        f"Nothing is lost: changes are captured and wait. {mends}"
     )
-    return f"{account}: the sync to Braze is paused", f"{words.strip()}\n{_link(_settings_page(account))}"
+    return f"{account}: the sync to Braze is paused", f"{words.strip()}\n{_link(page)}"
+
+
+def _pause_of_a_person(state: BrazeState) -> tuple[str, str, str]:
+    page = reverse("admin:braze_accounthealth_account", args=(state.account.slug,))
+    return f"It was {readiness.held_in_words(state)}", "Resume on its health page goes on.", page
+
+
+def _pause_of_braze(state: BrazeState) -> tuple[str, str, str]:
+    return state.pause_reason, MENDS.get(state.pause_kind, ""), _settings_page(state.account)
 
 
 def _first_rejection(notice: Notice) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from integrations.braze.models import Delivery, Endpoint
+from integrations.braze.models import Delivery
 from integrations.braze.resolution import OPEN
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
@@ -34,9 +34,8 @@ def forget_settled(ids: Collection[UUID]) -> None:
 
 
 def _forget(requests: "QuerySet[Delivery]", most: int = BATCH) -> int:
-    """A deletion's body has ids only, and says that the customers' records are yet to be scrubbed (`scrubbing.py`)."""
     undecided = OutboxEntry.objects.filter(status__in=OPEN, batch__isnull=False).values("batch")
-    full = requests.filter(finished_at__isnull=False).exclude(body=b"").exclude(endpoint=Endpoint.DELETE)
+    full = requests.filter(finished_at__isnull=False).exclude(body=b"")
     gone = 0
     while gone < most:
         ids = list(full.exclude(pk__in=undecided).values_list("pk", flat=True)[:BATCH])

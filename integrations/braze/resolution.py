@@ -44,7 +44,8 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     for account_id, theirs in _by_account(chosen).items():
         customers = {entry.customer_external_id for entry in theirs}
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
-    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, error="", settled_at=None)
+    _purchases(chosen, (Fate.REJECTED,)).update(error="")  # those in doubt may have arrived, and keep the reason
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, settled_at=None)
     _update(chosen, status=Status.PENDING, error="", worst="", batch=None, settled_at=None)
     _wake(chosen)
     return chosen

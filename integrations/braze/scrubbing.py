@@ -1,192 +1,78 @@
-"""A deleted customer's personal data leaves the outbox and the ledger; ids, times, counts and prices stay.
+"""A deleted customer's personal data leaves the outbox, the ledger and the mirror; ids, times, counts and prices stay.
 
-It begins once Braze has accepted the deletion, with the id of the request that asked for it. Such a request's body is
-emptied last: one that has a body, and was accepted, is yet to be worked off. A message that got lost costs an hour.
+Every deletion leaves a row in its own transaction, whatever is switched on, and a tick works these rows off: no message
+has to arrive. What is still on its way is left as it is, and seen to once it has ended.
 """
 
-import logging
-import zlib
-from collections.abc import Collection, Iterable, Iterator
-from functools import partial
+from collections.abc import Collection
+from time import monotonic
 from typing import Any
-from uuid import UUID
 
-import orjson
-from django.db import transaction
-from django.db.models import Q, QuerySet
-from kombu.exceptions import OperationalError
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models.signals import post_delete
 
+from integrations.braze import erasing
 from integrations.braze.integration import NAME
-from integrations.braze.mapping.purchases import OF_ORDER
-from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery, Endpoint, Outcome
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.braze.models import BrazeState, DeletedCustomer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry, Status
+from masivo_braze.loyalty.models import Customer
 
-logger = logging.getLogger(__name__)
-
-#: Rows changed, and requests rewritten, in one transaction.
-BATCH = 100
-REMOVED = "removed: the customer was deleted"
-#: Arrays of the manifest and of the body that have personal data.
-ARRAYS = ("attributes", "events", "purchases")
-#: What stays of an entry's data, of an order: its id and what it was captured as.
-KEPT_DATA = ("order_id", "status")
-#: What stays of a purchase's properties: the shop's words, and not the merchant's own data.
-KEPT_PROPERTIES = frozenset({*OF_ORDER, "reversal"})
+#: Customers worked off together.
+TOGETHER = 500
+#: One tick does one bounded slice.
+SLICE_SECONDS = 10.0
+ON_THE_WAY = (Status.PENDING, Status.BUFFERED)
 
 
-def after_settlement(settled: Iterable[Delivery]) -> None:
-    """To be called in the settlement's transaction; starts the work in the background once it is committed."""
-    for delivery in settled:
-        if delivery.endpoint == Endpoint.DELETE:
-            transaction.on_commit(partial(_start, delivery.pk), robust=True)
+def connect() -> None:
+    post_delete.connect(note_deletion, sender=Customer, dispatch_uid="braze.note_deletion")
 
 
-def unfinished() -> list[UUID]:
-    """Accepted deletions that are yet to be worked off."""
-    accepted = Delivery.objects.filter(endpoint=Endpoint.DELETE, outcome__in=(Outcome.ACCEPTED, Outcome.PARTIAL))
-    return list(accepted.exclude(body=b"").order_by("created_at").values_list("pk", flat=True)[:1_000])
+def note_deletion(instance: Customer, **_: Any) -> None:
+    """Of an account that ever had settings. Where the account itself is deleted, its state is gone before."""
+    if not BrazeState.objects.filter(account_id=instance.account_id).exists():
+        return
+    theirs = OutboxEntry.objects.filter(account_id=instance.account_id, customer_external_id=instance.external_id)
+    last = theirs.aggregate(last=Max("pk"))["last"] or 0
+    DeletedCustomer.objects.create(account_id=instance.account_id, external_id=instance.external_id, last_entry=last)
 
 
-def scrub(delivery_id: UUID) -> int:
-    """Remove what is kept of the customers that this request deleted; how many they were. Repeating it is harmless."""
-    deletion = Delivery.objects.filter(pk=delivery_id, endpoint=Endpoint.DELETE).first()
-    if deletion is None or deletion.outcome not in (Outcome.ACCEPTED, Outcome.PARTIAL):
-        return 0
-    if customers := _deleted_by(deletion):
-        _scrub(deletion, customers)
-    Delivery.objects.filter(pk=delivery_id).update(body=b"")
-    return len(customers)
+def work_off() -> int:
+    """Remove what is kept of deleted customers, for a bounded time; how many were looked at."""
+    done, end = 0, monotonic() + SLICE_SECONDS
+    while monotonic() < end and (rows := _next()):
+        _scrub(rows)
+        done += len(rows)
+    return done
 
 
-def _start(delivery_id: UUID) -> None:
-    from integrations.braze import tasks
-
-    try:
-        tasks.scrub.apply_async((str(delivery_id),), expires=3_600)
-    except OperationalError as error:
-        logger.info("customers deleted by %s are scrubbed later: %s", delivery_id, type(error).__name__)
-
-
-def _deleted_by(deletion: Delivery) -> dict[str, int]:
-    """By customer the id of the entry that asked for it: what has a greater one is of a customer created again."""
-    asked = {pk for line in deletion.manifest.get("deletions", []) for pk in line["entries"]}
-    entries = OutboxEntry.objects.filter(pk__in=asked, kind=Kind.CUSTOMER_DELETED, status=Status.DELIVERED)
-    return dict(entries.order_by("pk").values_list("customer_external_id", "pk"))
+def _next() -> list[DeletedCustomer]:
+    """Some of one account: those not seen to yet, and those of whom nothing is on its way any more."""
+    due = DeletedCustomer.objects.alias(is_waiting=Exists(_on_the_way())).order_by("account_id", "pk")
+    due = due.filter(Q(scrubbed_at=None) | Q(is_waiting=False))
+    rows = list(due[:TOGETHER])
+    return [row for row in rows if row.account_id == rows[0].account_id]
 
 
-def _scrub(deletion: Delivery, customers: dict[str, int]) -> None:
-    """All customers of a request together: requests that were not accepted are looked through once for them."""
-    entries = OutboxEntry.objects.filter(
-        account_id=deletion.account_id,
+def _on_the_way() -> "QuerySet[OutboxEntry]":
+    return OutboxEntry.objects.filter(
+        account_id=OuterRef("account_id"),
+        customer_external_id=OuterRef("external_id"),
+        pk__lte=OuterRef("last_entry"),
         integration=NAME,
-        customer_external_id__in=customers,
-        pk__lt=max(customers.values()),
+        status__in=ON_THE_WAY,
     )
-    purchases = BrazePurchase.objects.filter(
-        account_id=deletion.account_id, customer_external_id__in=customers, created_at__lte=deletion.created_at
-    )
-    for request_ids in _batches(_requests(deletion, entries, purchases)):
-        _clear_requests(request_ids, customers)
-    for ids in _batches(entries.order_by("pk").values_list("pk", flat=True)):
-        _clear_entries(ids, customers)
-    for ids in _batches(purchases.order_by("pk").values_list("pk", flat=True)):
-        _clear_purchases(ids)
-    _clear_mirror(deletion.account_id, customers)
 
 
-def _batches(ids: "QuerySet[Any, Any]") -> Iterator[list[Any]]:
-    """Read at once: what is changed on the way must not move the rest."""
-    found = list(ids)
-    for start in range(0, len(found), BATCH):
-        yield found[start : start + BATCH]
-
-
-# --- requests -------------------------------------------------------------------------------------------
-
-
-def _requests(
-    deletion: Delivery, entries: "QuerySet[OutboxEntry]", purchases: "QuerySet[BrazePurchase]"
-) -> "QuerySet[Any, Any]":
-    """Requests that may hold something of the customers.
-
-    An entry names the last of its requests, a purchase its own. Any other has not been accepted, which is rare, so
-    all of those are looked through.
-    """
-    theirs = Q(pk__in=entries.filter(batch__isnull=False).values("batch"))
-    theirs |= Q(pk__in=purchases.filter(delivery_id__isnull=False).values("delivery_id"))
-    theirs |= ~Q(outcome=Outcome.ACCEPTED)
-    requests = Delivery.objects.filter(theirs, account_id=deletion.account_id, finished_at__isnull=False)
-    requests = requests.filter(created_at__lte=deletion.created_at, endpoint=Endpoint.TRACK)
-    return requests.order_by("created_at").values_list("pk", flat=True)
-
-
-@transaction.atomic
-def _clear_requests(ids: Collection[UUID], customers: Collection[str]) -> None:
-    for request in Delivery.objects.select_for_update().filter(pk__in=ids, finished_at__isnull=False):
-        if not _names(request, customers):
-            continue
-        if request.body:
-            _clear_body(request, customers)
-        elif request.outcome != Outcome.ACCEPTED:
-            request.answer = REMOVED  # Braze may have quoted what is no longer there to compare with
-        request.save(update_fields=["body", "answer"])
-
-
-def _names(request: Delivery, customers: Collection[str]) -> bool:
-    return any(line["customer"] in customers for array in ARRAYS for line in request.manifest.get(array, []))
-
-
-def _clear_body(request: Delivery, customers: Collection[str]) -> None:
-    """An object keeps its place, and the id of whom it was about: the manifest goes by places."""
-    payload = request.payload
-    for array in ARRAYS:
-        for index, line in enumerate(request.manifest.get(array, [])):
-            if line["customer"] in customers and index < len(payload.get(array, [])):
-                for value in _texts(payload[array][index]):
-                    request.answer = request.answer.replace(value, "[removed]")
-                payload[array][index] = {"external_id": line["customer"], "removed": "the customer was deleted"}
-    request.body = zlib.compress(orjson.dumps(payload), 1)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """What Braze might quote of an object: texts long enough to tell something, ids of ours excepted."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if name not in ("external_id", "purchase_id", "event_id", "order_id", "name", "product_id"):
-                yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-    elif isinstance(value, str) and len(value) > 2:
-        yield value
-
-
-# --- rows -----------------------------------------------------------------------------------------------
-
-
-@transaction.atomic
-def _clear_entries(ids: Collection[int], customers: dict[str, int]) -> None:
-    """The rule that skipped a change is ours, and stays; Braze's words and people's may name somebody."""
-    entries = list(OutboxEntry.objects.select_for_update().filter(pk__in=ids))
-    entries = [entry for entry in entries if entry.pk < customers[entry.customer_external_id]]
-    for entry in entries:
-        entry.data = {name: entry.data[name] for name in KEPT_DATA if name in entry.data}
-        entry.adjustments = []
-        if entry.error and entry.status != Status.SKIPPED:
-            entry.error = REMOVED
-    OutboxEntry.objects.bulk_update(entries, ["data", "adjustments", "error"])
-
-
-@transaction.atomic
-def _clear_purchases(ids: Collection[int]) -> None:
-    rows = list(BrazePurchase.objects.select_for_update().filter(pk__in=ids))
+def _scrub(rows: Collection[DeletedCustomer]) -> None:
+    """Customers of one account, together. Whoever has something on its way now is seen to once more."""
+    account_id = next(iter(rows)).account_id
+    mine = DeletedCustomer.objects.filter(pk__in=[row.pk for row in rows])
+    waiting = set(mine.filter(Exists(_on_the_way())).values_list("pk", flat=True))
+    customers: dict[str, int] = {}
     for row in rows:
-        row.properties = {name: value for name, value in row.properties.items() if name in KEPT_PROPERTIES}
-        row.error = REMOVED if row.error else ""
-    BrazePurchase.objects.bulk_update(rows, ["properties", "error"])
-
-
-def _clear_mirror(account_id: int, customers: Collection[str]) -> None:
-    """Settling the deletions has emptied it, unless a customer was created again since."""
-    mirrored = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
-    mirrored.filter(deleted_at__isnull=False).update(attributes={}, uncertain=[], refused={}, recent={})
+        customers[row.external_id] = max(row.last_entry, customers.get(row.external_id, 0))
+    erasing.erase(account_id, customers)
+    mine.filter(pk__in=waiting).update(scrubbed_at=database_now())
+    mine.exclude(pk__in=waiting).delete()

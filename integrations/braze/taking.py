@@ -37,30 +37,23 @@ class Pass:
     def __init__(self, account_id: int) -> None:
         self.account_id = account_id
         self.is_over = False
-        self._after = self._before = 0
-        self._taken: list[str] = []
+        self._after = 0
         self._passed: set[str] | None = None
 
     def take(self, now: datetime) -> list[Entry]:
         """The next free entries: of each customer those that come first; [] where nothing free is left."""
         passed = self._passed = self._busy(now) if self._passed is None else self._passed
-        self._before, self._taken = self._after, []
+        taken: list[str] = []
         ahead = self._free(now).values_list("pk", "customer_external_id")
         # Where those at the front are all busy, the database looks for the next one who is not: there may be millions.
         for look in (ahead, ahead.exclude(customer_external_id__among=passed)):
-            if not self._taken and not self.is_over:
+            if not taken and not self.is_over:
                 rows = list(look.filter(pk__gt=self._after)[:TAKE])
                 self.is_over = len(rows) < TAKE
                 self._after = rows[-1][0] if rows else self._after
-                self._taken = list(dict.fromkeys(customer for _, customer in rows if customer not in passed))
-        passed.update(self._taken)
-        return self._entries_of(self._taken, now) if self._taken else []
-
-    def rewind(self) -> None:
-        """Take again what was taken last: it has changed."""
-        self._after, self.is_over = self._before, False
-        if self._passed:
-            self._passed.difference_update(self._taken)
+                taken = list(dict.fromkeys(customer for _, customer in rows if customer not in passed))
+        passed.update(taken)
+        return self._entries_of(taken, now) if taken else []
 
     def _busy(self, now: datetime) -> set[str]:
         """Read before the entries are: whoever becomes free in between is merely passed over."""

@@ -3,7 +3,6 @@
 import logging
 from contextlib import suppress
 from functools import partial
-from uuid import UUID
 
 import redis
 from celery import shared_task
@@ -55,14 +54,12 @@ def probe_account(account_id: int) -> None:
 def purge() -> None:
     retention.purge()
     payloads.forget_old()
-    for delivery_id in scrubbing.unfinished():
-        scrubbing.scrub(delivery_id)
 
 
 @shared_task(ignore_result=True)
-def scrub(delivery_id: str) -> None:
-    """What is kept of the customers that this request deleted."""
-    scrubbing.scrub(UUID(delivery_id))
+def scrub() -> None:
+    """The periodic tick of what is kept of deleted customers."""
+    scrubbing.work_off()
 
 
 @shared_task(ignore_result=True)

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import isfinite
 from typing import Any
@@ -95,10 +96,12 @@ def of_answer(answer: Answer, api_key: str) -> Verdict:
     if answer.status in REFUSED_FOR_AN_OBJECT:
         is_too_many = isinstance(body, dict) and TOO_MANY in str(body.get("message"))
         traffic = Traffic.COMBINE if is_too_many else Traffic.SPLIT
-        return Verdict(Outcome.REFUSED, ObjectFate.RETRY, traffic, f"Braze answered {answer.status}: {words}")
+        return Verdict(
+            Outcome.REFUSED, ObjectFate.RETRY, traffic, f"Braze answered {answer.status}: {_said(body, words)}"
+        )
     outcome, fate, traffic = BY_STATUS.get(answer.status, REFUSED if answer.status < 500 else BROKEN)
     if traffic == Traffic.PAUSE:
-        words = f"Braze answered {answer.status}: {words} {HINTS.get(answer.status, '')}".strip()
+        words = f"Braze answered {answer.status}: {_said(body, words)} {HINTS.get(answer.status, '')}".strip()
     wait = retry_after(answer.headers, time.time()) if traffic == Traffic.WAIT else 0.0
     return Verdict(outcome, fate, traffic, words, wait)
 
@@ -119,8 +122,12 @@ def silent() -> Verdict:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:
-    """Seconds to wait, as Braze says it: two styles of headers, any of them missing, empty or absurd at times."""
+    """Seconds to wait, as Braze says it: two styles of headers, any of them missing, empty or absurd at times.
+
+    A moment counts from that of the answer by Braze's own clock; `now`, this machine's, may be wrong.
+    """
     lower = {name.lower(): value for name, value in headers.items()}
+    now = _moment(lower.get("date", "")) or now
     for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
         try:
             told = float(lower.get(name, ""))
@@ -130,6 +137,13 @@ def retry_after(headers: Mapping[str, str], now: float) -> float:
         if seconds > 0 and isfinite(seconds):
             return min(seconds, LONGEST_WAIT_SECONDS)
     return DEFAULT_WAIT_SECONDS
+
+
+def _moment(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def miscounted(verdict: Verdict, sent: Mapping[str, int]) -> str:
@@ -222,6 +236,12 @@ def _parsed(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def _said(body: Any, words: str) -> str:
+    """A message that comes alone, without the JSON around it."""
+    is_message = isinstance(body, dict) and body.keys() == {"message"} and isinstance(body["message"], str)
+    return _storable(body["message"]) if is_message else words
 
 
 def _redacted(body: bytes, api_key: str) -> bytes:

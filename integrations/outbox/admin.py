@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -19,29 +18,31 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
-from integrations.outbox.models import OutboxEntry, Status
-from integrations.outbox.pages import CappedChangeList, CappedPaginator
-from masivo_braze.console.scoping import ScopedAdmin
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from masivo_braze.console.lists import LongListAdmin
+from masivo_braze.loyalty.models import Audience, Customer, Event, Order
 
 #: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
 REQUEST_PAGES: dict[str, str] = {}
 #: And the name of the page where a person decides about a change that failed.
 DECISION_PAGES: dict[str, str] = {}
 FAILED = (Status.REJECTED, Status.UNKNOWN)
+#: By the kind of a change, whose primary key its subject is.
+SUBJECTS: dict[Kind, type[Model]] = {
+    Kind.EVENT: Event,
+    Kind.ORDER: Order,
+    Kind.ORDER_LINE: Order,
+    Kind.AUDIENCE_JOINED: Audience,
+    Kind.AUDIENCE_LEFT: Audience,
+    Kind.AUDIENCE_RENAMED: Audience,
+}
 
 
-class ReadOnlyAdmin(ScopedAdmin):
+class ReadOnlyAdmin(LongListAdmin):
     """For tables of millions: an index orders the list, searches are for exact values, and nothing is counted twice."""
 
-    ordering = ["-pk"]
     sortable_by = ()
-    show_full_result_count = False
-    list_per_page = 50
-    paginator = CappedPaginator
     actions: Sequence[str] | None = None
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return CappedChangeList
 
     def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
@@ -74,13 +75,13 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     search_fields = ["customer_external_id", "id", "batch"]
     search_help_text = "An exact customer id, the number of a change, or the id of a request."
     fieldsets = [
-        (None, {"fields": ["account", "integration", "kind", "customer_external_id", "subject", "details"]}),
+        (None, {"fields": ["account", "integration", "kind", "customer_external_id", "about", "details"]}),
         (
             "What became of it",
             {"fields": ["status", "error", "decide", "adjusted", "sent_in", "due_at", "parked", "captured", "settled"]},
         ),
     ]
-    readonly_fields = ["details", "decide", "adjusted", "sent_in", "captured", "settled"]
+    readonly_fields = ["about", "details", "decide", "adjusted", "sent_in", "captured", "settled"]
 
     @admin.display(description="captured")
     def captured(self, entry: OutboxEntry) -> str:
@@ -112,9 +113,30 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         words = entry.get_status_display()
         return f"{words}: {Truncator(entry.error).chars(90)}" if entry.error else words
 
+    @admin.display(description="in Masivo")
+    def about(self, entry: OutboxEntry) -> str:
+        """The records to look at, or to mend: what the change is about, and whose it is."""
+        links = (
+            (
+                reverse(f"admin:loyalty_{record._meta.model_name}_change", args=(record.pk,)),
+                record._meta.verbose_name,
+                record,
+            )
+            for record in _records(entry)
+        )
+        return format_html_join(", ", '<a href="{}">{} {}</a>', links) or "no longer there"
+
     @admin.display(description="details")
     def details(self, entry: OutboxEntry) -> str:
         return pretty_json(entry.data) if entry.data else "-"
+
+
+def _records(entry: OutboxEntry) -> Iterator[Model]:
+    mine = {"account_id": entry.account_id}
+    model = SUBJECTS.get(Kind(entry.kind))
+    if model and entry.subject:
+        yield from model._default_manager.filter(**mine, pk=entry.subject)
+    yield from Customer.objects.filter(**mine, external_id=entry.customer_external_id)
 
 
 def _as_value_of(field: Any, term: str) -> Any:

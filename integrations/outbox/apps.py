@@ -4,7 +4,7 @@ from django.apps import AppConfig
 class OutboxConfig(AppConfig):
     name = "integrations.outbox"
     label = "outbox"
-    verbose_name = "Outbox"
+    verbose_name = "Braze"
 
     def ready(self) -> None:
         from integrations.outbox import lookups, receivers

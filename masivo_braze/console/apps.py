@@ -1,7 +1,11 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class ConsoleConfig(AppConfig):
     name = "masivo_braze.console"
     label = "console"
     verbose_name = "Console"
+
+    def ready(self) -> None:
+        """Above the pages stands what stands above them in the sidebar."""
+        apps.get_app_config("auth").verbose_name = "Who may do what"

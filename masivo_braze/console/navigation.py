@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 
 
@@ -66,6 +68,13 @@ SECTIONS = (
         ),
     ),
 )
+
+
+def home(request: HttpRequest) -> HttpResponse:
+    """The first page of the sidebar, where there is one for this person; else Django's list of what there is."""
+    opened = (page for section in SECTIONS for page in section.pages if page.is_open_to(request))
+    first = next(opened, None)
+    return redirect(first.url_name) if first else admin.site.index(request)
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:

@@ -4,4 +4,4 @@ from django.apps import AppConfig
 class LoyaltyConfig(AppConfig):
     name = "masivo_braze.loyalty"
     label = "loyalty"
-    verbose_name = "Loyalty"
+    verbose_name = "Masivo"

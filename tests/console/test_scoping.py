@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.contrib.admin import site
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.test import Client
 from django.urls import reverse
@@ -166,3 +168,22 @@ def test_a_viewer_changes_nothing_and_sees_no_payload(mine: Any) -> None:
         "Payload"
         in client.get(reverse("admin:braze_delivery_change", args=[mine[1]["braze_delivery"]])).content.decode()
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "personal"),
+    [("brazeprofile", {"attributes": {"first_name": "Augusta"}, "refused": {"phone": "+44 Augusta"}}, "Augusta"),
+     ("brazepurchase", {"properties": {"engraving": "for Augusta"}}, "Augusta")],
+)  # fmt: skip
+def test_what_braze_holds_of_a_person_needs_the_permission_of_payloads(
+    mine: Any, model: str, values: dict[str, Any], personal: str
+) -> None:
+    record = mine[1][f"braze_{model}"]
+    site.get_model_admin(apps.get_model("braze", model)).model.objects.filter(pk=record).update(**values)
+    client, page = Client(), reverse(f"admin:braze_{model}_change", args=[record])
+    for group, is_shown in (("Viewer", False), ("Operator", True)):
+        client.force_login(person(group.lower(), group, mine[0]))
+        answer = client.get(page)
+        assert answer.status_code == 200
+        assert (personal in answer.content.decode()) is is_shown
+        assert ("Can view payloads" in answer.content.decode()) is not is_shown

@@ -45,6 +45,24 @@ def test_the_health_page_refreshes_itself(browser: Browser, failed: Failed, acco
     browser.looks_right("health-standing-still")
 
 
+#: Of each chart: the colours that its datasets have, and those that are drawn.
+DRAWN = """return ['objects', 'failures'].map((id) => Chart.getChart(id)).map((chart) => chart.data.datasets.map(
+    (set, index) => [set.backgroundColor, chart.getDatasetMeta(index).dataset?.options.backgroundColor
+        ?? chart.getDatasetMeta(index).data[0].options.backgroundColor]))"""
+
+
+def test_charts_are_drawn_in_the_colours_of_their_legend_by_light_and_dark(browser: Browser, failed: Failed) -> None:  # noqa: F811
+    browser.open("/admin/braze/accounthealth/shop/")
+    light = browser.driver.execute_script(DRAWN)
+    assert [pair for chart in light for pair in chart if pair[0] != pair[1] or not pair[0]] == []
+    browser.driver.execute_script("localStorage.setItem('_x_adminTheme', '\"dark\"')")
+    browser.driver.execute_script("document.documentElement.classList.add('dark')")
+    browser.until(lambda: browser.driver.execute_script(DRAWN) != light)
+    dark = browser.driver.execute_script(DRAWN)
+    assert [pair for chart in dark for pair in chart if pair[0] != pair[1] or not pair[0]] == []
+    browser.driver.execute_script("localStorage.removeItem('_x_adminTheme')")
+
+
 def test_a_person_pauses_and_resumes(browser: Browser, failed: Failed) -> None:  # noqa: F811
     browser.open("/admin/braze/accounthealth/shop/")
     assert not browser.find("[data-when=paused]").is_displayed()

@@ -48,6 +48,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver.quit()
 
 
+#: Cells of a list that are lower than their text.
+CUT = """return [...document.querySelectorAll('#result_list [data-label]')]
+    .filter((cell) => cell.scrollHeight > cell.clientHeight + 2).map((cell) => cell.innerText)"""
+
+
 class Browser:
     """A logged-in administrator's browser with a screen of some size."""
 
@@ -82,6 +87,7 @@ class Browser:
             "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert width <= visible, f"{name} is {width} px wide on a screen of {visible}"
+        assert self.driver.execute_script(CUT) == [], f"{name} cuts what a row says"
         severe = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         assert [message for message in severe if "favicon.ico" not in message] == []
 
@@ -151,7 +157,7 @@ def test_a_person_looks_asks_braze_and_decides(browser: Browser, failed: dict[st
     browser.looks_right("entry")
     assert '"product_id": "CD"' in browser.text()
     browser.click("#decide form[action$='/ask/'] button")
-    assert "Braze counts 1 event" in browser.text()
+    assert "1 event, the last at" in browser.text("#asked")
     assert "total revenue of 29.33 US dollars" in browser.text()
     assert "Paris" in browser.text("#attributes")
     browser.looks_right("asked")

@@ -1,20 +1,24 @@
 """The sync state beside Masivo's records: a word in their lists, a panel on their pages. Registered on import."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from integrations.braze import readiness
+from integrations.braze.admin.arrival import address
+from integrations.braze.console import search
+from integrations.braze.console.search import Found
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from masivo_braze.console import beside
-from masivo_braze.loyalty.models import Audience, Customer, Event, Order
+from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
 
 #: Of a record's changes, the newest that its page shows.
 SHOWN = 5
@@ -34,38 +38,74 @@ WORDS = {
 
 def states(records: Sequence[Any]) -> dict[Any, str]:
     """The fate of each record's newest change; found by customer, of which there is an index."""
-    if not records or not isinstance(records[0], Customer | Event | Order):
+    if not records or not isinstance(records[0], Audience | Customer | Event | Order | OrderLine | Membership):
         return {}
-    entries = OutboxEntry.objects.filter(pk__in=_newest(records))
-    by_key = {(each.account_id, _key(type(records[0]), each)): WORDS[Status(each.status)] for each in entries}
-    found = {record.pk: by_key.get((record.account_id, _key_of(record))) for record in records}
-    return {pk: words for pk, words in found.items() if words}
+    if isinstance(records[0], Audience):
+        return _of_audiences(records)
+    about = {record.pk: _about(record) for record in records}
+    entries = OutboxEntry.objects.filter(pk__in=_newest(list(about.values())))
+    by_subject = not isinstance(records[0], Customer)
+    by_key = {
+        (each.account_id, each.customer_external_id, each.subject if by_subject else ""): each.status
+        for each in entries
+    }
+    found = {pk: by_key.get((one.account_id, one.customer, one.subject)) for pk, one in about.items()}
+    return {pk: WORDS[Status(status)] for pk, status in found.items() if status}
 
 
-def _newest(records: Sequence[Any]) -> list[int]:
+class About(NamedTuple):
+    """By what a record's changes are found; a customer's are all that are theirs."""
+
+    account_id: int
+    customer: str
+    kinds: Collection[str] = ()
+    subject: str = ""
+
+
+def _about(record: Any) -> About:
+    if isinstance(record, Customer):
+        return About(record.account_id, record.external_id)
+    if isinstance(record, Membership):
+        account_id, customer = record.audience.account_id, record.customer.external_id
+        return About(account_id, customer, AUDIENCE_KINDS, str(record.audience_id))
+    order = record.order if isinstance(record, OrderLine) else record
+    kinds = [Kind.EVENT] if isinstance(record, Event) else ORDER_KINDS
+    return About(order.account_id, order.customer.external_id, kinds, str(order.pk))
+
+
+def _newest(about: Sequence[About]) -> list[int]:
     """The ids of their newest changes."""
-    customers = {_customer_of(record).external_id for record in records}
-    accounts = {record.account_id for record in records}
-    mine = OutboxEntry.objects.filter(account_id__in=accounts, customer_external_id__in=customers, integration=NAME)
-    if isinstance(records[0], Customer):
-        by_customer = mine.order_by().values("account_id", "customer_external_id")
-        return [row["newest"] for row in by_customer.annotate(newest=Max("pk"))]
-    kinds = [Kind.EVENT] if isinstance(records[0], Event) else ORDER_KINDS
-    mine = mine.filter(kind__in=kinds, subject__in={str(record.pk) for record in records})
-    return [row["newest"] for row in mine.order_by().values("account_id", "subject").annotate(newest=Max("pk"))]
+    mine = OutboxEntry.objects.filter(
+        account_id__in={one.account_id for one in about},
+        customer_external_id__in={one.customer for one in about},
+        integration=NAME,
+    ).order_by()
+    if not about[0].kinds:
+        grouped = mine.values("account_id", "customer_external_id")
+    else:
+        mine = mine.filter(kind__in=about[0].kinds, subject__in={one.subject for one in about})
+        grouped = mine.values("account_id", "customer_external_id", "subject")
+    return [row["newest"] for row in grouped.annotate(newest=Max("pk"))]
 
 
-def _key(model: type, entry: OutboxEntry) -> str:
-    return entry.customer_external_id if model is Customer else entry.subject
+def _of_audiences(audiences: Sequence[Audience]) -> dict[Any, str]:
+    """How many changes of members wait, among the oldest of each account that wait."""
+    words: dict[Any, str] = {}
+    for account_id in {audience.account_id for audience in audiences}:
+        waiting = dict(_waiting(account_id).order_by().values_list("subject").annotate(Count("pk")))
+        mine = [audience for audience in audiences if audience.account_id == account_id]
+        words |= {one.pk: f"{waiting.get(str(one.pk), 0):,} waiting" for one in mine if str(one.pk) in waiting}
+        words |= {one.pk: "nothing waits" for one in mine if str(one.pk) not in waiting}
+    return words
 
 
-def _key_of(record: Any) -> str:
-    return record.external_id if isinstance(record, Customer) else str(record.pk)
+def _waiting(account_id: int) -> QuerySet[OutboxEntry]:
+    oldest = _pending(account_id).order_by("pk").values_list("pk", flat=True)[:LOOKED_AT]
+    return _pending(account_id).filter(pk__in=oldest, kind__in=AUDIENCE_KINDS)
 
 
-def _customer_of(record: Any) -> Customer:
-    customer: Customer = record if isinstance(record, Customer) else record.customer
-    return customer
+def _pending(account_id: int) -> QuerySet[OutboxEntry]:
+    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
 
 
 # --- the panel ------------------------------------------------------------------------------------------
@@ -77,7 +117,16 @@ def panel(request: HttpRequest, record: Any) -> SafeString | None:
     if not isinstance(record, Customer | Event | Order):
         return None
     entries = list(_entries_of(record).order_by("-pk")[:SHOWN])
-    return _render(request, record, {"entries": entries, **_of_customer(request, record)})
+    may_look = request.user.has_perm("braze.view_arrival")
+    shown = {"entries": entries, "arrival": address(_found(record)) if may_look else ""}
+    return _render(request, record, shown | _of_customer(request, record))
+
+
+def _found(record: Any) -> Found:
+    customer = search.customer(record.account, _about(record).customer)
+    if isinstance(record, Order):
+        return replace(customer, order=record.order_id)
+    return replace(customer, event=str(record.pk)) if isinstance(record, Event) else customer
 
 
 def _render(request: HttpRequest, record: Any, context: dict[str, Any]) -> SafeString:
@@ -89,12 +138,11 @@ def _render(request: HttpRequest, record: Any, context: dict[str, Any]) -> SafeS
 
 
 def _entries_of(record: Any) -> QuerySet[OutboxEntry]:
+    about = _about(record)
     mine = OutboxEntry.objects.filter(
-        account_id=record.account_id, integration=NAME, customer_external_id=_customer_of(record).external_id
+        account_id=about.account_id, integration=NAME, customer_external_id=about.customer
     )
-    if isinstance(record, Customer):
-        return mine
-    return mine.filter(kind__in=[Kind.EVENT] if isinstance(record, Event) else ORDER_KINDS, subject=str(record.pk))
+    return mine.filter(kind__in=about.kinds, subject=about.subject) if about.kinds else mine
 
 
 def _of_customer(request: HttpRequest, record: Any) -> dict[str, Any]:
@@ -112,10 +160,9 @@ def may_resend(request: HttpRequest) -> bool:
 
 def _waiting_of(audience: Audience) -> dict[str, Any]:
     """How many of its members' changes wait among the account's oldest; `is_partial` where there are more of these."""
-    mine = OutboxEntry.objects.filter(account_id=audience.account_id, integration=NAME, status=Status.PENDING)
-    oldest = mine.order_by("pk").values_list("pk", flat=True)[:LOOKED_AT]
-    waiting = mine.filter(pk__in=oldest, kind__in=AUDIENCE_KINDS, subject=str(audience.pk)).count()
-    return {"waiting": waiting, "is_partial": mine.order_by("pk")[LOOKED_AT : LOOKED_AT + 1].exists()}
+    waiting = _waiting(audience.account_id).filter(subject=str(audience.pk)).count()
+    more = _pending(audience.account_id).order_by("pk")[LOOKED_AT : LOOKED_AT + 1]
+    return {"waiting": waiting, "is_partial": more.exists()}
 
 
 beside.STATES.append(states)

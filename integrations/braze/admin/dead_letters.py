@@ -8,7 +8,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from integrations.braze import resolution
-from integrations.braze.admin.request_page import ARRAYS
+from integrations.braze.console import sent
 from integrations.braze.models import BrazePurchase, Delivery
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox.admin import link_to, pretty_json, to_the_second
@@ -58,14 +58,9 @@ def _as_recorded(row: BrazePurchase) -> dict[str, Any]:
 
 def _object(request: Delivery | None, entry: int | None = None, purchase: int | None = None) -> Any:
     """The object of an entry, or of a purchase's row, at its place in the request's body."""
-    if request is None or not request.body:
-        return None
-    sent = request.payload
-    for array in ARRAYS:
-        objects = sent.get("external_ids" if array == "deletions" else array, [])
-        for line, item in zip(request.manifest.get(array, []), objects, strict=False):
-            if line.get("purchase") == purchase if purchase is not None else entry in line["entries"]:
-                return item
+    for _, line, item in sent.lines(request) if request else ():
+        if line.get("purchase") == purchase if purchase is not None else entry in line["entries"]:
+            return item
     return None
 
 

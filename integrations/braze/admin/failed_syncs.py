@@ -9,11 +9,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 
 from integrations.braze import resolution
 from integrations.braze.admin import comparison, dead_letters, decisions
+from integrations.braze.admin.arrival import address
 from integrations.braze.admin.reasons import ByReasonAdmin, ReasonFilter, SettledFilter
 from integrations.braze.admin.request_page import may_view_payloads
+from integrations.braze.console import search
 from integrations.braze.integration import NAME
 from integrations.outbox.admin import DECISION_PAGES, to_the_second
 from integrations.outbox.models import OutboxEntry, Status
@@ -51,7 +54,7 @@ class FailedSyncAdmin(ByReasonAdmin):
     nothing = "Nothing waits for a decision: Braze has taken, or will be sent, all that was captured."
     actions = ("send_again", "treat_as_delivered", "discard")
     fieldsets = [
-        (None, {"fields": ["account", "kind", "customer_external_id", "subject", "details"]}),
+        (None, {"fields": ["account", "kind", "customer_external_id", "about", "arrival", "details"]}),
         ("What became of it", {"fields": ["status", "error", "adjusted", "captured", "failed_at"]}),
         ("As it was sent", {"fields": ["closed_letters"]}),
     ]
@@ -127,6 +130,11 @@ class FailedSyncAdmin(ByReasonAdmin):
     @admin.action(description="Discard…", permissions=["change"])
     def discard(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return decisions.decide(self, request, queryset, decisions.DISCARD)
+
+    @admin.display(description="did it arrive?")
+    def arrival(self, entry: OutboxEntry) -> str:
+        page = address(search.customer(entry.account, entry.customer_external_id))
+        return format_html('<a href="{}">All that became of customer {}</a>', page, entry.customer_external_id)
 
     @admin.display(description="failed")
     def failed_at(self, entry: OutboxEntry) -> str:

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
+from django.utils import timezone
 
 from integrations.braze import steering
 from integrations.braze.admin.pages import MOST_ACCOUNTS, PageAdmin, visible_account, visible_accounts
@@ -90,7 +91,8 @@ def _charted(request: HttpRequest, chart: Chart) -> dict[str, Any]:
     """For the page: the chart as the script takes it, and the choice of periods."""
     period = _period(request)
     times = [time.isoformat() for time in chart.times]
-    data = {"times": times, "objects": chart.objects, "failures": chart.failures, "period": period.word}
+    data = {"times": times, "objects": chart.objects, "failures": chart.failures, "period": period.word,
+            "zone": timezone.get_current_timezone_name()}  # fmt: skip
     failures = {words: sum(counts) for words, counts in chart.failures.items() if any(counts)}
     sent = {kind: round(sum(rate) * period.step) for kind, rate in chart.objects.items()}
     return {"chart": data, "is_empty": chart.is_empty, "period": period, "periods": list(Period), "failures": failures,

@@ -7,8 +7,9 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from integrations.braze import money
 from integrations.braze.admin.reasons import SettledFilter
-from integrations.braze.admin.request_page import may_view_payloads, objects_table, payload
+from integrations.braze.admin.request_page import HIDDEN, may_view_payloads, objects_table, payload, personal
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
 from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pretty_json, to_the_second
@@ -107,7 +108,14 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
     search_help_text = "An exact order id, purchase id or customer id."
     fields = ["account", "customer_external_id", "order_id", "line", "part", "is_reversal", "purchase_id", "product_id",
               "amount", "at", "more", "outcome", "sent_in", "made", "settled"]  # fmt: skip
-    readonly_fields = ["amount", "at", "more", "outcome", "sent_in", "made", "settled"]
+    readonly_fields = ["amount", "at", "more", "outcome", "sent_in", "made", "settled", "hidden"]
+
+    def get_fields(self, request: HttpRequest, obj: Any | None = None) -> Any:
+        return [personal(request, "more") if name == "more" else name for name in self.fields]
+
+    @admin.display(description="properties")
+    def hidden(self, purchase: BrazePurchase) -> str:
+        return HIDDEN
 
     @admin.display(description="time")
     def at(self, purchase: BrazePurchase) -> str:
@@ -131,7 +139,7 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="price × quantity")
     def amount(self, purchase: BrazePurchase) -> str:
-        return f"{purchase.price} {purchase.currency} × {purchase.quantity}"
+        return f"{money.in_words(purchase.price, purchase.currency)} × {purchase.quantity}"
 
     @admin.display(description="fate")
     def outcome(self, purchase: BrazePurchase) -> str:
@@ -156,7 +164,14 @@ class BrazeProfileAdmin(ReadOnlyAdmin):
         "last_accepted_at",
         "deleted_at",
     ]
-    readonly_fields = ["held"]
+    readonly_fields = ["held", "hidden"]
+
+    def get_fields(self, request: HttpRequest, obj: Any | None = None) -> Any:
+        return [personal(request, "held") if name == "held" else name for name in self.fields]
+
+    @admin.display(description="attributes")
+    def hidden(self, profile: BrazeProfile) -> str:
+        return HIDDEN
 
     @admin.display(description="attributes")
     def held(self, profile: BrazeProfile) -> str:

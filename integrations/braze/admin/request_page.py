@@ -8,10 +8,11 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from integrations.braze.console import sent
 from integrations.braze.models import Delivery
 from integrations.outbox.admin import link_to, pretty_json
 
-ARRAYS = ("attributes", "events", "purchases", "deletions")
+HIDDEN = "It is personal data: seeing it needs the permission “Can view payloads”."
 NOT_KEPT = "The contents of a request that was never sent are not kept."
 #: Of each object; the payload has all of it.
 MOST_CHARACTERS = 300
@@ -20,6 +21,11 @@ MOST_CHARACTERS = 300
 def may_view_payloads(request: HttpRequest) -> bool:
     """What a request carried names people, so it has a permission of its own."""
     return request.user.has_perm("braze.view_payloads")
+
+
+def personal(request: HttpRequest, field: str) -> str:
+    """The name of the field, or of that which says, in its place, that the permission is missing."""
+    return field if may_view_payloads(request) else "hidden"
 
 
 def payload(delivery: Delivery) -> str:
@@ -35,17 +41,14 @@ def objects_table(delivery: Delivery, with_contents: bool) -> SafeString:
 
 
 def _rows(delivery: Delivery, with_contents: bool) -> Iterator[tuple[str, str, SafeString, str]]:
-    sent = delivery.payload if delivery.body and with_contents else {}
-    for array in ARRAYS:
-        objects = sent.get("external_ids" if array == "deletions" else array, [])
-        for index, line in enumerate(delivery.manifest.get(array, [])):
-            yield array[:-1], line["customer"], _entries(line["entries"]), _json(objects[index : index + 1])
+    for array, line, item in sent.lines(delivery, with_contents):
+        yield array[:-1], line["customer"], _entries(line["entries"]), _json(item)
 
 
 def _entries(ids: list[int]) -> SafeString:
     return format_html_join(", ", "{}", ((link_to("admin:outbox_outboxentry_change", pk),) for pk in ids))
 
 
-def _json(objects: list[Any]) -> str:
-    text = orjson.dumps(objects[0]).decode() if objects else ""
+def _json(item: Any) -> str:
+    text = orjson.dumps(item).decode() if item is not None else ""
     return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
 from django.contrib import admin, messages
 from django.contrib.admin.utils import label_for_field
-from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, resolve, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
@@ -20,13 +17,12 @@ from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
-from kombu.exceptions import OperationalError
 
-from integrations.braze import activation, diagnosis, readiness, tasks
-from integrations.braze.admin import customer_page, settings_words
+from integrations.braze import activation, diagnosis, readiness
+from integrations.braze.admin import customer_page, resend_page, settings_words
 from integrations.braze.admin.failed_syncs import FailedSync
 from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
-from integrations.braze.integration import NAME, TOPICS, BrazeIntegration
+from integrations.braze.integration import NAME, TOPICS
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.models.account import BatchLimit, PauseKind
 from integrations.braze.resolution import OPEN
@@ -77,7 +73,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
     ]
 
     def get_urls(self) -> list[URLPattern]:
-        resend = self.admin_site.admin_view(self.resend_view)
+        resend = self.admin_site.admin_view(partial(resend_page.view, self))
         of_one = self.admin_site.admin_view(require_POST(customer_page.resend_view))
         return [
             path("<int:pk>/resend/", resend, name="braze_brazesettings_resend"),
@@ -131,7 +127,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
         super().save_model(request, obj, form, change)
         if form.replaced == ANOTHER:
             activation.forget_mirror(obj.account_id)
-            messages.warning(request, _offer(obj))
+            messages.warning(request, resend_page.offer(obj))
         for warning in settings_words.warnings(request, obj):
             messages.warning(request, warning)
 
@@ -141,24 +137,6 @@ class BrazeSettingsAdmin(ScopedAdmin):
         if form.replaced:
             words += "; of another workspace" if form.replaced == ANOTHER else "; of the same workspace"
         return words
-
-    def resend_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Asks, then captures all that the account has, in the background."""
-        settings = get_object_or_404(self.get_queryset(request), pk=pk)
-        if not self.has_change_permission(request, settings):
-            raise PermissionDenied
-        if request.method == "POST":
-            _start_backfill(request, settings)
-            return redirect("admin:braze_brazesettings_change", pk)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.model._meta,
-            "title": "Send everything?",
-            "settings": settings,
-            "sends": self.sends(settings),
-            "wants": bool(BrazeIntegration().wants(settings.account_id)),
-        }
-        return TemplateResponse(request, "admin/braze/brazesettings/resend.html", context)
 
     @admin.display(description="connection")
     def connection(self, settings: BrazeSettings) -> str:
@@ -210,22 +188,6 @@ class BrazeSettingsAdmin(ScopedAdmin):
         models = (OutboxEntry, Delivery, BrazePurchase, BrazeProfile)
         pages = ((_list_of(model, settings.account_id), model._meta.verbose_name_plural) for model in models)
         return format_html_join(", ", '<a href="{}">{}</a>', pages)
-
-
-def _offer(settings: BrazeSettings) -> str:
-    page = reverse("admin:braze_brazesettings_resend", args=(settings.pk,))
-    words = 'What Braze had is forgotten here. <a href="{}" class="underline">Send everything to the new workspace…</a>'
-    return format_html(words, page)
-
-
-def _start_backfill(request: HttpRequest, settings: BrazeSettings) -> None:
-    try:
-        tasks.backfill.delay(settings.account_id)
-    except (redis.RedisError, OperationalError, OSError):
-        messages.error(request, "It could not be started: Redis cannot be reached. Try again in a moment.")
-        return
-    history.note(request, settings, "Sent everything the account has")
-    messages.success(request, "Everything the account has is being captured, and is sent like any other change.")
 
 
 def _list_of(model: type[Model], account_id: int) -> str:

@@ -1,25 +1,28 @@
 """What a request carried for a captured change, as it was sent."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from integrations.braze.ledger import ARRAYS
 from integrations.braze.models import Delivery
+from integrations.braze.splitting import IN_BODY
 
-ARRAYS = ("attributes", "events", "purchases", "deletions")
+
+def lines(request: Delivery, with_contents: bool = True) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Array, line of the manifest and JSON object, in the request's order; no object where it is not kept."""
+    payload = request.payload if request.body and with_contents else {}
+    for array in ARRAYS:
+        objects = payload.get(IN_BODY[array], [])
+        for index, line in enumerate(request.manifest.get(array, [])):
+            yield array, line, objects[index] if index < len(objects) else None
 
 
 def entries_of(request: Delivery) -> set[int]:
     """The captured changes that a request carried; entries have no index on their request."""
-    return {pk for array in ARRAYS for line in request.manifest.get(array, []) for pk in line["entries"]}
+    return {pk for _, line, _ in lines(request, with_contents=False) for pk in line["entries"]}
 
 
 def objects(request: Delivery | None, entry: int, most: int = 20) -> list[Any]:
     """The JSON objects of an entry, in the request's order; none where the contents are not kept."""
-    if request is None or not request.body:
-        return []
-    payload, found = request.payload, []
-    for array in ARRAYS:
-        items = payload.get("external_ids" if array == "deletions" else array, [])
-        found += [
-            item for line, item in zip(request.manifest.get(array, []), items, strict=False) if entry in line["entries"]
-        ]
-    return found[:most]
+    found = lines(request) if request else ()
+    return [item for _, line, item in found if item is not None and entry in line["entries"]][:most]

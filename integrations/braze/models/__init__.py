@@ -1,6 +1,7 @@
 """What the integration keeps: settings and state of an account, the mirror, the purchases and the ledger."""
 
 from integrations.braze.models.account import BrazeSettings, BrazeState
+from integrations.braze.models.deleted import DeletedCustomer
 from integrations.braze.models.ledger import Delivery, Endpoint, Outcome
 from integrations.braze.models.notice import Notice
 from integrations.braze.models.profile import BrazeProfile
@@ -11,6 +12,7 @@ __all__ = [
     "BrazePurchase",
     "BrazeSettings",
     "BrazeState",
+    "DeletedCustomer",
     "Delivery",
     "Endpoint",
     "Fate",

@@ -29,8 +29,9 @@ class BrazeProfile(models.Model):
     deleted_at = models.DateTimeField(null=True, blank=True, help_text="When Braze accepted the deletion of the user.")
 
     class Meta:
-        verbose_name = "mirrored profile"
+        verbose_name = "profile in Braze"
+        verbose_name_plural = "profiles in Braze"
         constraints = [models.UniqueConstraint(fields=["account", "external_id"], name="braze_one_profile")]
 
     def __str__(self) -> str:
-        return f"{self.external_id} of account {self.account_id}"
+        return self.external_id

@@ -1,10 +1,14 @@
 """Filters of the console's pages."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.utils import timezone
 from django.utils.safestring import SafeString
+
+from integrations.braze import money
 
 register = template.Library()
 
@@ -18,6 +22,15 @@ def json_block(value: Any) -> SafeString:
 
 
 @register.filter
-def amount(value: Decimal) -> str:
-    """Without an exponent."""
-    return f"{value:f}"
+def moment(iso: str) -> str:
+    """A time as Braze writes it, in the form and on the clock of the page; what is none as it is."""
+    try:
+        time = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso or "–"
+    return f"{timezone.localtime(time if time.tzinfo else time.replace(tzinfo=UTC)):%Y-%m-%d %H:%M:%S}"
+
+
+@register.filter
+def amount(value: Decimal, currency: str) -> str:
+    return money.in_words(value, currency)

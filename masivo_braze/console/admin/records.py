@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from masivo_braze.console.beside import SyncedAdmin
+from masivo_braze.console.lists import LongListAdmin
 from masivo_braze.console.scoping import ScopedAdmin, ScopedInline
 from masivo_braze.loyalty.json_values import validate_data
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
@@ -46,12 +47,10 @@ class JSONObjectField(forms.JSONField):
         return bound
 
 
-class RecordAdmin(SyncedAdmin):
+class RecordAdmin(SyncedAdmin, LongListAdmin):
     formfield_overrides = {
         models.JSONField: {"form_class": JSONObjectField, "widget": UnfoldAdminExpandableTextareaWidget}
     }
-    show_full_result_count = False
-    list_per_page = 50
 
 
 class FixedAccountAdmin(RecordAdmin):
@@ -116,14 +115,13 @@ class OrderAdmin(RecordAdmin):
     search_fields = ["order_id", "customer__external_id"]
     autocomplete_fields = ["account", "customer"]
     inlines = [OrderLineInline]
-    ordering = ["-pk"]
 
 
 @admin.register(OrderLine)
 class OrderLineAdmin(RecordAdmin):
     account_path = "order__account"
-    list_display = ["order", "position", "sku", "quantity", "value", "discounted_value"]
-    list_select_related = ["order"]
+    list_display = ["order", "position", "sku", "quantity", "value", "discounted_value", "sync"]
+    list_select_related = ["order__customer"]
     list_filter = ["order__account", "order__status"]
     search_fields = ["sku", "name", "order__order_id"]
     autocomplete_fields = ["order"]
@@ -141,10 +139,11 @@ class MembershipInline(ScopedInline):
 
 @admin.register(Audience)
 class AudienceAdmin(FixedAccountAdmin):
-    list_display = ["name", "account", "audience_id"]
+    list_display = ["name", "account", "audience_id", "sync"]
     list_select_related = ["account"]
     list_filter = ["account"]
     search_fields = ["name", "audience_id"]
+    ordering = ["name"]
     autocomplete_fields = ["account"]
 
     def get_inlines(self, request: HttpRequest, obj: Audience | None) -> list[type[Any]]:
@@ -167,7 +166,7 @@ class AudienceAdmin(FixedAccountAdmin):
 @admin.register(Membership)
 class MembershipAdmin(RecordAdmin):
     account_path = "audience__account"
-    list_display = ["customer", "audience", "joined_at"]
+    list_display = ["customer", "audience", "joined_at", "sync"]
     list_select_related = ["customer", "audience"]
     list_filter = ["audience__account"]
     search_fields = ["customer__external_id", "audience__name"]

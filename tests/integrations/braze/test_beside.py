@@ -43,7 +43,7 @@ def shown(client: Client, record: object) -> str:
 
 
 def test_lists_say_what_became_of_each_record(ada: Customer, admin_client: Client, sync: Callable[[], None]) -> None:
-    for model in ("customer", "event", "order"):
+    for model in ("customer", "event", "order", "orderline", "membership"):
         assert listed(admin_client, model) == ["in Braze"]
     Event.objects.create(account=ada.account, customer=ada, type="REGISTRATION")
     Event.objects.create(account=ada.account, customer=ada, type="VISIT")
@@ -54,7 +54,14 @@ def test_lists_say_what_became_of_each_record(ada: Customer, admin_client: Clien
     assert listed(admin_client, "event") == ["–", "–", "–"]
 
 
-@pytest.mark.parametrize("model", ["customer", "event", "order"])
+def test_the_list_of_audiences_says_how_much_of_each_waits(ada: Customer, admin_client: Client) -> None:
+    assert listed(admin_client, "audience") == ["nothing waits"]
+    Audience.objects.get().customers.clear()
+    Audience.objects.create(account=ada.account, name="Another")
+    assert listed(admin_client, "audience") == ["nothing waits", "1 waiting"]
+
+
+@pytest.mark.parametrize("model", ["customer", "event", "order", "orderline", "membership", "audience"])
 def test_a_longer_list_takes_no_more_queries(ada: Customer, admin_client: Client, model: str) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
@@ -65,7 +72,9 @@ def test_a_longer_list_takes_no_more_queries(ada: Customer, admin_client: Client
     for number in range(20):
         other = Customer.objects.create(account=ada.account, external_id=f"c{number}")
         Event.objects.create(account=ada.account, customer=other, type="VISIT")
-        Order.objects.create(account=ada.account, customer=other, order_id=f"o{number}", status="FULFILLED")
+        order = Order.objects.create(account=ada.account, customer=other, order_id=f"o{number}", status="FULFILLED")
+        OrderLine.objects.create(order=order, sku="CD", value=12)
+        Audience.objects.create(account=ada.account, name=f"a{number}").customers.add(other)
     assert queries() == few
 
 

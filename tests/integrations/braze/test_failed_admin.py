@@ -329,7 +329,7 @@ def ask(client: Client, entry: OutboxEntry) -> str:
 
 
 def rows(page: str, table: str) -> list[list[str]]:
-    body = page.partition(f'<table id="{table}" class="plain">')[2].partition("</table>")[0]
+    body = page.partition(f'<table id="{table}" class="plain stacked">')[2].partition("</table>")[0]
     found = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in body.split("</tr>")]
     return [[re.sub(r"<[^>]+>", "", cell) for cell in row] for row in found if row]
 
@@ -337,6 +337,7 @@ def rows(page: str, table: str) -> list[list[str]]:
 def test_braze_s_answer_stands_beside_what_is_believed(unknown: list[OutboxEntry], admin_client: Client) -> None:
     page = ask(admin_client, unknown[0])
     assert {name: count for name, count, _ in rows(page, "events")} == {"VISIT": "1", "LOGIN": "1"}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", last) for *_, last in rows(page, "events"))
     ((product, counted, _, delivered, held),) = rows(page, "products")
     assert (product, counted, delivered, held) == ("CD", "2", "0", "2")
     assert "total revenue of 29.33 US dollars" in page

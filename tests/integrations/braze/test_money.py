@@ -113,3 +113,13 @@ def test_it_knows_the_money_that_people_pay_with() -> None:
     assert {"USD", "EUR", "COP", "JPY", "KWD", "CLP", "XAF"} <= money.CURRENCIES
     assert not {"XXX", "XTS", "XAU", "XDR", "CLF", "usd", ""} & money.CURRENCIES
     assert all(len(code) == 3 for code in money.CURRENCIES)
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "words"),
+    [("11.500", "USD", "11.50 USD"), ("-9", "USD", "-9.00 USD"), ("1200.000", "JPY", "1200 JPY"),
+     ("1.2345", "USD", "1.2345 USD"), ("1.5", "KWD", "1.500 KWD"), ("0", "EUR", "0.00 EUR"),
+     ("1000", "USD", "1000.00 USD")],
+)  # fmt: skip
+def test_an_amount_is_written_with_its_currency_s_decimals(price: str, currency: str, words: str) -> None:
+    assert money.in_words(Decimal(price), currency) == words

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 
-from integrations.braze import notices, tasks
+from integrations.braze import notices, steering, tasks
 from integrations.braze.models import BrazeSettings, BrazeState, Notice
 from integrations.braze.models.account import PauseKind
 from integrations.braze.sandbox import SandboxServer
@@ -160,3 +160,51 @@ def test_it_is_a_task_by_id_on_a_queue_of_its_own(
     for name in ("notify", "tell"):
         assert django_settings.CELERY_TASK_ROUTES[f"integrations.braze.tasks.{name}"] == {"queue": "notices"}
     assert "notify" in django_settings.CELERY_BEAT_SCHEDULE
+
+
+def test_more_accounts_take_no_more_queries(
+    member: User, braze: BrazeSettings, account: Account, django_assert_num_queries
+) -> None:
+    """A tick comes every fifteen seconds, for all accounts."""
+    reject(account)
+    pause()
+    with django_assert_num_queries(9):
+        assert len(notices.find_causes()) == 2
+    Notice.objects.all().delete()
+    for number in range(5):
+        other = Account.objects.create(name=f"Other {number}", slug=f"other-{number}", time_zone="America/Bogota")
+        BrazeSettings.objects.create(account=other)
+        reject(other)
+    pause()
+    with django_assert_num_queries(9):
+        assert len(notices.find_causes()) == 12
+
+
+def test_a_person_s_pause_is_told_once_with_who_and_why(member: User, braze: BrazeSettings, account: Account) -> None:
+    steering.pause(account.pk, "bob", "a campaign is being prepared")
+    (told,) = tick()
+    assert told.subject == "Shop: the sync to Braze is paused"
+    assert "paused by bob: a campaign is being prepared" in told.body
+    assert "Resume on its health page" in told.body
+    assert "https://console.example.com/admin/braze/accounthealth/shop/" in told.body
+    assert tick() == []
+    steering.resume(account.pk)
+    assert tick() == []
+    steering.pause(account.pk, "bob")
+    assert len(tick()) == 1
+
+
+def test_a_person_s_pause_that_is_over_before_the_mail_says_so(
+    member: User, braze: BrazeSettings, account: Account
+) -> None:
+    steering.pause(account.pk, "bob")
+    (notice,) = notices.find_causes()
+    steering.resume(account.pk)
+    notices.send(notice)
+    assert mail.outbox[-1].subject == "Shop: the sync to Braze was paused"
+
+
+def test_both_pauses_are_told(member: User, braze: BrazeSettings, account: Account) -> None:
+    steering.pause(account.pk, "bob")
+    pause()
+    assert sorted("bob" in told.body for told in tick()) == [False, True]

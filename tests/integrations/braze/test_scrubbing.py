@@ -1,4 +1,4 @@
-"""Of a customer whose deletion Braze has accepted nothing personal is left, and nothing of anybody else is lost."""
+"""Of a deleted customer nothing personal is left, whatever is switched on, and nothing of anybody else is lost."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from kombu.exceptions import OperationalError
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
+from django.db import transaction
 
-from integrations.braze import resolution, scrubbing, tasks
-from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze import accounting, erasing, relay, resolution, scrubbing, tasks
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, DeletedCustomer, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
@@ -82,25 +84,46 @@ def found() -> set[str]:
     return {name for name in PERSONAL if name in text}
 
 
-def delete(customer: Customer, sync: Sync) -> Delivery:
+def delete(customer: Customer, sync: Sync) -> None:
     customer.delete()
     sync()
-    return Delivery.objects.get(endpoint="delete", outcome="accepted")
 
 
-def test_nothing_of_a_deleted_customer_is_left_in_any_table(augusta: Customer, sync: Sync) -> None:
+def left() -> list[str]:
+    return [line for line in _rows() if any(name in line for name in PERSONAL)]
+
+
+def test_nothing_of_a_deleted_customer_is_left_in_any_table(augusta: Customer, account: Account, sync: Sync) -> None:
     assert found() == set(PERSONAL)
-    deletion = delete(augusta, sync)
+    delete(augusta, sync)
     before = [model.objects.count() for model in (OutboxEntry, BrazePurchase, Delivery)]
     assert found() > {"Augusta", "Ms Byron", "peanut allergy"}
-    tasks.scrub(str(deletion.pk))
-    assert [line for line in _rows() if any(name in line for name in PERSONAL)] == []
+    tasks.scrub()
+    assert left() == []
     assert [model.objects.count() for model in (OutboxEntry, BrazePurchase, Delivery)] == before
+    assert not DeletedCustomer.objects.exists()
+    assert accounting.check(account.pk) == []
+
+
+@pytest.mark.parametrize("off", [{"delete_customers": False}, {"is_enabled": False}, {"api_key": ""}])
+def test_nothing_is_left_though_the_deletion_is_not_sent(
+    off: dict[str, Any], augusta: Customer, account: Account, braze: BrazeSettings, sync: Sync
+) -> None:
+    augusta.points = 7
+    augusta.save()
+    BrazeSettings.objects.update(**off)
+    delete(augusta, sync)
+    before = [model.objects.count() for model in (BrazePurchase, Delivery)]
+    tasks.scrub()
+    assert left() == []
+    assert [model.objects.count() for model in (BrazePurchase, Delivery)] == before
+    assert accounting.check(account.pk) == []
 
 
 def test_ids_counts_and_prices_stay(augusta: Customer, sync: Sync) -> None:
     purchase = BrazePurchase.objects.get()
-    tasks.scrub(str(delete(augusta, sync).pk))
+    delete(augusta, sync)
+    tasks.scrub()
     kept = BrazePurchase.objects.get()
     assert (kept.purchase_id, kept.price, kept.quantity) == (purchase.purchase_id, purchase.price, purchase.quantity)
     assert kept.properties == {"store": "Strand"}
@@ -110,7 +133,8 @@ def test_ids_counts_and_prices_stay(augusta: Customer, sync: Sync) -> None:
 
 
 def test_what_is_kept_of_others_in_the_same_requests_stays(augusta: Customer, sync: Sync) -> None:
-    tasks.scrub(str(delete(augusta, sync).pk))
+    delete(augusta, sync)
+    tasks.scrub()
     bodies = [delivery.payload for delivery in Delivery.objects.exclude(body=b"")]
     shared = next(body for body in bodies if any(item["external_id"] == "c2" for item in body.get("attributes", [])))
     assert {"external_id": "c1", "removed": "the customer was deleted"} in shared["attributes"]
@@ -118,18 +142,21 @@ def test_what_is_kept_of_others_in_the_same_requests_stays(augusta: Customer, sy
     assert BrazeProfile.objects.get(external_id="c2").attributes["home_city"] == "Bloomsbury"
 
 
-def test_a_customer_created_again_is_left_alone(augusta: Customer, account: Account, sync: Sync) -> None:
-    deletion = delete(augusta, sync)
+def test_a_customer_created_again_is_left_alone(
+    augusta: Customer, account: Account, sandbox: SandboxServer, sync: Sync
+) -> None:
+    delete(augusta, sync)
     Customer.objects.create(account=account, external_id="c1", first_name="Augusta Ada")
+    sandbox.faults.add(status=500, times=1)
     sync()
+    go_on(sync)
     latest = OutboxEntry.objects.order_by("pk").last()
     assert latest is not None
     OutboxEntry.objects.filter(pk=latest.pk).update(adjustments=["a new life"])
-    tasks.scrub(str(deletion.pk))
+    tasks.scrub()
     assert OutboxEntry.objects.get(pk=latest.pk).adjustments == ["a new life"]
     assert BrazeProfile.objects.get(external_id="c1").attributes["first_name"] == "Augusta Ada"
-    (body,) = [delivery.payload for delivery in Delivery.objects.all() if b"Augusta Ada" in _unpacked(delivery)]
-    assert body["attributes"][0]["first_name"] == "Augusta Ada"
+    assert len([delivery for delivery in Delivery.objects.all() if b"Augusta Ada" in _unpacked(delivery)]) == 2
     assert found() == {"Augusta"}
 
 
@@ -143,42 +170,138 @@ def test_another_accounts_customer_of_the_same_id_is_left_alone(augusta: Custome
         account=other, integration="braze", kind="event", customer_external_id="c1", data={"note": "Ms Byron"},
         status="delivered",
     )  # fmt: skip
-    tasks.scrub(str(delete(augusta, sync).pk))
+    delete(augusta, sync)
+    tasks.scrub()
     assert OutboxEntry.objects.get(account=other).data == {"note": "Ms Byron"}
 
 
-def test_settling_a_deletion_starts_it(
-    augusta: Customer, sync: Sync, monkeypatch: Any, django_capture_on_commit_callbacks: Any
+def test_what_is_on_its_way_arrives_and_is_scrubbed_then(
+    augusta: Customer, account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
 ) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(tasks.scrub, "apply_async", lambda arguments, **_: asked.append(arguments))
-    with django_capture_on_commit_callbacks(execute=True):
-        deletion = delete(augusta, sync)
-    assert asked == [(str(deletion.pk),)]
+    BrazeSettings.objects.update(delete_customers=False)
+    augusta.city = "Marylebone"
+    augusta.save()
+    relay.relay(account.pk)
+    augusta.delete()
+    tasks.scrub()
+    (open_request,) = Delivery.objects.filter(finished_at=None)
+    assert open_request.payload["attributes"][0]["home_city"] == "Marylebone"
+    sync()
+    assert sandbox.profile("c1")["standard_attributes"]["home_city"] == "Marylebone"
+    tasks.scrub()
+    assert left() == []
+    assert not DeletedCustomer.objects.exists()
 
 
-def test_a_message_that_is_lost_is_made_up_for(
-    augusta: Customer, sync: Sync, monkeypatch: Any, django_capture_on_commit_callbacks: Any
-) -> None:
-    def down(*_: Any, **__: Any) -> None:
-        raise OperationalError
-
-    monkeypatch.setattr(tasks.scrub, "apply_async", down)
-    with django_capture_on_commit_callbacks(execute=True):
-        deletion = delete(augusta, sync)
-    assert scrubbing.unfinished() == [deletion.pk]
-    tasks.purge()
-    assert scrubbing.unfinished() == []
-    assert found() == set()
-
-
-def test_a_deletion_that_braze_did_not_take_scrubs_nothing(
+def test_a_deletion_that_braze_does_not_take_yet_stays_on_its_way(
     augusta: Customer, sandbox: SandboxServer, sync: Sync
 ) -> None:
     sandbox.faults.add(status=500, endpoint="delete", times=1)
-    augusta.delete()
+    delete(augusta, sync)
+    tasks.scrub()
+    assert left() == []
+    assert OutboxEntry.objects.get(kind="customer_deleted").status == "pending"
+    go_on(sync)
+    assert sandbox.profile("c1") is None
+    assert OutboxEntry.objects.get(kind="customer_deleted").status == "delivered"
+
+
+def test_why_braze_refused_a_deletion_can_still_be_read(augusta: Customer, sandbox: SandboxServer, sync: Sync) -> None:
+    sandbox.faults.add(status=400, endpoint="delete", times=9, message="No deletions today")
+    delete(augusta, sync)
+    tasks.scrub()
+    assert "No deletions today" in OutboxEntry.objects.get(kind="customer_deleted").error
+
+
+def test_braze_is_rid_of_the_old_tags_of_a_customer_created_again(
+    augusta: Customer, account: Account, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Braze still has the user where deletions are not sent: what it holds of the deleted customer must not stay."""
+    BrazeSettings.objects.update(delete_customers=False)
+    assert _custom(sandbox)["tag_kept"] == "peanut allergy"
+    delete(augusta, sync)
+    tasks.scrub()
+    assert left() == []
+    Customer.objects.create(account=account, external_id="c1", first_name="Ada", tags={"new": 1})
     sync()
-    (deletion,) = Delivery.objects.filter(endpoint="delete")
-    assert scrubbing.scrub(deletion.pk) == 0
-    assert scrubbing.unfinished() == []
-    assert "Augusta" in found()
+    assert _custom(sandbox) == {"tag_new": 1}
+    assert sandbox.profile("c1")["standard_attributes"]["first_name"] == "Ada"
+    assert sandbox.profile("c1")["standard_attributes"].get("phone") is None
+
+
+def _custom(sandbox: SandboxServer) -> dict[str, Any]:
+    held: dict[str, Any] = sandbox.profile("c1")["custom_attributes"]
+    return {name: value for name, value in held.items() if name.startswith("tag_")}
+
+
+def test_held_and_refused_changes_can_still_be_decided_about(augusta: Customer, account: Account, sync: Sync) -> None:
+    BrazeSettings.objects.update(delete_customers=False)
+    Event.objects.create(account=account, customer=augusta, type="LATE", data={"what": "a poem of hers"})
+    sync()
+    OutboxEntry.objects.filter(kind__in=["order", "order_line"]).update(status="unknown", error="time-out for Augusta")
+    BrazePurchase.objects.update(fate="unknown", error="time-out for Augusta")
+    OutboxEntry.objects.filter(subject=Event.objects.get(type="LATE").pk).update(status="rejected", error="Ms Byron")
+    delete(augusta, sync)
+    tasks.scrub()
+    assert left() == []
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), "anna")
+    assert BrazePurchase.objects.get().fate == "delivered"
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    sync()
+    assert OutboxEntry.objects.filter(status="skipped", error="the event is no longer there").exists()
+    assert accounting.check(account.pk) == []
+
+
+def test_the_reason_that_somebody_typed_goes_from_the_history(augusta: Customer, sync: Sync) -> None:
+    user = User.objects.create(username="anna")
+    entry = OutboxEntry.objects.get(status="discarded")
+    LogEntry.objects.log_actions(user.pk, [entry], CHANGE, "Discarded: as Ms Byron wishes")
+    LogEntry.objects.log_actions(user.pk, [augusta], CHANGE, "Discarded: somebody else's")
+    delete(augusta, sync)
+    tasks.scrub()
+    words = set(LogEntry.objects.values_list("change_message", flat=True))
+    assert words == {f"Discarded: {erasing.REMOVED}", "Discarded: somebody else's"}
+
+
+def test_many_are_worked_off_together(
+    augusta: Customer, account: Account, sync: Sync, django_assert_max_num_queries: Any
+) -> None:
+    Customer.objects.bulk_create(
+        Customer(account=account, external_id=f"m{number}", first_name="Augusta") for number in range(60)
+    )
+    sync()
+    Customer.objects.all().delete()
+    sync()
+    with django_assert_max_num_queries(45):
+        tasks.scrub()
+    assert left() == []
+
+
+def test_of_an_account_that_never_had_settings_nothing_is_noted(account: Account) -> None:
+    customer = Customer.objects.create(account=account, external_id="c1")
+    customer.delete()
+    assert not DeletedCustomer.objects.exists()
+
+
+@pytest.mark.parametrize("how", ["one", "many"])
+def test_an_account_without_requests_can_be_deleted_with_its_customers(
+    how: str, account: Account, braze: BrazeSettings
+) -> None:
+    Customer.objects.create(account=account, external_id="c1")
+    account.delete() if how == "one" else Account.objects.all().delete()
+    assert not Account.objects.exists()
+    assert not DeletedCustomer.objects.exists()
+
+
+def test_a_tick_works_them_off(settings: Any) -> None:
+    (tick,) = [tick for tick in settings.CELERY_BEAT_SCHEDULE.values() if tick["task"] == tasks.scrub.name]
+    assert tick["schedule"] <= 15 and tick["options"]["expires"] <= tick["schedule"]
+
+
+def test_a_deletion_undone_is_none(augusta: Customer, sync: Sync) -> None:
+    with transaction.atomic():
+        augusta.delete()
+        transaction.set_rollback(True)
+    tasks.scrub()
+    assert found() == set(PERSONAL)
+    assert scrubbing.work_off() == 0

@@ -1,5 +1,7 @@
 """Setting an account up: the instance, the key's end and age, whose another key is, and the history of it all."""
 
+import html
+import re
 from datetime import timedelta
 
 import pytest
@@ -9,9 +11,11 @@ from django.test import Client
 from django.urls import reverse
 
 from integrations.braze import endpoints, tasks
+from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
+from tests.console.two_accounts import person
 from tests.integrations.braze.test_settings_admin import KEY, Page, errors, page  # noqa: F401
 
 US, EU = "https://rest.iad-01.braze.com", "https://rest.fra-01.braze.eu"
@@ -192,3 +196,13 @@ def test_the_history_says_choices_as_the_page_does(page: Page) -> None:  # noqa:
     page.save(unknown_events="hold")
     words = LogEntry.objects.order_by("pk").last().change_message
     assert words.startswith("Events of unknown outcome: send again (may arrive twice, never lost) → hold until")
+
+
+def test_who_may_only_look_reads_the_same_sentences(account: Account, braze: BrazeSettings) -> None:
+    """Read-only fields show their help as HTML: nothing in it may look like a tag."""
+    client = Client()
+    client.force_login(person("viewer", "Viewer", account))
+    seen = client.get(reverse("admin:braze_brazesettings_change", args=(braze.pk,))).content.decode()
+    shown = " ".join(html.unescape(re.sub(r"<[^>]*>", "", seen)).split())
+    for name in TOPICS:
+        assert BrazeSettings._meta.get_field(name).help_text in shown

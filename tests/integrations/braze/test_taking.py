@@ -76,14 +76,6 @@ def test_it_brings_along_what_was_committed_late(account: Account) -> None:
     assert taken(passing) == [(late.pk, "c"), (second.pk, "c")]
 
 
-def test_it_takes_again_what_was_taken_last(account: Account) -> None:
-    change(account, "a"), change(account, "b"), change(account, "c")
-    passing = Pass(account.pk)
-    first = taken(passing)
-    passing.rewind()
-    assert taken(passing) == first
-
-
 def test_it_takes_only_the_beginning_of_very_many_changes(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(taking, "MOST_OF_CUSTOMER", 3)
     mine = [change(account, "a") for _ in range(5)]

@@ -1,6 +1,7 @@
 """From Braze's answers, documented and measured, to the fate of each object and of the account's traffic."""
 
 import json
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -249,6 +250,18 @@ def test_it_waits_as_long_as_braze_says(headers: dict[str, str], seconds: float)
     assert verdicts.retry_after(headers, NOW) == seconds
 
 
+@pytest.mark.parametrize("hours_off", [-1, 0, 1])
+def test_it_counts_the_wait_by_brazes_own_clock_and_not_by_this_machines(hours_off: int) -> None:
+    """A worker whose clock was an hour behind kept its account waiting for that hour."""
+    headers = {"Date": formatdate(NOW, usegmt=True), "X-RateLimit-Reset": str(NOW + 7)}
+    assert verdicts.retry_after(headers, NOW + hours_off * 3600) == 7
+
+
+@pytest.mark.parametrize("date", ["", "soon", "Wed, 99 Nov 2026 14:00:00 GMT", "Wed, 25 Nov 99999 14:00:00 GMT"])
+def test_it_counts_by_this_machines_clock_where_brazes_date_says_nothing(date: str) -> None:
+    assert verdicts.retry_after({"Date": date, "X-RateLimit-Reset": str(NOW + 7)}, NOW) == 7
+
+
 def test_it_tells_the_wait_with_a_429_and_with_nothing_else() -> None:
     headers = {"x-ratelimit-retry-after": "17"}
     assert verdict(429, b"", headers).wait_seconds == 17
@@ -281,3 +294,10 @@ def test_it_checks_what_braze_says_it_processed_against_what_was_sent() -> None:
 def test_it_believes_only_whole_numbers_of_processed_objects(processed: Any) -> None:
     found = verdict(201, {"message": "success", "events_processed": processed})
     assert verdicts.miscounted(found, {"events": 5}) == ""
+
+
+def test_a_message_that_comes_alone_is_said_without_its_json() -> None:
+    told = verdicts.of_answer(Answer(400, b'{"message":"The event\'s name is blocklisted"}', {}), "key")
+    assert told.words == "Braze answered 400: The event's name is blocklisted"
+    more = verdicts.of_answer(Answer(400, b'{"message":"No","errors":["this"]}', {}), "key")
+    assert more.words == 'Braze answered 400: {"message":"No","errors":["this"]}'

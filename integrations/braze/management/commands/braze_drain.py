@@ -5,7 +5,7 @@ from typing import Any
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations.braze import drain
+from integrations.braze import drain, scrubbing
 from integrations.braze.drain import Rest
 from masivo_braze.loyalty.models import Account
 
@@ -27,6 +27,7 @@ class Command(BaseCommand):
         except redis.RedisError as error:
             message = f"Redis cannot be used ({type(error).__name__}): start it, or check REDIS_URL. Nothing is lost."
             raise CommandError(message) from error
+        scrubbing.work_off()
         for account_id, rest in left.items():
             self.stdout.write("\n".join(_lines(slugs[account_id], rest)))
         if any(rest.moving or rest.stuck for rest in left.values()):

@@ -2,8 +2,9 @@
 (function () {
   "use strict";
   const EVERY_MS = 2000;
-  const COLOURS = ["#0e7490", "#d97706", "#7c3aed", "#64748b"];
-  const BAD_COLOURS = ["#dc2626", "#d97706", "#64748b", "#7c3aed"];
+  // Names of the stylesheet's colours, which differ by light and dark.
+  const COLOURS = ["--teal", "--amber", "--violet", "--grey"];
+  const BAD_COLOURS = ["--red", "--amber", "--grey", "--violet"];
   const live = document.getElementById("live");
   const charts = {};
 
@@ -11,39 +12,47 @@
     return JSON.parse(document.getElementById("chart-data").textContent);
   }
 
-  function label(time, period) {
-    const at = new Date(time);
-    const clock = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    return period === "week" ? at.toLocaleDateString([], { weekday: "short", day: "numeric" }) + " " + clock : clock;
+  // As times are written everywhere else on the page: on its clock, which need not be the browser's, and by 24 hours.
+  function clock(at, zone, seconds) {
+    return at.toLocaleTimeString("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", second: seconds });
   }
 
-  function datasets(series, colours, stacked) {
-    return Object.entries(series).map(([name, values], index) => ({
-      label: name,
-      data: values,
-      backgroundColor: colours[index % colours.length],
-      borderColor: colours[index % colours.length],
-      borderWidth: stacked ? 0 : 2,
-      pointRadius: 0,
-    }));
+  function label(time, found) {
+    const at = new Date(time);
+    const day = at.toLocaleDateString("en-GB", { timeZone: found.zone, weekday: "short", day: "numeric" });
+    return found.period === "week" ? day + " " + clock(at, found.zone) : clock(at, found.zone);
   }
 
   function style() {
     const shown = getComputedStyle(document.documentElement);
-    return { text: shown.getPropertyValue("--quiet").trim(), line: shown.getPropertyValue("--line").trim() };
+    return (name) => shown.getPropertyValue(name).trim();
+  }
+
+  function datasets(series, colours, colour, isBar) {
+    return Object.entries(series).map(([name, values], index) => ({
+      label: name,
+      data: values,
+      backgroundColor: colour(colours[index % colours.length]),
+      borderColor: colour(colours[index % colours.length]),
+      borderWidth: isBar ? 0 : 2,
+      pointRadius: 0,
+    }));
   }
 
   function draw(id, type, series, colours, found) {
-    const labels = found.times.map((time) => label(time, found.period));
-    const sets = datasets(series, colours, type === "bar");
-    if (charts[id]) {
+    const labels = found.times.map((time) => label(time, found));
+    const isBar = type === "bar";
+    const colour = style();
+    const theme = colour("--page");
+    const sets = datasets(series, colours, colour, isBar);
+    if (charts[id]?.theme === theme) {
       charts[id].data.labels = labels;
       sets.forEach((set, index) => { charts[id].data.datasets[index].data = set.data; });
       charts[id].update("none");
       return;
     }
-    const { text, line } = style();
-    const axis = { ticks: { color: text, maxRotation: 0, autoSkipPadding: 16, precision: type === "bar" ? 0 : undefined }, grid: { color: line } };
+    charts[id]?.destroy();  // light and dark were switched on the page
+    const ticks = { color: colour("--quiet"), maxRotation: 0, autoSkipPadding: 16, precision: isBar ? 0 : undefined };
     charts[id] = new Chart(document.getElementById(id), {
       type,
       data: { labels, datasets: sets },
@@ -51,10 +60,14 @@
         animation: false,
         maintainAspectRatio: false,
         interaction: { mode: "index", intersect: false },
-        plugins: { legend: { position: "bottom", labels: { color: text, boxWidth: 12 } } },
-        scales: { x: { ...axis, stacked: type === "bar", grid: { display: false } }, y: { ...axis, stacked: type === "bar", beginAtZero: true } },
+        plugins: { legend: { position: "bottom", labels: { color: ticks.color, boxWidth: 12 } } },
+        scales: {
+          x: { stacked: isBar, ticks, grid: { display: false } },
+          y: { stacked: isBar, ticks, grid: { color: colour("--line") }, beginAtZero: true },
+        },
       },
     });
+    charts[id].theme = theme;
   }
 
   function show() {
@@ -81,7 +94,7 @@
       const answer = await fetch(live.dataset.url, { headers: { "X-Requested-With": "fetch" }, redirect: "error" });
       if (!answer.ok) throw new Error(String(answer.status));
       replace(await answer.text());
-      fresh.textContent = "Refreshed at " + new Date().toLocaleTimeString();
+      fresh.textContent = "Refreshed at " + clock(new Date(), data().zone, "2-digit") + " " + data().zone;
       fresh.classList.remove("bad");
     } catch (error) {
       fresh.textContent = "Not refreshed: the server does not answer. It is tried again.";

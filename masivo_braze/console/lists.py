@@ -1,4 +1,4 @@
-"""Pages of long lists: read once, and no further than anybody leafs."""
+"""Long lists: read once, and no further than anybody leafs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.core import paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
+
+from masivo_braze.console.scoping import ScopedAdmin
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Paginator = paginator.Paginator[Any]
@@ -23,6 +25,7 @@ class CappedPaginator(Paginator):
     """
 
     most = 2_000
+    template_name = "console/pagination.html"
 
     @cached_property
     def keys(self) -> list[Any]:
@@ -53,9 +56,23 @@ class CappedPaginator(Paginator):
 
 
 class CappedChangeList(ChangeList):
-    """A list that fits on one page is not looked for a second time either."""
+    """A list that fits on one page is not looked for a second time either; all of a list is no part of anything."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if not (self.query or self.has_active_filters):
+            self.full_result_count = self.result_count
         if not self.multi_page and isinstance(self.paginator, CappedPaginator):
             self.result_list = self.paginator.among(0, self.list_per_page)
+
+
+class LongListAdmin(ScopedAdmin):
+    """Of records that there may be millions of."""
+
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    ordering = ["-pk"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CappedChangeList

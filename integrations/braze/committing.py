@@ -1,0 +1,158 @@
+"""The relay's commit of a round: requests into the ledger, entries to their states, all of it or nothing."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import chain
+
+from django.db import transaction
+from django.db.models import F
+
+from integrations.braze import packing, restored
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazePurchase, Delivery, Fate
+from integrations.braze.objects import Bundle, Entry
+from integrations.braze.rounds import Composed
+from integrations.outbox import bulk, capture, transitions
+from integrations.outbox.clock import database_now
+from integrations.outbox.lease import Held
+from integrations.outbox.models import OutboxEntry, Status
+
+logger = logging.getLogger(__name__)
+
+#: What is parked is woken by the record it waits for, and looked at again this often in case it was missed.
+PARKED = timedelta(seconds=60)
+
+
+class Overtaken(Exception):
+    """Entries changed while their requests were composed (their customer was deleted, say): compose anew."""
+
+
+def commit(account_id: int, held: Held, composed: Composed) -> list[Delivery]:
+    round, bundles, drafts = composed.round, composed.bundles, composed.drafts
+    with transaction.atomic():
+        held.confirm()
+        waiting = round.waiting
+        if locked_out := _locked_out(round.by_customer):
+            bundles = [bundle for bundle in bundles if bundle.customer not in locked_out]
+            drafts = packing.pack(bundles, round.settings.batch_limit)
+            waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
+        _save_purchases(bundles, drafts)
+        deliveries = _requests(drafts, account_id, round.now)
+        bulk.insert(Delivery, deliveries)
+        _move_entries(bundles, drafts, round.now)
+        _note_adjustments(drafts)
+        _wait(round.by_customer, waiting)
+        _discard_purchases(account_id, bundles)
+        restored.count_commit(account_id)
+    return deliveries
+
+
+def _locked_out(by_customer: dict[str, list[Entry]]) -> set[str]:
+    """Customers with an entry that another transaction holds (it deletes the customer, say): they wait, nobody else.
+
+    Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
+    """
+    entries = list(chain.from_iterable(by_customer.values()))
+    mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status=Status.PENDING)
+    free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    if len(free) == len(entries):
+        return set()
+    if mine.count() != len(entries):
+        raise Overtaken
+    return {entry.customer_external_id for entry in entries if entry.pk not in free}
+
+
+def _requests(drafts: Sequence[packing.Draft], account_id: int, now: datetime) -> list[Delivery]:
+    requests = [packing.delivery(draft, account_id) for draft in drafts]
+    for request in requests:
+        request.created_at = now
+    return requests
+
+
+def _save_purchases(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) -> None:
+    """New rows get their primary keys here, before the manifests that name them are written."""
+    known: list[int] = []
+    for draft in drafts:
+        for item in draft.purchases:
+            assert item.purchase is not None
+            item.purchase.fate, item.purchase.delivery_id = Fate.BUFFERED, draft.id
+            if item.purchase.pk:
+                known.append(item.purchase.pk)
+    bulk.insert(BrazePurchase, [row for bundle in bundles for row in bundle.new_purchases], with_keys=True)
+    for draft in drafts:
+        again = [item.purchase.pk for item in draft.purchases if item.purchase and item.purchase.pk in known]
+        if again:
+            BrazePurchase.objects.filter(pk__among=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
+
+
+def _move_entries(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> None:
+    requests = {pk: draft.id for draft in drafts for pk in draft.entries()}
+    if transitions.buffer(requests) != len(requests):
+        raise Overtaken
+    by_reason: dict[str, set[int]] = defaultdict(set)
+    parked: dict[str, set[int]] = defaultdict(set)
+    for bundle in bundles:
+        for pk, reason in bundle.skipped.items():
+            by_reason[reason].add(pk)
+        for pk, reason in bundle.parked.items():
+            parked[reason].add(pk)
+    for reason, ids in by_reason.items():
+        _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
+        # A part that was refused or is in doubt outlives the rule that skips the rest.
+        OutboxEntry.objects.filter(pk__among=ids).exclude(worst="").update(status=F("worst"))
+    for reason, ids in parked.items():
+        _move(ids, parked=True, error=reason, due_at=now + PARKED)
+    _reject(bundles, now)
+
+
+def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
+    """What Braze would refuse is rare, and logged as a refusal of Braze's own is."""
+    failed = {pk: reason for bundle in bundles for pk, reason in bundle.failed.items()}
+    rejected = {pk: reason for bundle in bundles for pk, reason in bundle.rejected.items()}
+    if not failed and not rejected:
+        return
+    for pk, reason in failed.items():
+        OutboxEntry.objects.filter(pk=pk).update(worst=Status.REJECTED, error=reason)
+    for pk, reason in rejected.items():
+        _move({pk}, status=Status.REJECTED, error=reason, settled_at=now)
+    for entry in OutboxEntry.objects.filter(pk__among=failed.keys() | rejected.keys()):
+        words = "sync failed: account=%s kind=%s entry=%s, not sent, reason=%s"
+        logger.warning(words, entry.account_id, entry.kind, entry.pk, entry.error)
+
+
+def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
+    """One by one: values that Braze would not take are few."""
+    for draft in drafts:
+        for item in (*draft.attributes, *draft.events, *draft.purchases):
+            if item.adjustments:
+                OutboxEntry.objects.filter(pk__among=item.entries).update(adjustments=list(item.adjustments))
+
+
+def _move(ids: set[int], **changes: object) -> None:
+    """Raises `Overtaken` where any of the entries is no longer pending; the commit is then undone."""
+    if OutboxEntry.objects.filter(pk__among=ids, status=Status.PENDING).update(**changes) != len(ids):
+        raise Overtaken
+
+
+def _wait(by_customer: dict[str, list[Entry]], waiting: dict[str, datetime]) -> None:
+    for customer, due in waiting.items():
+        _move({entry.pk for entry in by_customer[customer]}, due_at=due)
+
+
+def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
+    """A deleted customer's purchases that never left: nothing of them is in Braze, nothing will have to be negated.
+
+    One that was to be sent again, as it may or may not have arrived, stays in doubt.
+    """
+    deleted = [bundle.customer for bundle in bundles if bundle.deletions]
+    if not deleted:
+        return
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=deleted)
+    rows.filter(fate=Fate.PENDING, error="").delete()
+    rows.filter(fate=Fate.PENDING).update(fate=Fate.UNKNOWN, settled_at=database_now())
+    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
+    held.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).update(
+        status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now()
+    )
