@@ -118,31 +118,33 @@ def _desired(
     entries: list[Entry], settings: BrazeSettings, records: Records, external_id: str, now: datetime
 ) -> tuple[Attributes, set[str]]:
     """What Braze should hold, and the names that must be nulled even if the mirror knows nothing of them."""
-    desired = Attributes()
-    removed: set[str] = set()
+    desired, removed = Attributes(), set[str]()
     customer, held = records.customers.get(external_id), _held_names(records, external_id)
-    audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
-    of_customer = [entry for entry in entries if entry.kind not in AUDIENCE_KINDS] if audiences else entries
-    if customer and any(rules.sends_profile(entry.kind, settings) for entry in of_customer):
+    kinds = {entry.kind for entry in entries}
+    told = [entry.data for entry in entries if entry.data]
+    of_customer = kinds - AUDIENCE_KINDS
+    if customer and any(rules.sends_profile(kind, settings) for kind in of_customer):
         desired = customers.profile(customer, now.date())
     if customer and of_customer and settings.sync_customer_tags:
         desired |= customers.tags(customer)
-        gone = {customers.tag_attribute(key) for entry in entries for key in entry.data.get("removed_tags", ())}
-        gone.update(name for name in held if name.startswith(TAG_PREFIX))
-        removed |= gone - desired.values.keys() - desired.left_out
-    is_resync = any(entry.data.get("resync") for entry in entries)
-    if settings.sync_audiences and (audiences or is_resync):
+        gone = {customers.tag_attribute(key) for data in told for key in data.get("removed_tags", ())}
+        # Nearly all that is held is wanted still: the rest is quickly looked through.
+        gone |= {name for name in held.difference(desired.values) if name.startswith(TAG_PREFIX)}
+        removed = gone.difference(desired.values, desired.left_out)
+    is_resync = bool(told) and any(data.get("resync") for data in told)
+    if settings.sync_audiences and (is_resync or kinds & AUDIENCE_KINDS):
         members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
+        audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
         named = {customers.audience_attribute(name) for entry in audiences for name in mentioned(entry)}
-        named.update(name for name in held if is_resync and name.startswith(AUDIENCE_PREFIX))
+        named |= {name for name in held if is_resync and name.startswith(AUDIENCE_PREFIX)}
         desired.values |= dict.fromkeys(members, True)
         removed |= named - members
     return desired, removed
 
 
-def _held_names(records: Records, external_id: str) -> tuple[str, ...]:
+def _held_names(records: Records, external_id: str) -> set[str]:
     profile = records.profiles.get(external_id)
-    return (*profile.attributes, *profile.uncertain) if profile else ()
+    return {*profile.attributes, *profile.uncertain} if profile else set()
 
 
 # --- facts: each becomes its object ---------------------------------------------------------------------

@@ -48,8 +48,9 @@ class Attributes:
 
     def __ior__(self, other: "Attributes") -> "Attributes":
         self.values |= other.values
-        self.left_out |= other.left_out
-        self.adjustments |= other.adjustments
+        if other.adjustments:
+            self.left_out |= other.left_out
+            self.adjustments |= other.adjustments
         return self
 
 
