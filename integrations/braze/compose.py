@@ -170,6 +170,8 @@ def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, 
 
 def _fits(result: Bundle, settings: BrazeSettings) -> bool:
     """Whether there is room for one more of either sort."""
+    if not result.fact_bytes:
+        return True
     fullest = max(len(result.events), len(result.purchases))
     return _room(result, settings, fullest) > 0 and result.fact_bytes < MAX_FACT_BYTES
 

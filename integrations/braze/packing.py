@@ -59,9 +59,12 @@ class Draft:
         return set(chain.from_iterable(item.entries for item in items))
 
     def add(self, bundle: Bundle, size: int) -> None:
-        self.attributes += bundle.attributes
-        self.events += bundle.events
-        self.purchases += bundle.purchases
+        if bundle.attributes:
+            self.attributes += bundle.attributes
+        if bundle.events:
+            self.events += bundle.events
+        if bundle.purchases:
+            self.purchases += bundle.purchases
         if bundle.is_known:
             self.known.add(bundle.customer)
         if bundle.unfinished:
