@@ -5,10 +5,10 @@ the ledger, the buffer, the limiter, settlement.
 """
 
 import argparse
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import orjson
 import requests
 
 from benchmarks import report
@@ -49,11 +49,12 @@ def run(url: str, count: int) -> dict[str, object]:
 
 def prebuilt() -> tuple[bytes, int]:
     """A full request of events such as `shop.events` makes, as the mapping would send them."""
-    from benchmarks.map import events_in_memory
-    from integrations.braze.mapping import events
+    from benchmarks.map import NOW, events
+    from integrations.braze.mapping.events import event
 
-    records, now = events_in_memory(75)
-    return orjson.dumps({"events": [events.event(record, now).body for record in records]}), 75
+    _, records = events(random.Random(1), 75)
+    encoded = [event(record, NOW)[0] for record in records.events.values()]
+    return b'{"events":[%b]}' % b",".join(encoded), 75
 
 
 if __name__ == "__main__":

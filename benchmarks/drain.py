@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks import report
-from benchmarks.rig import Rig, rig
+from benchmarks.rig import POLL_SECONDS, Rig, rig
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def measure(name: str, account: object, capture: Callable[[], None]) -> dict[str
     shop.resume(account)
     moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
     while moving.exists():
-        time.sleep(0.02)
+        time.sleep(POLL_SECONDS)
     seconds = time.perf_counter() - begun
     made = Delivery.objects.filter(created_at__gt=last) if last else Delivery.objects.all()
     requests, objects = made.count(), sum(sum(row) for row in made.values_list("attributes", "events", "purchases"))

@@ -8,7 +8,7 @@ import argparse
 import time
 
 from benchmarks import report
-from benchmarks.rig import Rig, rig
+from benchmarks.rig import POLL_SECONDS, Rig, rig
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
     shop.customers(account, 20_000)
     moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
     while moving.exists():
-        time.sleep(0.05)
+        time.sleep(POLL_SECONDS)
     rows = []
     for size in backlogs:
         shop.pause(account)
@@ -42,7 +42,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
         shop.resume(account)
         before, begun = moving.count(), time.perf_counter()
         while time.perf_counter() - begun < seconds and moving.exists():
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)
         took = time.perf_counter() - begun
         rows.append({"backlog": before, "events/s": round((before - moving.count()) / took), **_memory(running)})
     return rows

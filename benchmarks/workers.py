@@ -7,7 +7,7 @@ import argparse
 import time
 
 from benchmarks import report
-from benchmarks.rig import Rig, rig
+from benchmarks.rig import POLL_SECONDS, Rig, rig
 
 ACCOUNTS = 4
 
@@ -58,7 +58,7 @@ def _until_settled() -> None:
     from integrations.outbox.models import OutboxEntry
 
     while OutboxEntry.objects.filter(status__in=("pending", "buffered")).exists():
-        time.sleep(0.05)
+        time.sleep(POLL_SECONDS)
 
 
 def _processor_seconds(running: Rig) -> dict[int, float]:

@@ -2,10 +2,10 @@
 
 import os
 
-from celery import Celery
+from masivo_braze.clocks import Hints
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 
-app = Celery("masivo_braze")
+app = Hints("masivo_braze")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

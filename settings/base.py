@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from masivo_braze.clocks import every
 from settings.environment import BASE_DIR, VAR_DIR, env, redis_url
 
 DEBUG = False
@@ -137,11 +138,11 @@ CELERY_TASK_ROUTES = {
 }
 # `expires` is the period: a tick that could not be taken in time is dropped, the next one is due anyway.
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
-    "purge": {"task": "integrations.braze.tasks.purge", "schedule": 3600.0, "options": {"expires": 3600.0}},
-    "scrub": {"task": "integrations.braze.tasks.scrub", "schedule": 15.0, "options": {"expires": 15.0}},
-    "notify": {"task": "integrations.braze.tasks.notify", "schedule": 15.0, "options": {"expires": 15.0}},
-    "flush": {"task": "integrations.braze.tasks.flush", "schedule": 1.0, "options": {"expires": 1.0}},
+    "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": every(1), "options": {"expires": 1.0}},
+    "purge": {"task": "integrations.braze.tasks.purge", "schedule": every(3600), "options": {"expires": 3600.0}},
+    "scrub": {"task": "integrations.braze.tasks.scrub", "schedule": every(15), "options": {"expires": 15.0}},
+    "notify": {"task": "integrations.braze.tasks.notify", "schedule": every(15), "options": {"expires": 15.0}},
+    "flush": {"task": "integrations.braze.tasks.flush", "schedule": every(1), "options": {"expires": 1.0}},
 }
 
 # --- Mail -------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
 
 def claim_some(account_id: int, wanted: int, most: int = IN_FLIGHT) -> list[Claim]:
     """As many of the oldest ready requests as are wanted, and as may be in flight beside those that are."""
-    answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS, wanted])
+    answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS, wanted, _longest_ms()])
     return [Claim(UUID(answer[at].decode()), answer[at + 1]) for at in range(0, len(answer), 2)]
 
 
@@ -60,7 +60,7 @@ def unclaim(account_id: int, claims: Sequence[Claim]) -> None:
 
 def keep(account_id: int, *delivery_ids: UUID) -> None:
     """The requests are about to be started: their claims now last as long as a request can."""
-    arguments: list[str | int] = [int(ledger.SILENT_AFTER.total_seconds() * 1000), *map(str, delivery_ids)]
+    arguments: list[str | int] = [_longest_ms(), *map(str, delivery_ids)]
     connection.script("keep")(keys=[_keys(account_id)[2]], args=arguments)
 
 
@@ -76,6 +76,11 @@ def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:
     ready, _, flight = _keys(account_id)
     answer = connection.script("missing")(keys=[ready, flight], args=[str(pk) for pk in delivery_ids])
     return [UUID(name.decode()) for name in answer]
+
+
+def _longest_ms() -> int:
+    """A claim lasts no longer than a request can."""
+    return int(ledger.SILENT_AFTER.total_seconds() * 1000)
 
 
 def _keys(account_id: int) -> list[str]:

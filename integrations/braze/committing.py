@@ -142,12 +142,16 @@ def _wait(by_customer: dict[str, list[Entry]], waiting: dict[str, datetime]) -> 
 
 
 def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
-    """A deleted customer's purchases that never left: nothing of them is in Braze, nothing will have to be negated."""
+    """A deleted customer's purchases that never left: nothing of them is in Braze, nothing will have to be negated.
+
+    One that was to be sent again, as it may or may not have arrived, stays in doubt.
+    """
     deleted = [bundle.customer for bundle in bundles if bundle.deletions]
     if not deleted:
         return
     rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=deleted)
-    rows.filter(fate=Fate.PENDING).delete()
+    rows.filter(fate=Fate.PENDING, error="").delete()
+    rows.filter(fate=Fate.PENDING).update(fate=Fate.UNKNOWN, settled_at=database_now())
     held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
     held.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).update(
         status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now()

@@ -10,11 +10,11 @@ from integrations.braze import mirror, rules
 from integrations.braze.mapping import customers, events, purchases
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
 from integrations.braze.mapping.text import summed_up
-from integrations.braze.models import BrazePurchase, BrazeSettings, Fate
+from integrations.braze.models import BrazeSettings, Fate
 from integrations.braze.objects import BrazeObject, Bundle, Entry
-from integrations.braze.records import AUDIENCE_KINDS, ORDER_KINDS, Records, mentioned
+from integrations.braze.records import AUDIENCE_KINDS, FACT_KINDS, ORDER_KINDS, Records, mentioned
+from integrations.braze.rows import AnyOrder, AnyPurchase
 from integrations.outbox.models import Kind
-from masivo_braze.loyalty.models import Order
 
 #: Braze's ceiling per array of a request [Braze: API limits].
 MAX_PER_ARRAY = 75
@@ -23,7 +23,6 @@ MAX_PER_ARRAY = 75
 #: has at most 100 KB, and the attributes come on top.
 MAX_FACT_BYTES = 3_000_000
 
-STATE_KINDS = AUDIENCE_KINDS | {Kind.CUSTOMER_CREATED, Kind.CUSTOMER_UPDATED}
 #: A sale in one of these may still arrive, or may have: its reversal waits.
 UNRESOLVED = frozenset({Fate.PENDING, Fate.BUFFERED, Fate.UNKNOWN})
 
@@ -42,37 +41,44 @@ def bundle(
     Facts keep their order, so the first that does not fit ends the bundle. State is computed now, once.
     """
     profile = records.profiles.get(customer)
-    result = Bundle(customer, is_known=profile is not None and profile.is_known and profile.deleted_at is None)
-    now = now or datetime.now(UTC)
+    result = Bundle(customer, profile is not None and profile.is_known and profile.deleted_at is None)
     to_send = _ruled(entries, settings, records, result)
     if reason := rules.why_rejected(customer):
-        result.rejected |= {entry.pk: reason for entry in to_send}
+        result.reject((entry.pk for entry in to_send), reason)
         return result
-    if deletion := next((entry for entry in to_send if entry.kind == Kind.CUSTOMER_DELETED), None):
-        return _until_deletion(deletion, to_send, settings, records, result)
-    _add_facts([entry for entry in to_send if entry.kind not in STATE_KINDS], settings, records, result, now)
-    _add_state([entry for entry in to_send if entry.kind in STATE_KINDS], settings, records, result, now)
+    facts, state = [], []
+    for entry in to_send:
+        if entry.kind in FACT_KINDS:
+            facts.append(entry)
+        elif entry.kind != Kind.CUSTOMER_DELETED:
+            state.append(entry)
+        else:
+            return _until_deletion(entry, to_send, result)
+    now = now or datetime.now(UTC)
+    if facts:
+        _add_facts(facts, settings, records, result, now)
+    if state:
+        _add_state(state, settings, records, result, now)
     return result
 
 
 def _ruled(entries: Sequence[Entry], settings: BrazeSettings, records: Records, result: Bundle) -> list[Entry]:
-    to_send = []
+    to_send, skipped = [], {}
     for entry in entries:
         if reason := rules.why_skipped(entry, settings, records):
-            result.skipped[entry.pk] = reason
+            skipped[entry.pk] = reason
         else:
             to_send.append(entry)
+    if skipped:
+        result.skipped = skipped
     return to_send
 
 
-def _until_deletion(
-    deletion: Entry, to_send: list[Entry], settings: BrazeSettings, records: Records, result: Bundle
-) -> Bundle:
+def _until_deletion(deletion: Entry, to_send: list[Entry], result: Bundle) -> Bundle:
     """A deletion goes alone, and what came before it is pointless; what came after waits for the next round."""
-    for entry in to_send:
-        if entry.pk < deletion.pk:
-            result.skipped[entry.pk] = "customer deleted"
-    result.deletions.append(BrazeObject(result.customer, {"external_id": result.customer}, (deletion.pk,)))
+    result.skip((entry.pk for entry in to_send if entry.pk < deletion.pk), "customer deleted")
+    encoded = orjson.dumps({"external_id": result.customer})
+    result.deletions.append(BrazeObject(result.customer, encoded, (deletion.pk,)))
     return result
 
 
@@ -80,8 +86,6 @@ def _until_deletion(
 
 
 def _add_state(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
-    if not entries:
-        return
     profile = records.profiles.get(result.customer)
     desired, removed = _desired(entries, settings, records, result.customer, now)
     attributes = mirror.delta(profile, desired.values, removed)
@@ -89,14 +93,14 @@ def _add_state(entries: list[Entry], settings: BrazeSettings, records: Records, 
     is_new = any(entry.kind == Kind.CUSTOMER_CREATED for entry in entries) and settings.create_customers
     if not attributes and not (is_new and not (profile and profile.is_known)):
         reason = f"nothing to send: {'; '.join(adjustments)}" if adjustments else rules.NOTHING_CHANGED
-        result.skipped |= {entry.pk: reason for entry in entries}
+        result.skip((entry.pk for entry in entries), reason)
         return
     creates = settings.create_customers and result.customer in records.customers
     body = {"external_id": result.customer, **attributes}
     if not creates:
         body["_update_existing_only"] = True
     ids = tuple(entry.pk for entry in entries)
-    result.attributes.append(BrazeObject(result.customer, body, ids, creates, adjustments))
+    result.attributes.append(BrazeObject(result.customer, orjson.dumps(body), ids, creates, adjustments))
 
 
 def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
@@ -145,14 +149,13 @@ def _with_prefix(names: set[str], prefix: str) -> set[str]:
 def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
     handled: set[str] = set()
     for entry in entries:
-        if entry.kind in ORDER_KINDS and entry.subject in handled:
+        if entry.subject in handled:
             continue
         if not _fits(result, settings):
             return
-        if entry.kind == Kind.EVENT:
-            body, adjustments = events.event(records.events[entry.subject], now)
-            encoded = orjson.dumps(body)
-            result.events.append(BrazeObject(result.customer, body, (entry.pk,), True, adjustments, None, encoded))
+        if entry.kind not in ORDER_KINDS:
+            encoded, adjustments = events.event(records.events[entry.subject], now)
+            result.events.append(BrazeObject(result.customer, encoded, (entry.pk,), True, adjustments))
             result.fact_bytes += len(encoded)
             continue
         handled.add(entry.subject)
@@ -162,8 +165,9 @@ def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, 
 
 
 def _fits(result: Bundle, settings: BrazeSettings) -> bool:
-    has_room = _room(result, settings, len(result.events)) > 0 and _room(result, settings, len(result.purchases)) > 0
-    return has_room and result.fact_bytes < MAX_FACT_BYTES
+    """Whether there is room for one more of either sort."""
+    fullest = max(len(result.events), len(result.purchases))
+    return _room(result, settings, fullest) > 0 and result.fact_bytes < MAX_FACT_BYTES
 
 
 def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
@@ -183,26 +187,26 @@ def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, 
     # Without an entry of the sale, what never left stays here: there is nothing to sell first, or to negate.
     unresolved = UNRESOLVED if of_sale else UNRESOLVED - {Fate.PENDING}
     if not sales and _is_closed(order) and any(row.fate in unresolved for row in known if not row.is_reversal):
-        result.skipped |= dict.fromkeys(of_sale, ALREADY_SENT)
-        result.parked |= dict.fromkeys(set(ids) - set(of_sale), "waits for the outcome of the order's purchases")
+        result.skip(of_sale, ALREADY_SENT)
+        result.park(set(ids) - set(of_sale), "waits for the outcome of the order's purchases")
         return True
     if sales and of_sale:
         ids = of_sale  # the entry of the reversal stays pending: the sale's fate is not its own
     rows = sales or (_reversals(order, known) if _is_closed(order) else [])
     if not rows:
         reason = "nothing to reverse: no purchase of this order was sent" if _is_closed(order) else ALREADY_SENT
-        result.skipped |= dict.fromkeys(ids, reason)
+        result.skip(ids, reason)
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
     rows = _without_rejected(rows, ids, result)
     room = _add_purchases(rows, ids, adjustments, settings, result, now)
     if rows and (len(rows) > room or (sales and _is_closed(order) and len(of_sale) in (0, len(entries)))):
-        result.unfinished |= set(ids)
+        result.unfinished |= frozenset(ids)
     return len(rows) < room
 
 
 def _add_purchases(
-    rows: list[BrazePurchase],
+    rows: list[AnyPurchase],
     ids: tuple[int, ...],
     adjustments: list[str],
     settings: BrazeSettings,
@@ -214,40 +218,39 @@ def _add_purchases(
     for added, row in enumerate(rows[:room]):
         if result.fact_bytes >= MAX_FACT_BYTES:
             return added
-        body, of_row = purchases.purchase(row, now)
+        encoded, of_row = purchases.purchase(row, now)
         told = summed_up([*adjustments, *of_row])
-        encoded = orjson.dumps(body)
-        result.purchases.append(BrazeObject(result.customer, body, ids, True, told, row, encoded))
+        result.purchases.append(BrazeObject(result.customer, encoded, ids, True, told, row))
         result.fact_bytes += len(encoded)
     return room
 
 
-def _without_rejected(rows: list[BrazePurchase], ids: tuple[int, ...], result: Bundle) -> list[BrazePurchase]:
+def _without_rejected(rows: list[AnyPurchase], ids: tuple[int, ...], result: Bundle) -> list[AnyPurchase]:
     """The rows that can be sent. An entry shows the worst of its rows: it ends as rejected, now or with the others."""
     sent = [row for row in rows if row.fate != Fate.REJECTED]
     if refused := next((row for row in rows if row.fate == Fate.REJECTED), None):
-        ended = result.failed if sent else result.rejected
-        ended |= dict.fromkeys(ids, f"line {refused.line}: {refused.error}")
+        end = result.fail if sent else result.reject
+        end(ids, f"line {refused.line}: {refused.error}")
     return sent
 
 
-def _is_closed(order: Order) -> bool:
+def _is_closed(order: AnyOrder) -> bool:
     return order.status in ("REVERSED", "CANCELLED")
 
 
 def _sales(
-    order: Order, known: list[BrazePurchase], was_fulfilled: bool, now: datetime
-) -> tuple[list[BrazePurchase], list[str]]:
+    order: AnyOrder, known: Sequence[AnyPurchase], was_fulfilled: bool, now: datetime
+) -> tuple[list[AnyPurchase], list[str]]:
     """Rows taken back from a failed request, and new ones for lines that have none, with their adjustments."""
     if not was_fulfilled:
         return [], []
-    waiting = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
+    waiting: list[AnyPurchase] = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
     sent = dict.fromkeys(row.line for row in known if not row.is_reversal)
     new, adjustments = purchases.sales(order, list(sent), now)
-    return waiting + new, adjustments
+    return [*waiting, *new], adjustments
 
 
-def _reversals(order: Order, known: list[BrazePurchase]) -> list[BrazePurchase]:
+def _reversals(order: AnyOrder, known: Sequence[AnyPurchase]) -> list[AnyPurchase]:
     """The negation of each delivered row that has none yet: of what was sent, not of the lines as they are now."""
     if order.closed_at is None:
         raise ValueError(f"order {order.order_id} is not closed")
@@ -259,4 +262,4 @@ def _reversals(order: Order, known: list[BrazePurchase]) -> list[BrazePurchase]:
         for row in [purchases.reversal(sale, order.closed_at)]
         if row.purchase_id not in negated
     ]
-    return [row for row in known if row.is_reversal and row.fate == Fate.PENDING] + new
+    return [*(row for row in known if row.is_reversal and row.fate == Fate.PENDING), *new]

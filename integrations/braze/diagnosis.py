@@ -76,9 +76,9 @@ def diagnose(settings: BrazeSettings) -> list[Finding]:
 
 
 def _has_slot(settings: BrazeSettings, probe: Probe) -> bool:
-    """Within Braze's limits like any request. An hourly count is left to those who can tell what is in it."""
-    of = export.limit_of if probe is EXPORT else partial(limiter.limit_of, endpoint=probe.budget)
-    moments = limiter.acquire(replace(of(settings), per_hour=None), lambda: 0)
+    """Within Braze's limits, the hour's among them, like any request."""
+    limit = export.limit_of(settings) if probe is EXPORT else limiter.limit_of(settings, probe.budget)
+    moments = limiter.acquire(limit, partial(limiter.calls_this_hour, settings, probe.budget))
     if moments:
         time.sleep(max(moments[0] - time.monotonic(), 0))
     return bool(moments)

@@ -4,7 +4,7 @@ For a person who wonders whether something arrived. It decides nothing, and it c
 """
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -79,7 +79,7 @@ def ask(settings: BrazeSettings, external_id: str) -> Exported:
 
 def limit_of(settings: BrazeSettings) -> Limit:
     """A budget of its own per host and key: questions take nothing from what syncs may use."""
-    return replace(limiter.limit_of(settings, "export"), calls=CALLS, window_seconds=WINDOW_SECONDS, per_hour=None)
+    return Limit(limiter.budget_of(settings, "export"), CALLS, WINDOW_SECONDS)
 
 
 def _wait_for_slot(limit: Limit) -> None:

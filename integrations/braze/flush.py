@@ -8,23 +8,21 @@ import logging
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
 import redis
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
 from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, shutdown, verdicts
 from integrations.braze.buffer import Claim
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.settlement import Answered
 from integrations.braze.verdicts import Traffic, Verdict
-from integrations.outbox.clock import database_now
 
 logger = logging.getLogger(__name__)
 
@@ -144,12 +142,25 @@ class _Flush:
         buffer.unclaim(self.account_id, waiting)
         buffer.keep(self.account_id, *slots)
         until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
-        won = ledger.start_all(slots) if slots else set()
-        for pk in won:
+        for pk in self._start_all(slots) if slots else ():
             sending = Sending(pk, *known[pk], settings, slots[pk], until)
             self.flying[self.senders.submit(_send, sending)] = sending
-        self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in won])
+        ours = {sending.id for sending in self.flying.values()}
+        self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
+
+    def _start_all(self, delivery_ids: Collection[UUID]) -> set[UUID]:
+        """Redis is told of it before anything leaves: a ledger that is restored to an earlier state is then noticed."""
+        with transaction.atomic():
+            state = restored.count_commit(self.account_id)
+            won = ledger.start_all(delivery_ids)
+        try:
+            restored.raise_in_redis(state)
+        except redis.RedisError:
+            for pk in won:
+                ledger.give_back(pk)
+            raise
+        return won
 
     def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
         """Dissolved, or started by somebody else, since Redis may repeat itself. Their claims run out by themselves."""
@@ -197,7 +208,7 @@ def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dic
     slots: dict[UUID, float] = {}
     for endpoint, ids in by_endpoint.items():
         limit = limiter.limit_of(settings, endpoint)
-        moments = limiter.acquire(limit, partial(_calls_this_hour, settings, endpoint), len(ids))
+        moments = limiter.acquire(limit, partial(limiter.calls_this_hour, settings, endpoint), len(ids))
         slots |= zip(ids, moments, strict=False)
     return slots
 
@@ -255,11 +266,3 @@ def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdi
     except client.NoAnswer as error:
         return verdicts.no_answer(str(error)), None
     return verdicts.of_answer(answer, settings.api_key), answer.status
-
-
-def _calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
-    """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
-    now = database_now()
-    hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
-    sharing = [each.account_id for each in (settings, *settings.sharing_key())]
-    return Delivery.objects.filter(account_id__in=sharing, endpoint=endpoint, started_at__gte=hour).count()

@@ -2,18 +2,22 @@
 
 Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
 accounts that share a key share its budget, and the key itself is nowhere:
-  braze:{<budget>}:slot  the next free slot, in µs
-  braze:{<budget>}:hour  hash: a clock hour, the requests in it (Braze's hourly limits "reset on the clock hour"), and
-                         the run of the server that counted: another run may have lost the last of them
+  braze:{<budget>}:slot  the next free slot and the moment of that reckoning, in µs, as "<slot> <moment>": a moment yet
+                         to come means that the clock went back, and how far
+  braze:{<budget>}:hour  hash: a clock hour, the requests in it (Braze's hourly limits "reset on the clock hour"), the
+                         run of the server that counted, since another one may have lost the last of them, and the
+                         latest hour ever counted, since a clock that went back comes to it again
 """
 
 import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from integrations.braze import connection
-from integrations.braze.models import BrazeSettings, Endpoint
+from integrations.braze.models import BrazeSettings, Delivery, Endpoint
+from integrations.outbox.clock import database_now
 
 #: We stay this far below the limit: requests may bunch up on their way to Braze, and Redis may forget which slots it
 #: has handed out ahead of time.
@@ -29,20 +33,26 @@ SEED = -1
 LONGEST_WAIT_SECONDS = 1.0
 #: Longer than it takes, normally, from the moment of a slot to the start in the ledger.
 STARTING_SECONDS = 0.1
+#: A clock of Redis that goes back by less, over the turn of an hour, leaves the count with the hour that had begun.
+STEP_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`calls` in any `window_seconds`, and at most `per_hour` in a clock hour where that is not None."""
+    """`calls` in any `window_seconds`, and at most `per_hour` in a clock hour where that is not None.
+
+    `also` are the calls and seconds of other windows that must hold at the same time: of who shares the budget.
+    """
 
     budget: str
     calls: int
     window_seconds: float
     per_hour: int | None = None
+    also: frozenset[tuple[int, float]] = frozenset()
 
     @property
     def spacing_us(self) -> int:
-        return int(-(-self.window_seconds * 1_000_000 // (SHARE * self.calls)))
+        return max(int(-(-seconds * 1_000_000 // (SHARE * calls))) for calls, seconds in self._windows)
 
     @property
     def ahead_seconds(self) -> float:
@@ -50,8 +60,12 @@ class Limit:
 
         0 where the limit is too small for that: senders then wait for the very moment, one at a time.
         """
-        forgotten = (1 - SHARE) * self.calls - EDGES
+        forgotten = (1 - SHARE) * min(calls for calls, _ in self._windows) - EDGES
         return min(max(forgotten, 0.0) * self.spacing_us / 1_000_000, LONGEST_WAIT_SECONDS)
+
+    @property
+    def _windows(self) -> set[tuple[int, float]]:
+        return {(self.calls, self.window_seconds), *self.also}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +84,31 @@ class Slots:
 
 
 def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
-    budget = _digest(settings.rest_endpoint, settings.api_key, endpoint)
+    """Accounts with the same key at the same host are one caller to Braze: their tightest limits hold for all."""
+    budget = budget_of(settings, endpoint)
     if endpoint == Endpoint.DELETE:
         return Limit(budget, DELETE_CALLS, DELETE_WINDOW_SECONDS)
-    return Limit(budget, settings.calls_per_window, settings.window_seconds, settings.calls_per_hour)
+    others = [(each.calls_per_window, each.window_seconds, each.calls_per_hour) for each in settings.sharing_key()]
+    caps = [cap for cap in (settings.calls_per_hour, *(cap for _, _, cap in others)) if cap is not None]
+    return Limit(
+        budget,
+        settings.calls_per_window,
+        settings.window_seconds,
+        min(caps, default=None),
+        frozenset((calls, seconds) for calls, seconds, _ in others),
+    )
+
+
+def budget_of(settings: BrazeSettings, endpoint: str) -> str:
+    return _digest(settings.rest_endpoint, settings.api_key, endpoint)
+
+
+def calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
+    """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
+    now = database_now()
+    hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
+    sharing = [each.account_id for each in (settings, *settings.sharing_key())]
+    return Delivery.objects.filter(account_id__in=sharing, endpoint=endpoint, started_at__gte=hour).count()
 
 
 def acquire(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -> list[float]:
@@ -109,7 +144,8 @@ def defer(limit: Limit, seconds: float) -> None:
 
 
 def _ask(limit: Limit, wanted: int, used: int = -1) -> tuple[int, int]:
-    arguments = [limit.spacing_us, int(limit.ahead_seconds * 1_000_000), limit.per_hour or 0, used, wanted]
+    ahead, step = int(limit.ahead_seconds * 1_000_000), int(STEP_SECONDS * 1_000_000)
+    arguments = [limit.spacing_us, ahead, limit.per_hour or 0, used, wanted, step]
     granted, microseconds = connection.script("slot")(keys=[_key(limit, "slot"), _key(limit, "hour")], args=arguments)
     return int(granted), int(microseconds)
 

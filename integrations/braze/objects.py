@@ -1,9 +1,12 @@
 """The values that flow from mapping to packing."""
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self, cast
 
-from integrations.braze.models import BrazePurchase
+import orjson
+
+from integrations.braze.rows import AnyPurchase
 from integrations.outbox.models import OutboxEntry
 
 
@@ -22,44 +25,64 @@ class Entry(NamedTuple):
 
 
 class BrazeObject(NamedTuple):
-    """One object of a request body, and the outbox entries whose fate it decides.
+    """One object of a request body as JSON, and the outbox entries whose fate it decides.
 
     `adjustments` say in words what was left out or changed so that Braze takes the rest. `creates` is false for an
     object that cannot prove that its user exists (`_update_existing_only`).
     """
 
     customer: str
-    body: dict[str, Any]
+    encoded: bytes
     entries: tuple[int, ...]
     creates: bool = True
     adjustments: tuple[str, ...] = ()
-    purchase: BrazePurchase | None = None
-    encoded: bytes = b""  #: the body as JSON, where it has been made already
+    purchase: AnyPurchase | None = None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", orjson.loads(self.encoded))
 
 
-@dataclass(slots=True)
+#: Of a bundle in which nothing of the sort happened.
+_NONE: Mapping[int, str] = MappingProxyType({})
+
+
 class Bundle:
     """All that one customer sends in one request, and what becomes of the entries that send nothing.
 
     `rejected` entries end here, as Braze would refuse what they are about. `failed` ones go on with the rest of their
     order and end as rejected, because one of its purchases was. `is_known`: Braze has the user, so that accepted
     events and purchases tell the mirror nothing new.
+
+    No dataclass: most customers send one object, and making empty collections took longer than mapping it.
     """
 
-    customer: str
-    is_known: bool = False
-    attributes: list[BrazeObject] = field(default_factory=list)
-    events: list[BrazeObject] = field(default_factory=list)
-    purchases: list[BrazeObject] = field(default_factory=list)
-    deletions: list[BrazeObject] = field(default_factory=list)
-    new_purchases: list[BrazePurchase] = field(default_factory=list)
-    skipped: dict[int, str] = field(default_factory=dict)
-    rejected: dict[int, str] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-    parked: dict[int, str] = field(default_factory=dict)
-    unfinished: set[int] = field(default_factory=set)
-    fact_bytes: int = 0  #: what events and purchases weigh as JSON
+    __slots__ = (
+        "attributes", "customer", "deletions", "events", "fact_bytes", "failed", "is_known", "new_purchases", "parked",
+        "purchases", "rejected", "skipped", "unfinished",
+    )  # fmt: skip
 
-    @property
-    def size(self) -> int:
-        return len(self.attributes) + len(self.events) + len(self.purchases)
+    def __init__(self, customer: str, is_known: bool = False, rejected: Mapping[int, str] = _NONE) -> None:
+        self.customer = customer
+        self.is_known = is_known
+        self.attributes: list[BrazeObject] = []
+        self.events: list[BrazeObject] = []
+        self.purchases: list[BrazeObject] = []
+        self.deletions: list[BrazeObject] = []
+        self.new_purchases: list[AnyPurchase] = []
+        self.skipped = self.failed = self.parked = _NONE
+        self.rejected = rejected
+        self.unfinished: frozenset[int] = frozenset()
+        self.fact_bytes = 0  #: what events and purchases weigh as JSON
+
+    def skip(self, entries: Iterable[int], reason: str) -> None:
+        self.skipped = {**self.skipped, **dict.fromkeys(entries, reason)}
+
+    def reject(self, entries: Iterable[int], reason: str) -> None:
+        self.rejected = {**self.rejected, **dict.fromkeys(entries, reason)}
+
+    def fail(self, entries: Iterable[int], reason: str) -> None:
+        self.failed = {**self.failed, **dict.fromkeys(entries, reason)}
+
+    def park(self, entries: Iterable[int], reason: str) -> None:
+        self.parked = {**self.parked, **dict.fromkeys(entries, reason)}

@@ -29,14 +29,13 @@ Sizes = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Draft:
-    """A request being filled. `encoded` has each array's objects as JSON, in the same order: made once."""
+    """A request being filled."""
 
     endpoint: Endpoint
     attributes: list[BrazeObject] = field(default_factory=list)
     events: list[BrazeObject] = field(default_factory=list)
     purchases: list[BrazeObject] = field(default_factory=list)
     deletions: list[BrazeObject] = field(default_factory=list)
-    encoded: dict[str, list[bytes]] = field(default_factory=lambda: {name: [] for name in ARRAYS})
     known: set[str] = field(default_factory=set)
     unfinished: set[int] = field(default_factory=set)
     bytes: int = 0
@@ -59,24 +58,15 @@ class Draft:
         items = chain(self.attributes, self.events, self.purchases, self.deletions)
         return set(chain.from_iterable(item.entries for item in items))
 
-    def add(self, bundle: Bundle, encoded: "Encoded", size: int) -> None:
-        for name, mine, theirs in (
-            ("attributes", self.attributes, bundle.attributes),
-            ("events", self.events, bundle.events),
-            ("purchases", self.purchases, bundle.purchases),
-        ):
-            if theirs:
-                mine.extend(theirs)
-                self.encoded[name].extend(encoded[name])
+    def add(self, bundle: Bundle, size: int) -> None:
+        self.attributes += bundle.attributes
+        self.events += bundle.events
+        self.purchases += bundle.purchases
         if bundle.is_known:
             self.known.add(bundle.customer)
         if bundle.unfinished:
             self.unfinished |= bundle.unfinished
         self.bytes += size
-
-
-#: A bundle's objects as JSON, by array.
-Encoded = dict[str, list[bytes]]
 
 
 def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
@@ -88,10 +78,10 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
     for bundle in bundles:
         if bundle.deletions:
             deletions.append(bundle)
-        if not bundle.size:
+        items = bundle.attributes + bundle.events + bundle.purchases
+        if not items:
             continue
-        encoded = _encoded(bundle)
-        size = sum(sum(map(len, texts)) + len(texts) for texts in encoded.values())
+        size = sum([len(item.encoded) for item in items]) + len(items)
         sizes = (len(bundle.attributes), len(bundle.events), len(bundle.purchases))
         for draft in reversed(open_drafts):  # the newest has the most room
             if draft.takes(sizes, size, is_combined):
@@ -100,7 +90,7 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
             draft = Draft(Endpoint.TRACK)
             drafts.append(draft)
             open_drafts = [*open_drafts[1 - OPEN_DRAFTS :], draft]
-        draft.add(bundle, encoded, size)
+        draft.add(bundle, size)
     return drafts + _deletions(deletions)
 
 
@@ -125,16 +115,12 @@ def body(draft: Draft) -> bytes:
     """The request's JSON."""
     if draft.endpoint == Endpoint.DELETE:
         return orjson.dumps({"external_ids": [item.customer for item in draft.deletions]})
-    arrays = [b'"%b":[%b]' % (name.encode(), b",".join(texts)) for name, texts in draft.encoded.items() if texts]
-    return b"{%b}" % b",".join(arrays)
-
-
-def _encoded(bundle: Bundle) -> Encoded:
-    return {
-        name: [item.encoded or orjson.dumps(item.body) for item in items]
+    arrays = (
+        b'"%b":[%b]' % (name.encode(), b",".join([item.encoded for item in items]))
         for name in ARRAYS
-        if (items := getattr(bundle, name))
-    }
+        if (items := getattr(draft, name))
+    )
+    return b"{%b}" % b",".join(arrays)
 
 
 def _deletions(bundles: list[Bundle]) -> list[Draft]:

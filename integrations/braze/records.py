@@ -13,17 +13,21 @@ from integrations.braze.objects import Entry
 from integrations.braze.rows import (
     AnyCustomer,
     AnyEvent,
+    AnyOrder,
     CustomerName,
     CustomerRow,
     EventRow,
+    LineRow,
+    Lines,
     Mirrored,
+    OrderRow,
     from_json,
     from_our_json,
     from_time,
     text_of,
 )
 from integrations.outbox.models import Kind
-from masivo_braze.loyalty.models import Customer, Event, Membership, Order
+from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
 
 AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
 ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
@@ -41,7 +45,7 @@ class Records:
 
     customers: dict[str, AnyCustomer]
     events: dict[str, AnyEvent]
-    orders: dict[str, Order]
+    orders: dict[str, AnyOrder]
     purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
     audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
     profiles: dict[str, Mirrored]
@@ -102,13 +106,23 @@ def _subjects(entries: Iterable[Entry], kinds: Iterable[str]) -> set[str]:
     return {entry.subject for entry in entries if entry.kind in kinds}
 
 
-def _orders(ids: set[str]) -> dict[str, Order]:
+def _orders(ids: set[str]) -> dict[str, AnyOrder]:
     if not ids:
         return {}
-    orders = (
-        Order.objects.filter(pk__among=map(int, ids)).select_related("account", "customer").prefetch_related("lines")
+    rows = Order.objects.filter(pk__among=map(int, ids)).values_list(
+        *("account__currency", "currency", "customer__external_id", "pk", "account_id", "order_id", "status"),
+        *("fulfilled_at", "closed_at", "channel", "store", "payment_method"),
     )
-    return {str(order.pk): order for order in orders}
+    of_order: dict[int, Lines] = defaultdict(Lines)
+    orders: dict[str, AnyOrder] = {
+        str(pk): OrderRow(CustomerName(customer), of_order[pk], own or usual, pk, *values)
+        for usual, own, customer, pk, *values in rows
+    }
+    data, *columns = LineRow._fields
+    lines = OrderLine.objects.filter(order__pk__among=map(int, ids)).order_by("order_id", "position")
+    for order_id, *values, text in lines.values_list("order_id", *columns, text_of(data)):
+        of_order[order_id].append(LineRow(from_json(text), *values))
+    return orders
 
 
 def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurchase]]:

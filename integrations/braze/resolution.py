@@ -18,10 +18,11 @@ from integrations.braze.mapping import purchases as mapped
 from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
 from integrations.braze.objects import Entry
 from integrations.braze.records import ORDER_KINDS
-from integrations.outbox import nudge
+from integrations.braze.rows import AnyOrder
+from integrations.outbox import bulk, nudge
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
-from masivo_braze.loyalty.models import Customer, Order
+from masivo_braze.loyalty.models import Customer
 
 #: Entries that wait for a person.
 OPEN = (Status.REJECTED, Status.UNKNOWN)
@@ -43,7 +44,8 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     for account_id, theirs in _by_account(chosen).items():
         customers = {entry.customer_external_id for entry in theirs}
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
-    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, error="", settled_at=None)
+    _purchases(chosen, (Fate.REJECTED,)).update(error="")  # those in doubt may have arrived, and keep the reason
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, settled_at=None)
     _update(chosen, status=Status.PENDING, error="", worst="", batch=None, settled_at=None)
     _wake(chosen)
     return chosen
@@ -168,10 +170,10 @@ def _add_lost_purchases(chosen: Collection[OutboxEntry], now: datetime) -> None:
             rows, _ = mapped.sales(order, [], now)
             for row in rows:
                 row.fate, row.settled_at = Fate.DELIVERED if row.fate == Fate.PENDING else row.fate, now
-            BrazePurchase.objects.bulk_create(rows)
+            bulk.insert(BrazePurchase, rows)
 
 
-def _has_more_to_send(order: Order) -> bool:
+def _has_more_to_send(order: AnyOrder) -> bool:
     """Then its rows are yet to be made, and only some of its lines may have arrived."""
     mine = OutboxEntry.objects.filter(account_id=order.account_id, integration=NAME, kind__in=ORDER_KINDS)
     mine = mine.filter(customer_external_id=order.customer.external_id, subject=str(order.pk))

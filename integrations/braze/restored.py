@@ -1,8 +1,9 @@
 """Notices a database that lost commits: restored from a backup, while Redis went on.
 
-Each relay commit raises a counter in the database and afterwards in Redis. Redis behind the database has forgotten
-something, which costs nothing. Redis ahead of it means that requests were sent which the ledger no longer knows of:
-sending on would double purchases, so the account pauses until a person says since when the ledger is in doubt.
+Each commit of a relay, and each start of requests, raises a counter in the database and afterwards in Redis; nothing is
+sent before Redis has been told. Redis behind the database has forgotten something, which costs nothing. Redis ahead of
+it means that requests were sent of which the ledger no longer knows, or no longer knows that they were: sending on
+would double purchases, so the account pauses until a person says since when the ledger is in doubt.
 """
 
 import logging
@@ -31,16 +32,21 @@ REASON = (
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
 
 
-def count_commit(account_id: int) -> None:
-    """Raise the database's counter, in the relay's transaction."""
-    BrazeState.objects.get_or_create(account_id=account_id)
-    BrazeState.objects.filter(account_id=account_id).update(commits=F("commits") + 1)
+def count_commit(account_id: int) -> BrazeState:
+    """Raise the database's counter, in the caller's transaction; the state as it is then."""
+    if not BrazeState.objects.filter(account_id=account_id).update(commits=F("commits") + 1):
+        return BrazeState.objects.create(account_id=account_id, commits=1)
+    return BrazeState.objects.get(account_id=account_id)
 
 
 def tell_redis(account_id: int) -> None:
     """Raise Redis' counter to the database's, after the commit. Raises `redis.RedisError`."""
-    state = BrazeState.objects.get(account_id=account_id)
-    connection.client().set(_key(state), state.commits)
+    raise_in_redis(BrazeState.objects.get(account_id=account_id))
+
+
+def raise_in_redis(state: BrazeState) -> None:
+    """The same for a state that was read. Raises `redis.RedisError`."""
+    connection.script("raise")(keys=[_key(state)], args=[state.commits])
 
 
 def has_lost_commits(account_id: int) -> bool:

@@ -8,15 +8,16 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import orjson
 from django.db.models import TextField
 from django.db.models.functions import Cast
+from django.utils import timezone
 
-from integrations.braze.models import BrazeProfile
-from masivo_braze.loyalty.models import Customer, Event
+from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
+from masivo_braze.loyalty.models import Customer, Event, Order, OrderLine
 
 
 class CustomerRow(NamedTuple):
@@ -49,6 +50,67 @@ class EventRow(NamedTuple):
     customer: CustomerName
 
 
+class LineRow(NamedTuple):
+    data: dict[str, Any]
+    position: int
+    sku: str
+    name: str
+    quantity: int
+    value: Decimal
+    discounted_value: Decimal | None
+
+    @property
+    def paid(self) -> Decimal:
+        return self.value if self.discounted_value is None else self.discounted_value
+
+
+class Lines(list[LineRow]):
+    """Read as a model's related rows are."""
+
+    def all(self) -> Self:
+        return self
+
+
+class OrderRow(NamedTuple):
+    customer: CustomerName
+    lines: Lines
+    effective_currency: str
+    pk: int
+    account_id: int
+    order_id: str
+    status: str
+    fulfilled_at: datetime | None
+    closed_at: datetime | None
+    channel: str
+    store: str
+    payment_method: str
+
+
+@dataclass(slots=True)
+class PurchaseRow:
+    """A `BrazePurchase` that is yet to be inserted."""
+
+    account_id: int
+    customer_external_id: str
+    order_id: str
+    line: int
+    part: int
+    purchase_id: str
+    product_id: str
+    price: Decimal
+    quantity: int
+    currency: str
+    time: datetime
+    properties: dict[str, Any]
+    is_reversal: bool = False
+    fate: str = Fate.PENDING
+    error: str = ""
+    delivery_id: UUID | None = None
+    settled_at: datetime | None = None
+    created_at: datetime = field(default_factory=timezone.now)
+    pk: int | None = None
+
+
 @dataclass(slots=True)
 class Mirrored:
     """What is believed of a user; where only facts are sent, the attributes do not matter and are not read."""
@@ -67,7 +129,10 @@ class Mirrored:
 
 AnyCustomer = Customer | CustomerRow
 AnyEvent = Event | EventRow
+AnyLine = OrderLine | LineRow
+AnyOrder = Order | OrderRow
 AnyProfile = BrazeProfile | Mirrored
+AnyPurchase = BrazePurchase | PurchaseRow
 
 #: Digits enough for a number that only the standard library reads exactly.
 _MANY_DIGITS = re.compile(r"\d{19}")

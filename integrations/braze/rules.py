@@ -1,5 +1,7 @@
 """Whether a captured change is sent, or skipped because …: the one readable place."""
 
+from collections.abc import Callable
+
 from django.conf import settings as django_settings
 
 from integrations.braze.models import BrazeSettings
@@ -20,15 +22,7 @@ NOTHING_CHANGED = "nothing changed: Braze already has this"
 
 def why_skipped(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     """The rule that keeps an entry from being sent, in words for an operator; "" where it is to be sent."""
-    if entry.kind in AUDIENCE_KINDS:
-        return _audience(entry, settings)
-    if entry.kind in ORDER_KINDS:
-        return _order(entry, settings, records)
-    if entry.kind == Kind.EVENT:
-        return _event(entry, settings, records)
-    if entry.kind == Kind.CUSTOMER_DELETED:
-        return "" if settings.delete_customers else "Delete customers is switched off"
-    return _customer(entry, settings, records)
+    return _RULES[entry.kind](entry, settings, records)
 
 
 def why_rejected(external_id: str) -> str:
@@ -77,7 +71,21 @@ def _order(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     return "" if order.fulfilled_at else "the order was never fulfilled"
 
 
-def _audience(entry: Entry, settings: BrazeSettings) -> str:
+def _deletion(entry: Entry, settings: BrazeSettings, records: Records) -> str:
+    return "" if settings.delete_customers else "Delete customers is switched off"
+
+
+def _audience(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     if not settings.sync_audiences:
         return "Audiences is switched off"
     return "" if entry.data.get("audience_id") else "the audience has no audience_id"
+
+
+_RULES: dict[str, Callable[[Entry, BrazeSettings, Records], str]] = {
+    Kind.EVENT: _event,
+    Kind.CUSTOMER_CREATED: _customer,
+    Kind.CUSTOMER_UPDATED: _customer,
+    Kind.CUSTOMER_DELETED: _deletion,
+    **dict.fromkeys(ORDER_KINDS, _order),
+    **dict.fromkeys(AUDIENCE_KINDS, _audience),
+}

@@ -30,6 +30,8 @@ STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
 _MIRRORED = [field.name for field in fields(Mirrored) if field.name not in ("account_id", "external_id")]
 #: What becomes of an entry none of whose objects has to be sent again: it shows the worst of their fates.
 _BY_WORST = Case(When(worst="", then=Value(Status.DELIVERED.value)), default=F("worst"))
+#: Of a purchase that Braze has neither accepted nor refused, where its answer said nothing.
+NO_WORDS = "Braze's answer does not tell whether it arrived."
 BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
 
 
@@ -180,15 +182,16 @@ def _by_policy(array: str, fate: ObjectFate, settings: BrazeSettings) -> ObjectF
 
 
 def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None:
+    """One that is sent again though it may have arrived keeps the reason: it is not one that never left."""
     by_fate: dict[tuple[ObjectFate, str], list[int]] = defaultdict(list)
     for line in lines:
         if line.purchase is not None:
-            reason = "" if line.fate in (ObjectFate.DELIVERED, ObjectFate.RETRY) else line.reason
-            by_fate[line.fate, reason].append(line.purchase)
+            is_sure = line.told in (ObjectFate.DELIVERED, ObjectFate.RETRY)
+            by_fate[line.fate, "" if is_sure else line.reason or NO_WORDS].append(line.purchase)
     for (fate, reason), ids in by_fate.items():
         rows = BrazePurchase.objects.filter(pk__among=ids)
         if fate == ObjectFate.RETRY:
-            rows.update(fate=Fate.PENDING, delivery_id=None)
+            rows.update(fate=Fate.PENDING, delivery_id=None, **({"error": reason} if reason else {}))
         else:
             rows.update(fate=Fate(fate.value), error=reason, settled_at=now)
     if by_fate:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import isfinite
 from typing import Any
@@ -121,8 +122,12 @@ def silent() -> Verdict:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:
-    """Seconds to wait, as Braze says it: two styles of headers, any of them missing, empty or absurd at times."""
+    """Seconds to wait, as Braze says it: two styles of headers, any of them missing, empty or absurd at times.
+
+    A moment counts from that of the answer by Braze's own clock; `now`, this machine's, may be wrong.
+    """
     lower = {name.lower(): value for name, value in headers.items()}
+    now = _moment(lower.get("date", "")) or now
     for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
         try:
             told = float(lower.get(name, ""))
@@ -132,6 +137,13 @@ def retry_after(headers: Mapping[str, str], now: float) -> float:
         if seconds > 0 and isfinite(seconds):
             return min(seconds, LONGEST_WAIT_SECONDS)
     return DEFAULT_WAIT_SECONDS
+
+
+def _moment(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def miscounted(verdict: Verdict, sent: Mapping[str, int]) -> str:

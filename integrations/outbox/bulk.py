@@ -44,7 +44,9 @@ def insert(
             cursor.execute(f"{beginning} {rows}{ending}", parameters)
             if with_keys:
                 for each, (key,) in zip(part, cursor.fetchall(), strict=True):
-                    each.pk, each._state.adding = key, False
+                    each.pk = key
+                    if isinstance(each, Model):
+                        each._state.adding = False
 
 
 def _parts(objects: Sequence[Any], width: int) -> Iterator[Sequence[Any]]:

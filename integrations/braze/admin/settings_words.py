@@ -44,7 +44,7 @@ def _shared_budget(request: HttpRequest, settings: BrazeSettings) -> str:
     known = [str(other.account) for other in others if other.account_id in mine]
     unknown = len(others) - len(known)
     names = ", ".join([*known, *([f"{unknown} other account{'s' * (unknown > 1)}"] if unknown else [])])
-    return f"Shares its API key, and so its rate limit, with {names}: give all of them the same limits."
+    return f"Shares its API key, and so its rate limit, with {names}: the tightest of their limits holds for all."
 
 
 def warnings(request: HttpRequest, settings: BrazeSettings) -> list[str]:

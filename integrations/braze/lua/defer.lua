@@ -1,9 +1,13 @@
 -- Moves the next free slot to at least this far from now: Braze has asked us to wait.
--- KEYS: 1 next free slot (us, this server's clock)
+-- KEYS: 1 next free slot and the moment it was reckoned at ("<us> <us>", this server's clock)
 -- ARGV: 1 how long (us)
 -- Returns 1.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local free = math.max(now + tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0'))
-redis.call('SET', KEYS[1], string.format('%.0f', free), 'PX', math.ceil((free - now) / 1000) + 3600000)
+local free, reckoned = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) ?(%d*)$')
+free, reckoned = tonumber(free) or 0, tonumber(reckoned) or now
+local left = free - math.max(reckoned, now) -- where the clock went back, as much is left as was left then
+free = now + math.max(tonumber(ARGV[1]), left)
+local kept = math.ceil((free - now) / 1000) + 3600000
+redis.call('SET', KEYS[1], string.format('%.0f %.0f', free, now), 'PX', kept)
 return 1

@@ -1,23 +1,28 @@
 -- Hands out the next free slots of a rate limit: slots are spaced evenly, so no window ever holds more than its share,
 -- and nothing is charged when the wait would be too long. Where nothing is known of earlier slots, the last one may
 -- have been a moment ago: the first is a spacing away.
--- KEYS: 1 next free slot (us, this server's clock), 2 the clock hour being counted (hash: hour, used, server)
+-- KEYS: 1 next free slot and the moment it was reckoned at ("<us> <us>", this server's clock),
+--       2 the clock hour being counted (hash: hour, used, server, and the latest hour ever counted)
 -- ARGV: 1 spacing of slots (us), 2 longest acceptable wait for a slot (us), 3 hourly cap (0: none),
---       4 what was used of this hour, believed only where nothing is counted yet (-1: not known), 5 slots wanted
+--       4 what was used of this hour, believed only where nothing is counted yet (-1: not known), 5 slots wanted,
+--       6 how far ahead of the clock the hour being counted may begin (us): clocks are set back a little at times
 -- Returns {granted, us}: {n, wait for the first of n slots}, {0, time until a slot could be had}, or {-1, 0} where
--- nothing is counted, or another run of the server did, and ARGV 4 is needed: a restart or a failover may have lost
--- the last second's count. A slot is charged to the hour it lies in, which may be the next one. Who has no cap is
--- counted as well, once somebody who shares the budget has one.
+-- ARGV 4 is needed: nothing is counted, or another run of the server did (a restart or a failover may have lost the
+-- last second's count), or the clock went back, so that an hour comes again. A slot is charged to the hour it lies in,
+-- which may be the next one. Who has no cap is counted as well, once somebody who shares the budget has one.
 local HOUR, KEPT_MS = 3600000000, 3600000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local spacing, ahead, cap, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
-local free = tonumber(redis.call('GET', KEYS[1]))
-local counted = redis.call('HMGET', KEYS[2], 'hour', 'used', 'server')
+local spacing, ahead, cap = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local told, wanted = tonumber(ARGV[4]), tonumber(ARGV[5])
+local free, reckoned = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) ?(%d*)$')
+local counted = redis.call('HMGET', KEYS[2], 'hour', 'used', 'server', 'latest')
 local is_counted, hour, used = counted[1] ~= false, tonumber(counted[1] or 0), tonumber(counted[2] or 0)
+local latest = tonumber(counted[4] or hour)
 
 local function move_to(next_free)
-  redis.call('SET', KEYS[1], string.format('%.0f', next_free), 'PX', math.ceil((next_free - now) / 1000) + KEPT_MS)
+  local kept = math.ceil((next_free - now) / 1000) + KEPT_MS
+  redis.call('SET', KEYS[1], string.format('%.0f %.0f', next_free, now), 'PX', kept)
 end
 
 local function server()
@@ -25,25 +30,43 @@ local function server()
 end
 
 local function count()
-  redis.call('HSET', KEYS[2], 'hour', string.format('%.0f', hour), 'used', string.format('%.0f', used))
+  latest = math.max(latest, hour)
+  local fields = {'hour', string.format('%.0f', hour), 'used', string.format('%.0f', used)}
+  redis.call('HSET', KEYS[2], 'latest', string.format('%.0f', latest), unpack(fields))
   redis.call('EXPIRE', KEYS[2], 7200)
 end
 
+free, reckoned = tonumber(free), tonumber(reckoned)
 if not free then
   free = now + spacing
   move_to(free)
+elseif reckoned and reckoned > now then -- the clock went back: as much is left to wait as was left then
+  free = now + math.max(free - reckoned, 0)
+  move_to(free)
 end
-if cap > 0 and not (is_counted and counted[3] == server()) then
-  if tonumber(ARGV[4]) < 0 then return {-1, 0} end
-  is_counted, hour, used = true, math.floor(now / HOUR), tonumber(ARGV[4])
+
+local went_back = is_counted and hour * HOUR > now + tonumber(ARGV[6])
+if cap > 0 and (went_back or not is_counted or counted[3] ~= server()) then
+  if told < 0 then return {-1, 0} end
+  is_counted, hour, used = true, math.floor(now / HOUR), told
   count()
   redis.call('HSET', KEYS[2], 'server', server())
+elseif went_back then
+  is_counted = false
+  redis.call('DEL', KEYS[2])
 end
 
 local first = math.max(now, free)
 local slot, granted, wait = first, 0, first - now
 while granted < wanted do
-  if is_counted and math.floor(slot / HOUR) > hour then hour, used = math.floor(slot / HOUR), 0 end
+  local its_hour = math.floor(slot / HOUR)
+  if is_counted and its_hour > hour then
+    local again = cap > 0 and its_hour <= latest
+    if again and granted > 0 then break end
+    if again and told < 0 then return {-1, 0} end
+    hour, used = its_hour, again and told or 0
+    if again then count() end
+  end
   if cap > 0 and used >= cap then
     wait = (hour + 1) * HOUR - now
     break

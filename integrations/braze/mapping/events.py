@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from integrations.braze.mapping.properties import MAX_PROPERTIES, flattened
+import orjson
+
+from integrations.braze.mapping.properties import MAX_PROPERTIES, Names, flattened, lightened
 from integrations.braze.mapping.text import fitted, shown, summed_up
 from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, timestamp
 from integrations.braze.rows import AnyEvent
@@ -21,12 +23,20 @@ SCHEMA_NAMES = frozenset(
         "product_viewed", "cart_updated", "checkout_started", "order_placed", "order_cancelled", "order_refunded"
     )
 )  # fmt: skip
-_TAKEN = RESERVED | OWN
+_NAMES = Names(RESERVED | OWN)
 
 
 def event(record: AnyEvent, now: datetime) -> Mapped:
+    mapped = _event(record, now)
+    return mapped if len(mapped[0]) <= MAX_BYTES else _event(record, now, MAX_BYTES - _OWN_BYTES)
+
+
+def _event(record: AnyEvent, now: datetime, max_bytes: int = 0) -> Mapped:
+    """Nearly every event is so small that its properties need not be weighed."""
     adjustments: list[str] = []
-    properties = flattened(record.data or {}, _TAKEN, adjustments, MAX_PROPERTIES - len(OWN), MAX_BYTES - _OWN_BYTES)
+    properties = flattened(record.data or {}, _NAMES, adjustments, MAX_PROPERTIES - len(OWN))
+    if max_bytes:
+        properties = lightened(properties, max_bytes, adjustments)
     properties["event_id"] = str(record.pk)
     body = {
         "external_id": record.customer.external_id,
@@ -34,7 +44,7 @@ def event(record: AnyEvent, now: datetime) -> Mapped:
         "time": past(record.occurred_at, now, properties, adjustments),
         "properties": properties,
     }
-    return Mapped(body, summed_up(adjustments) if adjustments else ())
+    return orjson.dumps(body), summed_up(adjustments) if adjustments else ()
 
 
 def past(moment: datetime, now: datetime, properties: dict[str, Any], adjustments: list[str]) -> str:

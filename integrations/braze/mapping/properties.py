@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Container
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -13,64 +12,86 @@ from integrations.braze.mapping.values import INT_MAX, INT_MIN, scalar
 
 #: "At most 256 distinct properties per event or purchase".
 MAX_PROPERTIES = 256
-#: No name with its text takes more JSON than this: twice 255 characters, at worst six bytes each.
-_MOST_BYTES = 2 * 6 * MAX_TEXT + 8
+#: Names whose standing is remembered; merchants make them up, so there may be any number.
+_REMEMBERED = 8192
 #: What a property is called that has no name left.
 _NAMELESS = "property"
 
 Leaf = tuple[tuple[str, ...], Any]
 
 
-def flattened(
-    data: dict[str, Any], taken: frozenset[str], adjustments: list[str], room: int, max_bytes: int
-) -> dict[str, Any]:
+class Names(dict[str, bool]):
+    """Whether a name can stay as it is, with those in `taken` being the caller's or Braze's.
+
+    Remembered: events of a type have the same names, again and again.
+    """
+
+    def __init__(self, taken: frozenset[str]) -> None:
+        self.taken = taken
+
+    def __missing__(self, name: str) -> bool:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        can_stay = self[name] = name != "" and name[0] != "$" and is_fine(name) and name not in self.taken
+        return can_stay
+
+
+def flattened(data: dict[str, Any], names: Names, adjustments: list[str], room: int) -> dict[str, Any]:
     """Nested dicts joined by `_`, lists of objects indexed, nulls omitted; no name lost to another's.
 
-    Names in `taken` are the caller's or Braze's. At most `room` properties come back, in `max_bytes` of JSON.
+    At most `room` properties come back.
     """
     named: dict[str, Any] = {}
-    if not _adds_plainly("", data, named, taken):
-        leaves: list[Leaf] = []
-        _walk((), data, leaves, adjustments)
-        named = _named(leaves, taken, adjustments)
-    if len(named) > room:
-        named = _first(named, room, adjustments)
-    return _largest_left_out(named, max_bytes, adjustments) if _may_exceed(named, max_bytes) else named
+    if not _adds_plainly("", data, named, names):
+        named = flattened_closely(data, names.taken, adjustments)
+    return named if len(named) <= room else _first(named, room, adjustments)
+
+
+def lightened(named: dict[str, Any], max_bytes: int, adjustments: list[str]) -> dict[str, Any]:
+    """As many of the properties as take no more than `max_bytes` of JSON: the largest are left out."""
+    return named if len(orjson.dumps(named)) <= max_bytes else _largest_left_out(named, max_bytes, adjustments)
 
 
 # --- data as nearly all data is: nothing needs changing -------------------------------------------------
 
 
-def _adds_plainly(prefix: str, data: dict[str, Any], named: dict[str, Any], taken: frozenset[str]) -> bool:
+def _adds_plainly(prefix: str, data: dict[str, Any], named: dict[str, Any], names: Names) -> bool:
     """False as soon as a name or a value cannot stay as it is; `named` is then of no use.
 
     The busiest lines of the mapping: what is nearly always so is asked first, and without a call.
     """
     for key, value in data.items():
-        kind, name = value.__class__, prefix + key
-        if kind is dict:
-            if not _adds_plainly(f"{name}_", value, named, taken):
+        kind = value.__class__
+        if kind is str:
+            if not (len(value) <= MAX_TEXT and value.isascii() and "\x00" not in value) and not is_fine(value):
                 return False
+        elif kind is dict:
+            if not _adds_plainly(f"{prefix}{key}_", value, named, names):
+                return False
+            continue
+        elif value is None:
+            continue
         elif kind is list:
-            if not _adds_list_plainly(name, value, named, taken):
+            if not _adds_list_plainly(prefix + key, value, named, names):
                 return False
-        elif value is not None:
-            is_plain = (
-                kind is str and len(value) <= MAX_TEXT and value.isascii() and "\x00" not in value
-            ) or kind is bool
-            if not is_plain and not _is_plain(value):
+            continue
+        elif kind is int:
+            if not INT_MIN <= value <= INT_MAX:
                 return False
-            if name in named or name in taken or not _is_name(name):
-                return False
-            named[name] = value
+        elif kind is not bool and not (kind is float and isfinite(value)):
+            return False
+        name = prefix + key
+        if name in named or not names[name]:
+            return False
+        named[name] = value
     return True
 
 
-def _adds_list_plainly(name: str, items: list[Any], named: dict[str, Any], taken: frozenset[str]) -> bool:
+def _adds_list_plainly(name: str, items: list[Any], named: dict[str, Any], names: Names) -> bool:
     kinds = {item.__class__ for item in items}
     if dict in kinds or list in kinds:
-        return _adds_plainly(f"{name}_", {str(index): item for index, item in enumerate(items)}, named, taken)
-    if not all(map(_is_plain, items)) or name in named or name in taken or not _is_name(name):
+        return _adds_plainly(f"{name}_", {str(index): item for index, item in enumerate(items)}, named, names)
+    if name in named or not names[name] or not all(map(_is_plain, items)):
         return False
     named[name] = items
     return True
@@ -85,13 +106,14 @@ def _is_plain(value: Any) -> bool:
     return kind is bool or (kind is float and isfinite(value))
 
 
-@lru_cache(maxsize=8192)
-def _is_name(name: str) -> bool:
-    """Events of a type have the same names, again and again."""
-    return name != "" and name[0] != "$" and is_fine(name)
-
-
 # --- data that needs a closer look ----------------------------------------------------------------------
+
+
+def flattened_closely(data: dict[str, Any], taken: frozenset[str], adjustments: list[str]) -> dict[str, Any]:
+    """The same whatever the data, for those that cannot stay as they are."""
+    leaves: list[Leaf] = []
+    _walk((), data, leaves, adjustments)
+    return _named(leaves, taken, adjustments)
 
 
 def _walk(path: tuple[str, ...], data: dict[str, Any], leaves: list[Leaf], adjustments: list[str]) -> None:
@@ -157,13 +179,6 @@ def _first(named: dict[str, Any], room: int, adjustments: list[str]) -> dict[str
     left_out = list(named)[room:]
     adjustments.append(f"{len(left_out):,} properties over {MAX_PROPERTIES} left out: {_listed(left_out)}")
     return dict(list(named.items())[:room])
-
-
-def _may_exceed(named: dict[str, Any], max_bytes: int) -> bool:
-    """A look at the number spares the encoding of what is plainly small."""
-    if len(named) * _MOST_BYTES <= max_bytes and list not in map(type, named.values()):
-        return False
-    return len(orjson.dumps(named)) > max_bytes
 
 
 def _largest_left_out(named: dict[str, Any], max_bytes: int, adjustments: list[str]) -> dict[str, Any]:

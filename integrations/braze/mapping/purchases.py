@@ -10,21 +10,23 @@ import orjson
 
 from integrations.braze import money
 from integrations.braze.mapping.events import past
-from integrations.braze.mapping.properties import MAX_PROPERTIES, flattened
+from integrations.braze.mapping.properties import MAX_PROPERTIES, Names, flattened, lightened
 from integrations.braze.mapping.text import cleaned, fitted
 from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, is_exact, number
-from integrations.braze.models import BrazePurchase, Fate
-from masivo_braze.loyalty.models import Order, OrderLine
+from integrations.braze.models import Fate
+from integrations.braze.rows import AnyLine, AnyOrder, AnyPurchase, PurchaseRow
 
 #: Property names that Braze refuses, and our own.
 RESERVED = frozenset({"time", "product_id", "quantity", "event_name", "price", "currency"})
 OF_ORDER = ("product_name", "channel", "store", "payment_method")
 OWN = frozenset({"order_id", "line", "purchase_id", "reversal", ORIGINAL_TIME, *OF_ORDER})
-_TAKEN = RESERVED | OWN
+_NAMES = Names(RESERVED | OWN)
 #: Braze: purchase properties of up to 50 KB.
 MAX_BYTES = 51_200
 #: Of which `reversal` and `original_time` may take this much later.
 _LATER_BYTES = 100
+#: Our own properties never take more: six texts of 255 characters, at worst six bytes each, with their names.
+_MOST_OF_OWN = 10_000
 #: A longer order id is shortened within a purchase id, which has to stay under 255 characters.
 _MOST_OF_ORDER_ID = 200
 NO_PRODUCT = "(no SKU)"
@@ -32,7 +34,7 @@ NO_PRODUCT = "(no SKU)"
 MOST_UNITS = 1_000_000
 
 
-def sales(order: Order, sent: Sequence[int], now: datetime) -> tuple[list[BrazePurchase], list[str]]:
+def sales(order: AnyOrder, sent: Sequence[int], now: datetime) -> tuple[list[PurchaseRow], list[str]]:
     """The purchase rows, not saved, of those lines of a fulfilled order that have none yet, and the adjustments.
 
     `sent` has the positions of the lines that do have rows, in the order in which they got them. A row that Braze
@@ -49,9 +51,9 @@ def sales(order: Order, sent: Sequence[int], now: datetime) -> tuple[list[BrazeP
     return rows, adjustments
 
 
-def reversal(sale: BrazePurchase, closed_at: datetime) -> BrazePurchase:
+def reversal(sale: AnyPurchase, closed_at: datetime) -> PurchaseRow:
     """The row that negates `sale`: a further purchase at the negative price [Braze: purchase events]."""
-    return BrazePurchase(
+    return PurchaseRow(
         account_id=sale.account_id,
         customer_external_id=sale.customer_external_id,
         order_id=sale.order_id,
@@ -68,7 +70,7 @@ def reversal(sale: BrazePurchase, closed_at: datetime) -> BrazePurchase:
     )
 
 
-def purchase(row: BrazePurchase, now: datetime) -> Mapped:
+def purchase(row: AnyPurchase, now: datetime) -> Mapped:
     adjustments: list[str] = []
     properties = {**row.properties, **_ids(row.order_id, row.line, row.purchase_id)}
     body = {
@@ -80,13 +82,13 @@ def purchase(row: BrazePurchase, now: datetime) -> Mapped:
         "time": past(row.time, now, properties, adjustments),
         "properties": properties,
     }
-    return Mapped(body, tuple(adjustments))
+    return orjson.dumps(body), tuple(adjustments)
 
 
 # --- rows -----------------------------------------------------------------------------------------------
 
 
-def totals_due(order: Order, sent: Sequence[int]) -> dict[int, Decimal]:
+def totals_due(order: AnyOrder, sent: Sequence[int]) -> dict[int, Decimal]:
     """What is due for each line, by position, in whole smallest units that add up to the order's total.
 
     Lines that have rows count first and in the order in which they got them, so that what was sent stands.
@@ -98,22 +100,23 @@ def totals_due(order: Order, sent: Sequence[int]) -> dict[int, Decimal]:
 
 
 def _of_line(
-    order: Order, line: OrderLine, total: Decimal, now: datetime, adjustments: list[str]
-) -> list[BrazePurchase]:
+    order: AnyOrder, line: AnyLine, total: Decimal, now: datetime, adjustments: list[str]
+) -> list[PurchaseRow]:
     currency, fulfilled_at = currency_of(order), order.fulfilled_at
     if fulfilled_at is None:
         raise ValueError(f"order {order.order_id} was never fulfilled")
     if total != line.paid:
         adjustments.append(f"line {line.position}: {line.paid.normalize():f} {currency} is sent as {total} {currency}")
     product_id, properties = product_of(line, adjustments), _properties(order, line, adjustments)
+    purchase_id = f"{_short(order.order_id)}:{line.position}"
     rows = [
-        BrazePurchase(
+        PurchaseRow(
             account_id=order.account_id,
             customer_external_id=order.customer.external_id,
             order_id=order.order_id,
             line=line.position,
             part=part_number,
-            purchase_id=f"{_short(order.order_id)}:{line.position}:{part_number}",
+            purchase_id=f"{purchase_id}:{part_number}",
             product_id=product_id,
             price=part.price,
             quantity=part.quantity,
@@ -130,7 +133,7 @@ def _parts(total: Decimal, units: int, currency: str) -> list[money.Part]:
     return money.parts(total, units, currency) if units <= MOST_UNITS else [money.Part(total, units)]
 
 
-def _judged(row: BrazePurchase, units: int, now: datetime) -> BrazePurchase:
+def _judged(row: PurchaseRow, units: int, now: datetime) -> PurchaseRow:
     if units > MOST_UNITS:
         row.error = f"{units:,} units: a line is sent up to {MOST_UNITS:,}"
     elif row.currency not in money.CURRENCIES:
@@ -142,12 +145,12 @@ def _judged(row: BrazePurchase, units: int, now: datetime) -> BrazePurchase:
     return row
 
 
-def currency_of(order: Order) -> str:
+def currency_of(order: AnyOrder) -> str:
     """The ISO 4217 code, as Braze writes it."""
     return order.effective_currency.strip().upper()
 
 
-def product_of(line: OrderLine, adjustments: list[str]) -> str:
+def product_of(line: AnyLine, adjustments: list[str]) -> str:
     """Braze requires a product id: where a line has no SKU, the product's name stands in for it."""
     if sku := fitted(f"SKU of line {line.position}", line.sku.strip(), adjustments):
         return sku
@@ -167,12 +170,17 @@ def _short(order_id: str) -> str:
 # --- properties -----------------------------------------------------------------------------------------
 
 
-def _properties(order: Order, line: OrderLine, adjustments: list[str]) -> dict[str, Any]:
+def _properties(order: AnyOrder, line: AnyLine, adjustments: list[str]) -> dict[str, Any]:
     values = (line.name, order.channel, order.store, order.payment_method)
     own = {name: fitted(name, value, adjustments) for name, value in zip(OF_ORDER, values, strict=True) if value}
+    if not line.data:
+        return own
+    of_line = flattened(line.data, _NAMES, adjustments, MAX_PROPERTIES - len(OWN))
+    if len(orjson.dumps(of_line)) < MAX_BYTES - _MOST_OF_OWN:
+        return {**of_line, **own}
     longest = _ids(order.order_id, line.position, f"{_short(order.order_id)}:{line.position}:{line.quantity}:R")
     budget = MAX_BYTES - _LATER_BYTES - len(orjson.dumps({**own, **longest}))
-    return {**flattened(line.data or {}, _TAKEN, adjustments, MAX_PROPERTIES - len(OWN), budget), **own}
+    return {**lightened(of_line, budget, adjustments), **own}
 
 
 def _ids(order_id: str, line: int, purchase_id: str) -> dict[str, Any]:

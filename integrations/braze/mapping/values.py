@@ -3,8 +3,10 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
+
+import orjson
 
 from integrations.braze.mapping.text import fitted, is_fine, shown
 
@@ -13,17 +15,18 @@ INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 ORIGINAL_TIME = "original_time"
 
 
-class Mapped(NamedTuple):
-    """An object for Braze, and what was changed so that Braze takes it."""
-
-    body: dict[str, Any]
-    adjustments: tuple[str, ...] = ()
+#: An object for Braze as JSON, and what was changed so that Braze takes it.
+Mapped = tuple[bytes, tuple[str, ...]]
 
 
 def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the millisecond, as Braze documents event and purchase times."""
+    """ISO 8601 in UTC, to the millisecond, as Braze documents event and purchase times.
+
+    By way of JSON, which takes a third of `isoformat`.
+    """
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
+    text = orjson.dumps(utc)
+    return f"{text[1:24].decode()}Z" if utc.microsecond else f"{text[1:20].decode()}.000Z"
 
 
 def number(value: Decimal) -> int | float:
@@ -33,7 +36,8 @@ def number(value: Decimal) -> int | float:
 
 def is_exact(value: Decimal) -> bool:
     """Whether the JSON number has all the digits: from 16 on, a double may not."""
-    return Decimal(repr(number(value))) == value
+    text = str(value)
+    return (len(text) <= 15 and "E" not in text) or Decimal(repr(number(value))) == value
 
 
 def scalar(name: str, value: Any, adjustments: list[str]) -> Any:

@@ -1,7 +1,7 @@
 """An account's Braze settings, which an operator edits, and its state, which the workers keep."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -9,8 +9,10 @@ from django.db import models, transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
+from integrations.braze import fingerprint
 from integrations.braze.endpoints import normalised, validate_endpoint
 from integrations.braze.fields import EncryptedTextField, Undecryptable
+from integrations.braze.fingerprint import FingerprintField
 from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account
 
@@ -41,17 +43,28 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
     def update(self, **kwargs: Any) -> int:
         with transaction.atomic():
             account_ids = list(self.select_for_update().values_list("account_id", flat=True))
-            if kwargs.get("rest_endpoint"):
-                kwargs["rest_endpoint"] = normalised(kwargs["rest_endpoint"])
+            if isinstance(kwargs.get("rest_endpoint"), str):
+                kwargs["rest_endpoint"] = kwargs["rest_endpoint"] and normalised(kwargs["rest_endpoint"])
             if isinstance(kwargs.get("api_key"), str):
                 kwargs |= {"key_ending": ending_of(kwargs["api_key"]), "key_changed_at": database_now()}
             updated = super().update(**{"updated_at": database_now(), **kwargs})
+            if kwargs.keys() & {"api_key", "rest_endpoint"}:
+                self._note_fingerprints(account_ids)
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
         return updated
 
+    def _note_fingerprints(self, account_ids: Collection[int]) -> None:
+        for row in self.model.objects.filter(account_id__in=account_ids):
+            noted = fingerprint.of(row.rest_endpoint, row.api_key)
+            if not isinstance(row.api_key, Undecryptable) and noted != row.fingerprint:
+                super(BrazeSettingsQuerySet, self.model.objects.filter(pk=row.pk)).update(fingerprint=noted)
+
     def bulk_update(self, objs: Iterable["BrazeSettings"], fields: Iterable[str], batch_size: int | None = None) -> int:
         objs, fields = list(objs), list(fields)
+        if "rest_endpoint" in fields:
+            for each in objs:
+                each.rest_endpoint = each.rest_endpoint and normalised(each.rest_endpoint)
         if "api_key" in fields:
             now = database_now()
             for each in objs:
@@ -81,6 +94,9 @@ class BrazeSettings(models.Model):
         max_length=4, blank=True, editable=False, help_text="The end of the API key, to tell two apart."
     )
     key_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    fingerprint = FingerprintField(
+        max_length=40, blank=True, default="", editable=False, db_index=True, help_text="Of key and endpoint together."
+    )
     rest_endpoint = models.CharField(
         "REST endpoint",
         max_length=200,
@@ -183,6 +199,8 @@ class BrazeSettings(models.Model):
         if fields is None or "api_key" in fields:
             self._note_key()
             fields = fields and {*fields, "key_ending", "key_changed_at"}
+        if fields is not None and fields & {"api_key", "rest_endpoint"}:
+            fields = {*fields, "fingerprint"}
         with transaction.atomic():
             super().save(*args, update_fields=fields, **kwargs)
             settings_changed.send(BrazeSettings, account_id=self.account_id)
@@ -197,8 +215,9 @@ class BrazeSettings(models.Model):
 
     def sharing_key(self) -> "list[BrazeSettings]":
         """Other accounts' settings with the same key at the same endpoint: Braze sees one caller."""
-        same_host = BrazeSettings.objects.filter(rest_endpoint=self.rest_endpoint).exclude(pk=self.pk)
-        return [other for other in same_host.select_related("account") if other.api_key == self.api_key]
+        mine = fingerprint.of(self.rest_endpoint, self.api_key)
+        others = BrazeSettings.objects.filter(fingerprint=mine).exclude(pk=self.pk)
+        return list(others.select_related("account").defer("api_key")) if mine else []
 
     def missing(self) -> str:
         """In words what keeps an enabled account from sending, or ""."""

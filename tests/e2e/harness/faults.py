@@ -7,10 +7,10 @@ import signal
 import time
 from collections.abc import Callable
 
-from tests.e2e.harness import database, scenario
+from tests.e2e.harness import clock, database, scenario
 from tests.e2e.harness.progress import progress
 from tests.e2e.harness.redis_faults import freeze_redis, kill_redis, lose_last_second, repeat_requests, wipe_redis
-from tests.e2e.harness.stack import HURRIED, PROCESSES, RELAYS, TorturedStack
+from tests.e2e.harness.stack import HURRIED, JUMPY, PROCESSES, RELAYS, TorturedStack
 
 Fault = Callable[[TorturedStack, random.Random], None]
 
@@ -66,6 +66,11 @@ def freeze_flush(stack: TorturedStack, chance: random.Random) -> None:
     stack.thaw("flush")
 
 
+def jump_clock(stack: TorturedStack, chance: random.Random) -> None:
+    """By an hour, forward or back, and not back again."""
+    stack.jump(chance.choice(JUMPY), chance.choice([clock.FORWARD, clock.BACK]))
+
+
 def crash_database(stack: TorturedStack, chance: random.Random) -> None:
     """PostgreSQL loses one of its processes, ends all others and recovers from its log; meanwhile it refuses."""
     mine = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -114,6 +119,7 @@ FAULTS: dict[Fault, float] = {
     stop_worker: 1.5,
     freeze_relay: 3,
     freeze_flush: 1,
+    jump_clock: 2,
     wipe_redis: 1.5,
     kill_redis: 1,
     freeze_redis: 1,
@@ -139,6 +145,7 @@ def inject(stack: TorturedStack, is_over: Callable[[], bool]) -> list[str]:
         del faults[fault]
     if not database.is_postgres(stack.database_url):
         del faults[crash_database]
+    progress(stack, 1, 60)  # the accounts are there, and everything runs
     while not is_over():
         progress(stack, chance.randint(1, 12), chance.uniform(0.1, 1.0))
         (fault,) = chance.choices(list(faults), list(faults.values()))

@@ -11,7 +11,7 @@ from dev.ports import answers
 from dev.processes import ROOT, kill, read_procfile
 from dev.stack import Stack
 from dev.waiting import wait_until
-from tests.e2e.harness import scenario
+from tests.e2e.harness import clock, scenario
 
 #: Times that are short enough to wait for, and long enough to be hit by faults.
 HURRIED = {
@@ -25,6 +25,8 @@ HURRIED = {
 }
 RELAYS = ("worker", "worker2")
 PROCESSES = (*RELAYS, "flush", "probation", "beat", "beat2")
+#: Those whose clocks jump.
+JUMPY = ("worker2", "flush", "beat2")
 #: What a worker has to end what it is at, once it was asked to stop.
 GRACE_SECONDS = 10.0
 
@@ -59,8 +61,8 @@ class TorturedStack(Stack):
         """As in the Procfile; a name that ends in 2 is a second process of the same kind."""
         commands = read_procfile(ROOT / "Procfile")
         for name in names:
-            command = commands[name.removesuffix("2")]
-            self._spawn(name, command.replace("-n relay@", "-n relay2@") if name == "worker2" else command)
+            command = commands[name.removesuffix("2")].replace("-n relay@", f"-n {name}@")
+            self._spawn(name, f"{sys.executable} -m tests.e2e.harness.clock {command}" if name in JUMPY else command)
 
     def terminate(self, name: str) -> None:
         """SIGTERM, as a deployment does it."""
@@ -75,6 +77,12 @@ class TorturedStack(Stack):
     def children(self, name: str) -> list[int]:
         pid = self.processes[name].pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def jump(self, name: str, number: int) -> None:
+        """Move the clock of a process, and of those it has started; of one that is not up yet, it stays as it is."""
+        for pid in (self.processes[name].pid, *self.children(name)):
+            if clock.catches(pid, number):
+                os.kill(pid, number)
 
     def signal_children(self, name: str, number: signal.Signals) -> None:
         for child in self.children(name):

@@ -1,16 +1,20 @@
 """An account with everything switched on, whose Braze is the sandbox, and the way to move its changes along."""
 
+import os
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 
 import pytest
 
+from dev.ports import free_port
+from integrations.braze import client, settlement
 from integrations.braze import flush as flushing
 from integrations.braze import relay as relaying
-from integrations.braze import settlement
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
 from integrations.braze.sandbox import SandboxServer
-from masivo_braze.loyalty.models import Account
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from tests.integrations.braze import calling
 
 KEY = "0f1e2d3c-test-key"
 
@@ -50,3 +54,29 @@ def sync(account: Account, braze: BrazeSettings) -> Callable[[], None]:
                 return
 
     return run
+
+
+@pytest.fixture
+def change(account: Account, braze: BrazeSettings) -> Customer:
+    """A customer with an event and an order: an attribute object, an event and two purchases."""
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="CD", quantity=2, value=Decimal("29.33"))
+    return one
+
+
+@pytest.fixture
+def fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No proxy of this machine's, and no connection of another test's."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    calling.forget()
+    yield
+    client._session().close()
+    calling.forget()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    return free_port()

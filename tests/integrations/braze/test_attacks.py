@@ -10,9 +10,10 @@ from django.core.exceptions import ValidationError
 from integrations.braze import (
     backfill,
     client,
+    committing,
     flush,
     ledger,
-    packing,
+    records,
     relay,
     resolution,
     restored,
@@ -108,16 +109,17 @@ def test_a_reversal_parked_just_as_its_sale_is_resolved_is_woken(
     forget_backoff()
     order.status = "REVERSED"
     order.save()
-    pack, resolved = packing.pack, []
+    load = records.load
 
-    def meanwhile(*arguments: Any) -> Any:
-        if not resolved:
-            resolved.append(resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada"))
-        return pack(*arguments)
+    def load_and_resolve(*arguments: Any) -> Any:
+        loaded = load(*arguments)
+        monkeypatch.setattr(records, "load", load)
+        resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+        return loaded
 
-    monkeypatch.setattr(packing, "pack", meanwhile)
+    monkeypatch.setattr(records, "load", load_and_resolve)
     settle_all(sync, 2)
-    OutboxEntry.objects.filter(parked=True).update(due_at=database_now() - relay.PARKED)
+    OutboxEntry.objects.filter(parked=True).update(due_at=database_now() - committing.PARKED)
     settle_all(sync, 2)
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
 

@@ -127,6 +127,18 @@ def test_it_keeps_a_claim_for_as_long_as_a_request_can_take(monkeypatch: pytest.
     assert buffer.push(ACCOUNT, [kept]) == 0
 
 
+def test_it_frees_the_place_of_a_dead_worker_when_the_clock_has_gone_back(redis_client: "redis.Redis") -> None:
+    """Else its claims would last an hour longer, and with all of them the account would stand still."""
+    pushed = deliveries(3)
+    buffer.push(ACCOUNT, pushed)
+    assert buffer.claim(ACCOUNT, 2) and buffer.claim(ACCOUNT, 2)
+    flight = f"braze:{{{ACCOUNT}}}:flight"
+    redis_client.zincrby(flight, 3_600_000, str(pushed[0].pk))  # as it looks an hour earlier
+    redis_client.zincrby(flight, 3_600_000, str(pushed[1].pk))
+    assert buffer.claim(ACCOUNT, 2) == Claim(pushed[2].pk, pushed[2].body)
+    assert buffer.missing(ACCOUNT, ids(pushed)) == ids(pushed[:2])
+
+
 def test_it_tells_what_is_neither_ready_nor_in_flight() -> None:
     ready, claimed, released, unknown = deliveries(4)
     buffer.push(ACCOUNT, [claimed, released, ready])

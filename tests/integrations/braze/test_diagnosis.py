@@ -8,8 +8,9 @@ from django.urls import reverse
 
 from dev.ports import free_port
 from integrations.braze import client, diagnosis
-from integrations.braze.models import BrazeSettings
+from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account
 
 KEY = "9c1d4f7e-0000-4000-8000-5b6c7d8ea1b2"
@@ -133,6 +134,15 @@ def test_it_tries_nothing_without_key_and_endpoint(workspace: Workspace, connect
     for name, value in missing.items():
         setattr(settings, name, value)
     assert diagnosis.diagnose(settings) == [diagnosis.Finding("error", f"Nothing was tried: {words}")]
+    assert sandbox.requests() == []
+
+
+def test_it_keeps_within_the_hourly_cap_whose_count_redis_may_have_lost(workspace: Workspace, connect) -> None:
+    sandbox = workspace()
+    settings = connect(sandbox.url)
+    BrazeSettings.objects.update(calls_per_hour=1)
+    Delivery.objects.create(account=settings.account, endpoint="track", started_at=database_now())
+    assert "limit of requests to Braze is used up" in found(BrazeSettings.objects.get())[0][1]
     assert sandbox.requests() == []
 
 

@@ -1,8 +1,10 @@
 """One lane a process and account, and no wake-up is lost."""
 
+import sys
 import threading
 
 import pytest
+from celery.signals import worker_init
 
 from integrations.braze import lanes
 
@@ -55,3 +57,12 @@ def test_an_error_leaves_the_lane_free() -> None:
     looks = []
     lanes.run(1, lambda: looks.append(1) or 0)
     assert looks == [1]
+
+
+def test_a_worker_lets_no_thread_keep_the_interpreter_for_long() -> None:
+    before = sys.getswitchinterval()
+    try:
+        worker_init.send(sender=None)
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    finally:
+        sys.setswitchinterval(before)

@@ -1,4 +1,4 @@
-"""The limiter on a real Redis: it denies, it spaces, it is shared by those who share a budget, and it fails closed."""
+"""The limiter on a real Redis: it denies, it spaces, it waits as Braze asks, and it fails closed."""
 
 import itertools
 import time
@@ -14,51 +14,20 @@ from pytest_django import Settings
 
 from dev.ports import free_port
 from integrations.braze import connection, limiter
-from integrations.braze.limiter import Limit, Slots
-from integrations.braze.models import BrazeSettings, Endpoint
-
-HOUR = 3_600
-_budgets = itertools.count()
+from integrations.braze.limiter import Slots
+from tests.integrations.braze.limits import (
+    HOUR,
+    hour_key,
+    limit,
+    never,
+    next_free_us,
+    reserve,
+    server_us,
+    slot_key,
+    wait_until_server,
+)
 
 pytestmark = pytest.mark.usefixtures("redis_client")
-
-
-def limit(calls: int = 3000, window: float = 3, per_hour: int | None = None, budget: str = "") -> Limit:
-    """A limit whose budget nobody else uses, unless one is named."""
-    return Limit(budget or f"test-{next(_budgets)}", calls, window, per_hour)
-
-
-def never() -> int:
-    raise AssertionError("the ledger was asked")
-
-
-def reserve(of: Limit, used: int = 0) -> Slots:
-    return limiter.reserve(of, lambda: used)
-
-
-def slot_key(of: Limit) -> str:
-    return f"braze:{{{of.budget}}}:slot"
-
-
-def hour_key(of: Limit) -> str:
-    return f"braze:{{{of.budget}}}:hour"
-
-
-def server_us() -> int:
-    seconds, micros = connection.client().time()
-    return int(seconds) * 1_000_000 + int(micros)
-
-
-def away_from_the_turn_of_the_hour() -> None:
-    """Tests of the hour's cap start with at least five seconds of the hour left."""
-    while server_us() // 1_000_000 % HOUR > HOUR - 5:
-        time.sleep(0.1)
-
-
-def next_free_us(of: Limit) -> int:
-    value = connection.client().get(slot_key(of))
-    assert isinstance(value, bytes)
-    return int(value)
 
 
 # --- the window -----------------------------------------------------------------------------------------
@@ -167,11 +136,6 @@ def test_it_wastes_no_slot_that_went_by_and_saves_none_either() -> None:
     assert next_free_us(of) >= before + of.spacing_us
 
 
-def wait_until_server(moment_us: int) -> None:
-    while server_us() < moment_us:
-        time.sleep(0.005)
-
-
 def test_it_tells_the_moment_of_each_slot_and_waits_where_none_is_near() -> None:
     of = limit(calls=10, window=1)
     moments = [moment for _ in range(4) for moment in limiter.acquire(of, never)]
@@ -198,138 +162,12 @@ def test_it_hands_out_no_more_at_once_than_are_near() -> None:
     assert 0 < granted <= of.ahead_seconds * 1_000_000 / of.spacing_us + 1
 
 
-def test_it_hands_out_no_more_at_once_than_the_hour_has_left() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=7)
-    assert limiter.reserve(of, lambda: 4, wanted=50).granted == 3
-    assert not limiter.reserve(of, never, wanted=50).is_granted
-
-
-def test_it_charges_slots_of_the_next_hour_to_that_one() -> None:
-    """The cap of an hour that is over says nothing about the slots after it."""
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=3)
-    reserve(of)
-    hour = server_us() // 1_000_000 // HOUR
-    connection.client().hset(hour_key(of), mapping={"hour": hour - 1, "used": 2})
-    assert limiter.reserve(of, never, wanted=50).granted == 3
-    assert connection.client().hmget(hour_key(of), "hour", "used") == [str(hour).encode(), b"3"]
-
-
 def test_it_gives_up_where_the_slot_is_too_far_away() -> None:
     of = limit()
     limiter.defer(of, 5)
     begun = time.monotonic()
     assert not limiter.acquire(of, never)
     assert time.monotonic() - begun < 3
-
-
-# --- the hour -------------------------------------------------------------------------------------------
-
-
-def test_it_stops_at_the_hourly_cap_until_the_hour_is_over() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=5)
-    assert [reserve(of).is_granted for _ in range(7)] == [True] * 5 + [False] * 2
-    left = HOUR - server_us() / 1_000_000 % HOUR
-    assert reserve(of).wait_seconds == pytest.approx(left, abs=1)
-
-
-def test_it_counts_what_the_ledger_knows_where_redis_knows_nothing() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=5)
-    assert [reserve(of, used=3).is_granted for _ in range(4)] == [True, True, False, False]
-
-
-@pytest.mark.parametrize("used", [0, 5, 500])
-def test_it_asks_the_ledger_just_once(used: int) -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=5)
-    reserve(of, used)
-    limiter.reserve(of, never)
-
-
-def test_it_asks_the_ledger_just_once_even_if_no_slot_is_near() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(per_hour=5)
-    limiter.defer(of, 2)
-    assert not reserve(of, used=1).is_granted
-    assert not limiter.reserve(of, never).is_granted
-
-
-def test_it_is_seeded_once_however_many_ask_at_the_same_time() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=1_000_000, per_hour=50)
-    with ThreadPoolExecutor(8) as pool:
-        granted = sum(slot.is_granted for slot in pool.map(lambda _: reserve(of, used=30), range(100)))
-    assert granted == 20
-
-
-def test_it_never_asks_the_ledger_where_there_is_no_cap() -> None:
-    of = limit()
-    assert all(limiter.reserve(of, never).is_granted for _ in range(3))
-
-
-def test_it_starts_every_hour_anew_without_asking_the_ledger() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=2)
-    reserve(of, used=2)
-    assert not limiter.reserve(of, never).is_granted
-    last_hour = server_us() // 1_000_000 // HOUR - 1
-    connection.client().hset(hour_key(of), "hour", str(last_hour))
-    assert [limiter.reserve(of, never).is_granted for _ in range(3)] == [True, True, False]
-
-
-def test_it_charges_a_slot_to_the_hour_in_which_it_lies() -> None:
-    """A slot reserved in the last second of an hour for the next one counts there: Braze sees it there."""
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=3)
-    reserve(of)
-    this_hour = server_us() // 1_000_000 // HOUR
-    connection.client().hset(hour_key(of), mapping={"hour": this_hour - 1, "used": 3})
-    assert reserve(of).is_granted
-    assert connection.client().hmget(hour_key(of), "hour", "used") == [str(this_hour).encode(), b"1"]
-
-
-def test_it_lets_those_start_who_have_a_slot_before_it_asks_the_ledger(redis_client: "redis.Redis") -> None:
-    """Else a Redis that forgot the hour just before its cap would grant again what waiting senders are about to use."""
-    of = limit(calls=3000, per_hour=100)
-    waits = [reserve(of).wait_seconds for _ in range(50)]
-    last_slot = time.monotonic() + max(waits)
-    redis_client.flushdb()
-    asked: list[float] = []
-    limiter.reserve(of, lambda: asked.append(time.monotonic()) or 0)
-    assert asked[0] > last_slot
-
-
-def test_it_asks_the_ledger_again_after_a_restart_which_may_have_lost_a_second() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=5)
-    assert reserve(of).is_granted
-    connection.client().hset(hour_key(of), mapping={"used": 0, "server": "the run before the restart"})
-    assert not reserve(of, used=5).is_granted
-    assert not limiter.reserve(of, never).is_granted
-
-
-def test_it_counts_those_without_a_cap_against_the_cap_of_who_shares_their_key() -> None:
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=5)
-    assert reserve(of).is_granted
-    uncapped = limit(calls=100_000, budget=of.budget)
-    assert all(limiter.reserve(uncapped, never).is_granted for _ in range(10))
-    assert not limiter.reserve(of, never).is_granted
-
-
-def test_it_lives_by_redis_clock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Machines whose clocks are hours apart share one cap."""
-    away_from_the_turn_of_the_hour()
-    of = limit(calls=100_000, per_hour=4)
-    granted = 0
-    for hours_off in (0, -1, 1, 24):
-        monkeypatch.setattr(time, "time", lambda off=hours_off, now=time.time: now() + off * HOUR)
-        granted += sum(reserve(of).is_granted for _ in range(4))
-        monkeypatch.undo()
-    assert granted == 4
 
 
 # --- 429 ------------------------------------------------------------------------------------------------
@@ -360,47 +198,6 @@ def test_it_leaves_no_key_behind_for_ever() -> None:
     limiter.defer(of, 60)
     assert 60_000 < connection.client().pttl(slot_key(of)) <= HOUR * 1000 + 62_000
     assert set(connection.client().keys()) == {slot_key(of).encode(), hour_key(of).encode()}
-
-
-# --- budgets --------------------------------------------------------------------------------------------
-
-
-def account(**fields: object) -> BrazeSettings:
-    known = {"api_key": "key-1", "rest_endpoint": "https://rest.iad-01.braze.com", "calls_per_hour": 7}
-    return BrazeSettings(**known | fields)
-
-
-def test_it_shares_a_budget_among_accounts_of_one_key_and_host() -> None:
-    one, other = (limiter.limit_of(account(), Endpoint.TRACK) for _ in range(2))
-    limiter.defer(one, 5)
-    assert not reserve(other).is_granted
-
-
-@pytest.mark.parametrize(
-    ("fields", "endpoint"),
-    [
-        ({"api_key": "key-2"}, Endpoint.TRACK),
-        ({"rest_endpoint": "https://rest.iad-02.braze.com"}, Endpoint.TRACK),
-        ({}, Endpoint.DELETE),
-        ({"api_key": "key-1\0https://x", "rest_endpoint": ""}, Endpoint.TRACK),
-    ],
-)
-def test_it_keeps_other_budgets_apart(fields: dict[str, object], endpoint: Endpoint) -> None:
-    limiter.defer(limiter.limit_of(account(), Endpoint.TRACK), 5)
-    assert reserve(limiter.limit_of(account(**fields), endpoint)).is_granted
-
-
-def test_it_takes_its_limits_from_the_settings_and_from_braze_for_deletions() -> None:
-    of = limiter.limit_of(account(calls_per_window=50, window_seconds=2), Endpoint.TRACK)
-    assert (of.calls, of.window_seconds, of.per_hour) == (50, 2, 7)
-    of = limiter.limit_of(account(calls_per_window=50, window_seconds=2), Endpoint.DELETE)
-    assert (of.calls, of.window_seconds, of.per_hour) == (20_000, 60, None)
-
-
-def test_it_never_names_a_key_by_the_api_key() -> None:
-    of = limiter.limit_of(account(api_key="secret-key"), Endpoint.TRACK)
-    reserve(of)
-    assert not [key for key in connection.client().scan_iter() if b"secret" in key]
 
 
 # --- Redis' bad days ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The limiter among many processes: never more than the limit in any window of the server's clock, and little less.
 
-Run as a program it is one of those processes: it asks for slots for a while and prints when it asked, and for each
-slot granted the earliest and the latest moment on the server's clock that the slot can be.
+Run as a program it is one of those processes: it asks for slots for a while and prints between which moments on the
+server's clock it asked, and for each slot granted the earliest and the latest moment that the slot can be.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CALLS, WINDOW_SECONDS, SECONDS = 150, 1.0, 3.0
 SKEWS = (0.0, 3600.0, -3600.0, 86_400.0)
 
 Grants = list[tuple[float, float]]
-Asked = list[float]
+Asked = list[tuple[float, float]]
 
 
 class Server:
@@ -70,7 +70,7 @@ def clients(server: Server) -> Iterator[list["subprocess.Popen[bytes]"]]:
         subprocess.Popen([*command, str(skew)], cwd=ROOT, env=env, stdout=subprocess.PIPE) for skew in SKEWS[:CLIENTS]
     ]
     try:
-        wait_until(lambda: server.client.get("ready") == b"%d" % CLIENTS, "the clients")
+        wait_until(lambda: server.client.get("ready") == b"%d" % CLIENTS, "the clients", timeout=90)
         server.client.set("go", 1)
         yield running
     finally:
@@ -82,19 +82,21 @@ def clients(server: Server) -> Iterator[list["subprocess.Popen[bytes]"]]:
 def granted(running: "list[subprocess.Popen[bytes]]") -> tuple[Grants, Asked]:
     outputs = [json.loads(process.communicate(timeout=60)[0]) for process in running]
     grants = sorted((earliest, latest) for output in outputs for earliest, latest in output["grants"])
-    return grants, sorted(moment for output in outputs for moment in output["asked"])
+    return grants, sorted((before, after) for output in outputs for before, after in output["asked"])
 
 
 def seconds_of_demand(grants: Grants, asked: Asked) -> float:
     """How long somebody was asking: where the machine let none of the clients run, slots go by and nobody is to blame.
 
-    A pause costs nothing as long as slots are handed out ahead of time.
+    A pause costs nothing as long as slots are handed out ahead of time. How long it was, only the server knows: it is
+    taken for as long as it can have been.
     """
     from integrations.braze.limiter import Limit
 
     ahead = Limit("", CALLS, WINDOW_SECONDS).ahead_seconds * 1_000_000
     begin, end = grants[0][0], grants[-1][0]
-    pauses = (after - before - ahead for before, after in itertools.pairwise(asked) if begin < after < end)
+    pairs = ((earlier, later) for earlier, later in itertools.pairwise(asked) if begin < later[1] < end)
+    pauses = (later[1] - earlier[0] - ahead for earlier, later in pairs)
     return (end - begin - sum(pause for pause in pauses if pause > 0)) / 1_000_000
 
 
@@ -169,7 +171,7 @@ def ask(seconds: float) -> tuple[Grants, Asked]:
         except redis.RedisError:
             time.sleep(0.01)
             continue
-        asked.append(after)
+        asked.append((before, after))
         if slot.is_granted:
             grants.append((before + slot.wait_seconds * 1e6, after + slot.wait_seconds * 1e6))
         time.sleep(slot.wait_seconds)

@@ -1,11 +1,12 @@
 """Take, pack, push, start, deliver, settle and sweep in any order, with a crash between any two, keep the promises.
 
-Senders are modelled as what they hold: a request they have started, or its answer. A sender that dies drops it.
+Senders are modelled as what they hold: requests they have started, or their answers. A sender that dies drops them.
+The flush itself is made to crash as well, at each of its steps.
 """
 
 import itertools
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,16 +20,40 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from integrations.braze import buffer, connection, flush, ledger, relay, restored, settlement
+from integrations.braze import (
+    buffer,
+    compose,
+    connection,
+    flush,
+    ledger,
+    limiter,
+    packing,
+    relay,
+    restored,
+    settlement,
+)
 from integrations.braze.integration import TOPICS
-from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.braze.settlement import Answered
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from tests.integrations.braze.promises import Promises
 
-CUSTOMERS = 3
+CUSTOMERS = 4
+#: Objects of a kind in a request: so few that there are several requests at a time, to be started and settled together.
+MAX_PER_ARRAY = 2
 FAULTS = ({}, {}, {"status": 500}, {"status": 504, "apply": True}, {"close": "before"}, {"close": "after"})
+#: Where a flush dies: before and after its requests were started, on their way, and before, in and after settling.
+CRASHES = (
+    (limiter, "acquire"),
+    (ledger, "start_all"),
+    (flush, "_send"),
+    (settlement, "settle_all"),
+    (settlement, "_settle_entries"),
+    (buffer, "release"),
+)
 _numbers = itertools.count()
 
 
@@ -48,7 +73,7 @@ def crashing_in(module: Any, name: str, when: bool) -> Iterator[None]:
             return
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(Promises, RuleBasedStateMachine):
     """One account per run; `sandbox` is set by the test."""
 
     sandbox: SandboxServer
@@ -72,8 +97,7 @@ class Machine(RuleBasedStateMachine):
             for number in range(CUSTOMERS)
         ]
         self.started: list[uuid.UUID] = []
-        self.answered: list[tuple[uuid.UUID, Any, int | None]] = []
-        self.dead: list[uuid.UUID] = []
+        self.answered: list[Answered] = []
         self.numbers: Counter[str] = Counter()
 
     # --- what the shop does -----------------------------------------------------------------------------
@@ -122,16 +146,17 @@ class Machine(RuleBasedStateMachine):
     def push_again(self) -> None:
         flush.refill(self.account.pk)
 
-    @rule(crash=st.booleans())
-    def start(self, crash: bool) -> None:
+    @rule(wanted=st.integers(1, 3), crash=st.sampled_from(["", "", "before the start", "after it"]))
+    def start(self, wanted: int, crash: str) -> None:
         self.forget_waiting()
-        claim = buffer.claim(self.account.pk)
-        if claim is None or crash:
+        claims = buffer.claim_some(self.account.pk, wanted)
+        if not claims or crash == "before the start":
             return
-        if ledger.start(claim.id):
-            self.started.append(claim.id)
-        else:
-            buffer.release(self.account.pk, claim.id)
+        won = ledger.start_all([claim.id for claim in claims])
+        if crash == "after it":
+            return
+        self.started += [claim.id for claim in claims if claim.id in won]
+        buffer.release(self.account.pk, *(claim.id for claim in claims if claim.id not in won))
 
     @precondition(lambda self: self.started)
     @rule(fault=st.sampled_from(FAULTS))
@@ -139,17 +164,16 @@ class Machine(RuleBasedStateMachine):
         delivery = Delivery.objects.get(pk=self.started.pop(0))
         self.sandbox.faults.set([fault] if fault else [])
         body = flush.zlib.decompress(bytes(delivery.body))
-        self.answered.append((delivery.pk, *flush._deliver(self.settings, delivery.endpoint, body)))
+        self.answered.append(Answered(delivery.pk, *flush._deliver(self.settings, delivery.endpoint, body)))
 
     @precondition(lambda self: self.answered)
-    @rule(crash=st.booleans())
-    def settle(self, crash: bool) -> None:
-        delivery_id, verdict, status = self.answered.pop(0)
-        with crashing_in(settlement, "_steer", crash):
-            settlement.settle(delivery_id, verdict, status)
-            buffer.release(self.account.pk, delivery_id)
-        if crash:
-            self.dead.append(delivery_id)
+    @rule(together=st.integers(1, 3), crash=st.sampled_from(["", "", "_acted_on", "_settle_purchases", "_move_mirror"]))
+    def settle(self, together: int, crash: str) -> None:
+        """Some answers in one transaction, which ends early where it crashes."""
+        answers, self.answered = self.answered[:together], self.answered[together:]
+        with crashing_in(settlement, crash or "settle_all", bool(crash)):
+            settlement.settle_all(self.account.pk, answers)
+            buffer.release(self.account.pk, *(answer.delivery_id for answer in answers))
 
     @rule(fault=st.sampled_from(FAULTS))
     def send(self, fault: dict[str, Any]) -> None:
@@ -159,6 +183,15 @@ class Machine(RuleBasedStateMachine):
         flush.refill(self.account.pk)
         flush.flush(self.account.pk)
 
+    @rule(fault=st.sampled_from(FAULTS), crash=st.sampled_from(CRASHES))
+    def send_and_crash(self, fault: dict[str, Any], crash: tuple[Any, str]) -> None:
+        """The flush as it is, with several requests in hand, ends at any of its steps."""
+        self.sandbox.faults.set([{**fault, "times": 1}] if fault else [])
+        self.relay_whole()
+        flush.refill(self.account.pk)
+        with crashing_in(*crash, when=True):
+            flush.flush(self.account.pk)
+
     def relay_whole(self) -> None:
         self.forget_waiting()
         relay.relay(self.account.pk)
@@ -167,14 +200,15 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def die(self) -> None:
         """Every sender, at whatever it is."""
-        self.dead += self.started + [delivery_id for delivery_id, _, _ in self.answered]
         self.started, self.answered = [], []
 
     @rule()
     def sweep(self) -> None:
-        """The deadline of what died has passed."""
+        """The deadline of what died has passed: of all that was started and is in nobody's hands."""
         past = database_now() - timedelta(seconds=1)
-        Delivery.objects.filter(pk__in=self.dead, finished_at=None).update(deadline=past)
+        held = {*self.started, *(answer.delivery_id for answer in self.answered)}
+        mine = Delivery.objects.filter(account=self.account, started_at__isnull=False, finished_at=None)
+        mine.exclude(pk__in=held).update(deadline=past)
         flush.settle_silent()
 
     # --- what Redis does --------------------------------------------------------------------------------
@@ -214,10 +248,14 @@ class Machine(RuleBasedStateMachine):
         assert set(buffered.values_list("batch", flat=True)) <= open_ones
 
     def teardown(self) -> None:
-        self.dead += self.started + [delivery_id for delivery_id, _, _ in self.answered]
+        self.die()
         self.sweep()
         self.drain()
         self.check()
+        before = self.sandbox.summary()["requests"]
+        Customer.objects.filter(account=self.account).update(language="")
+        self.drain()
+        assert self.sandbox.summary()["requests"] == before  # nothing has changed, so nothing is sent
 
     def drain(self) -> None:
         self.sandbox.faults.clear()
@@ -230,67 +268,6 @@ class Machine(RuleBasedStateMachine):
             flush.flush(self.account.pk)
         raise AssertionError("it does not come to an end")
 
-    def check(self) -> None:
-        entries = OutboxEntry.objects.filter(account=self.account)
-        assert not entries.filter(status=Status.BUFFERED).exists()
-        assert not entries.filter(status=Status.PENDING, parked=False).exists()
-        self.check_profiles()
-        self.check_facts(entries.filter(kind="event"))
-        self.check_books()
-        before = self.sandbox.summary()["requests"]
-        Customer.objects.filter(account=self.account).update(language="")
-        self.drain()
-        assert self.sandbox.summary()["requests"] == before  # nothing has changed, so nothing is sent
-
-    def check_profiles(self) -> None:
-        for one in Customer.objects.filter(account=self.account):
-            held = self.sandbox.profile(one.external_id)
-            assert held["attributes"]["first_name"] == one.first_name
-            assert held["attributes"].get("tag_vip") == one.tags.get("vip")
-            mirrored = BrazeProfile.objects.get(account=self.account, external_id=one.external_id)
-            assert mirrored.uncertain == []
-            assert mirrored.attributes == held["attributes"]
-
-    def check_facts(self, events: Any) -> None:
-        applied: dict[str, list[Any]] = defaultdict(list)
-        for entry in self.sandbox.journal():
-            properties = entry["object"].get("properties", {})
-            applied[properties.get("event_id") or properties.get("purchase_id") or ""].append(entry)
-        doubtful = Counter(
-            item["properties"]["event_id"]
-            for delivery in Delivery.objects.filter(account=self.account, outcome="unknown")
-            for item in delivery.payload.get("events", [])
-        )
-        for entry in events:
-            assert entry.status == Status.DELIVERED
-            assert 1 <= len(applied[entry.subject]) <= 1 + doubtful[entry.subject]
-        for row in BrazePurchase.objects.filter(account=self.account):
-            times = len(applied[row.purchase_id])
-            assert times == 1 if row.fate == "delivered" else times <= (row.fate == "unknown")
-        self.check_order()
-
-    def check_order(self) -> None:
-        last: dict[str, int] = defaultdict(int)
-        seen: set[str] = set()
-        for entry in self.sandbox.journal():
-            if entry["kind"] == "purchase":
-                seen.add(entry["object"]["properties"]["purchase_id"])
-                assert entry["object"]["properties"]["purchase_id"].removesuffix(":R") in seen
-            if entry["kind"] == "event" and entry["object"]["properties"]["event_id"] not in seen:
-                assert entry["object"]["properties"]["n"] > last[entry["customer"]]
-                last[entry["customer"]] = entry["object"]["properties"]["n"]
-                seen.add(entry["object"]["properties"]["event_id"])
-
-    def check_books(self) -> None:
-        events = Event.objects.filter(account=self.account).count()
-        assert OutboxEntry.objects.filter(account=self.account, kind="event").count() == events
-        for order in Order.objects.filter(account=self.account).prefetch_related("lines"):
-            rows = BrazePurchase.objects.filter(account=self.account, order_id=order.order_id)
-            assert rows
-            if all(row.fate == "delivered" for row in rows):
-                due = sum(line.paid for line in order.lines.all()) if order.status == "FULFILLED" else 0
-                assert sum(row.price * row.quantity for row in rows) == due
-
     def forget_waiting(self) -> None:
         BrazeState.objects.filter(account=self.account).update(backoff_until=None)
 
@@ -301,6 +278,8 @@ def test_it_keeps_its_promises_whatever_happens_in_between(
 ) -> None:
     monkeypatch.setattr(django_settings, "BRAZE_EXTRA_ENDPOINTS", [sandbox.url])
     monkeypatch.setattr(Machine, "sandbox", sandbox, raising=False)
+    for module in (compose, packing):
+        monkeypatch.setattr(module, "MAX_PER_ARRAY", MAX_PER_ARRAY)
     run_state_machine_as_test(
         Machine,
         settings=settings(

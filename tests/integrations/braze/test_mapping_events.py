@@ -4,14 +4,14 @@ import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import pytest
 
 from integrations.braze.mapping import events
-from integrations.braze.mapping.values import Mapped, scalar
+from integrations.braze.mapping.values import scalar
 from integrations.braze.models import Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
@@ -24,9 +24,15 @@ EVENT_ID = UUID("3f6c0f0e-5f6e-4a44-9d5e-1f0c5d3c2b1a")
 LARGE = 2**64
 
 
-def mapped(data: dict[str, Any] | None = None, **fields: Any) -> Mapped:
+class Sent(NamedTuple):
+    body: dict[str, Any]
+    adjustments: tuple[str, ...]
+
+
+def mapped(data: dict[str, Any] | None = None, **fields: Any) -> Sent:
     known = {"id": EVENT_ID, "type": "ADD_TO_CART", "occurred_at": MOMENT, "data": data or {}}
-    return events.event(Event(customer=Customer(external_id="Ada-1"), **known | fields), NOW)
+    encoded, adjustments = events.event(Event(customer=Customer(external_id="Ada-1"), **known | fields), NOW)
+    return Sent(orjson.loads(encoded), adjustments)
 
 
 def properties(data: dict[str, Any]) -> dict[str, Any]:

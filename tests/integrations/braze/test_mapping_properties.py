@@ -10,10 +10,11 @@ from unittest.mock import PropertyMock, patch
 import orjson
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from integrations.braze.mapping import customers, events, purchases
+from integrations.braze.mapping import customers, events, properties, purchases
+from integrations.braze.mapping.values import Mapped, timestamp
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 
@@ -72,6 +73,11 @@ def braze_at_large() -> Iterator[SandboxServer]:
         yield server
 
 
+def body_of(mapped: Mapped) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(mapped[0])
+    return body
+
+
 def accept_whole(sandbox: SandboxServer, **arrays: list[dict[str, Any]]) -> None:
     """Fails where Braze would refuse an object or drop a part of one without a word."""
     with requests.Session() as session:
@@ -101,7 +107,7 @@ def test_braze_takes_every_event_whole(
     braze_at_large: SandboxServer, data: dict[str, Any], name: str, moment: datetime
 ) -> None:
     record = Event(customer=Customer(external_id="Ada"), type=name, occurred_at=moment, data=data)
-    accept_whole(braze_at_large, events=[events.event(record, NOW).body])
+    accept_whole(braze_at_large, events=[body_of(events.event(record, NOW))])
 
 
 @patiently
@@ -118,12 +124,12 @@ def test_braze_takes_every_purchase_whole_and_its_reversal(
     with patch.object(Order, "lines", PropertyMock(return_value=type("", (), {"all": lambda self: lines})())):
         rows, _ = purchases.sales(order, [], NOW)
     before = Decimal(braze_at_large.summary()["revenue"].get(currency or "USD", "0"))
-    accept_whole(braze_at_large, purchases=[purchases.purchase(row, NOW).body for row in rows])
+    accept_whole(braze_at_large, purchases=[body_of(purchases.purchase(row, NOW)) for row in rows])
     unit = {"JPY": Decimal(1), "KWD": Decimal("0.001")}.get(currency, Decimal("0.01"))
     after = Decimal(braze_at_large.summary()["revenue"][currency or "USD"])
     assert abs(after - before - sum(line.paid for line in lines)) <= unit / 2
     back = [purchases.reversal(row, moment + timedelta(hours=1)) for row in rows]
-    accept_whole(braze_at_large, purchases=[purchases.purchase(row, NOW).body for row in back])
+    accept_whole(braze_at_large, purchases=[body_of(purchases.purchase(row, NOW)) for row in back])
     assert Decimal(braze_at_large.summary()["revenue"][currency or "USD"]) == before
 
 
@@ -154,7 +160,8 @@ def is_number(value: Any) -> bool:
 @given(DATA)
 def test_flattening_loses_no_scalar_and_changes_none_without_a_word(data: dict[str, Any]) -> None:
     record = Event(customer=Customer(external_id="Ada"), type="E", occurred_at=NOW, data=data)
-    body, adjustments = events.event(record, NOW)
+    encoded, adjustments = events.event(record, NOW)
+    body = orjson.loads(encoded)
     del body["properties"]["event_id"]
     sent, given_values = scalars(body["properties"]), scalars(data)
     assert sorted(map(repr, sent)) == sorted(repr(as_sent(value)) for value in given_values if is_number(value))
@@ -167,10 +174,40 @@ def test_flattening_loses_no_scalar_and_changes_none_without_a_word(data: dict[s
 def test_the_order_of_the_data_decides_no_name(data: dict[str, Any]) -> None:
     def flat(given_data: dict[str, Any]) -> dict[str, Any]:
         record = Event(customer=Customer(external_id="Ada"), type="E", occurred_at=NOW, data=given_data)
-        properties = events.event(record, NOW).body["properties"]
+        properties = body_of(events.event(record, NOW))["properties"]
         return {name: repr(value) for name, value in properties.items() if name != "event_id"}
 
     assert flat(data) == flat(dict(reversed(data.items())))
+
+
+PLAIN_NAMES = st.sampled_from(["a", "b", "a_b", "a_0", "0", "$a", "", "time", "event_id"])
+NEARLY_PLAIN = st.dictionaries(
+    PLAIN_NAMES,
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**64), 2**64) | st.floats() | st.text(max_size=3) | TEXT,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PLAIN_NAMES, inner, max_size=3),
+    ),
+    max_size=4,
+)
+
+
+@settings(patiently, max_examples=500)
+@given(DATA | NEARLY_PLAIN, st.sampled_from([frozenset[str](), frozenset({"time", "event_id", "a_b"})]))
+def test_the_short_way_comes_to_what_the_closer_look_does(data: dict[str, Any], taken: frozenset[str]) -> None:
+    adjustments: list[str] = []
+    flat = properties.flattened(data, properties.Names(taken), adjustments, 10_000)
+    closely: list[str] = []
+    assert repr(flat) == repr(properties.flattened_closely(data, taken, closely))
+    assert adjustments == closely
+
+
+@given(st.datetimes(timezones=st.just(UTC) | st.timezones(), allow_imaginary=False))
+def test_times_are_written_as_isoformat_does_it(moment: datetime) -> None:
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        reject()
+    assert timestamp(moment) == utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- the profile in the end -----------------------------------------------------------------------------

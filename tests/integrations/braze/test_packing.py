@@ -26,7 +26,7 @@ def bundle(customer: str, sizes: tuple[int, int, int], padding: int = 0) -> Bund
     result = Bundle(customer)
     for name, size in zip(ARRAYS, sizes, strict=True):
         for number in range(size):
-            body = {"external_id": customer, "number": number, "of": name, "padding": "x" * padding}
+            body = orjson.dumps({"external_id": customer, "number": number, "of": name, "padding": "x" * padding})
             purchase = BrazePurchase(pk=number + 1) if name == "purchases" else None
             getattr(result, name).append(BrazeObject(customer, body, (number,), purchase=purchase))
     return result
@@ -38,7 +38,9 @@ def bundles(sizes: list[tuple[int, int, int]]) -> list[Bundle]:
 
 def deletion(number: int) -> Bundle:
     customer = f"d{number}"
-    return Bundle(customer, deletions=[BrazeObject(customer, {"external_id": customer}, (number,))])
+    result = Bundle(customer)
+    result.deletions.append(BrazeObject(customer, orjson.dumps({"external_id": customer}), (number,)))
+    return result
 
 
 def sizes(draft: Draft) -> list[int]:
@@ -50,19 +52,19 @@ def payload(delivery: Delivery) -> dict[str, list[dict[str, object]]]:
     return body
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(PER_ARRAY, max_size=15))
 def test_it_never_puts_more_than_75_into_an_array(customers: list[tuple[int, int, int]]) -> None:
     assert all(max(sizes(draft)) <= 75 for draft in packing.pack(bundles(customers), "per_array"))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(COMBINED, max_size=15))
 def test_it_never_puts_more_than_75_into_a_combined_request(customers: list[tuple[int, int, int]]) -> None:
     assert all(sum(sizes(draft)) <= 75 for draft in packing.pack(bundles(customers), "combined"))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(COMBINED, max_size=15), st.sampled_from(["per_array", "combined"]))
 def test_it_packs_each_object_once_and_no_customer_into_two_requests(
     customers: list[tuple[int, int, int]], limit: str
@@ -77,7 +79,7 @@ def test_it_packs_each_object_once_and_no_customer_into_two_requests(
         assert sorted(packed) == sorted(id(item) for each in given_bundles for item in getattr(each, name))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(COMBINED, max_size=8), st.sampled_from(["per_array", "combined"]))
 def test_it_writes_a_manifest_line_beside_each_object(customers: list[tuple[int, int, int]], limit: str) -> None:
     for draft in packing.pack(bundles(customers), limit):

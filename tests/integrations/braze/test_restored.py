@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
+import redis
 from django.core.management import CommandError, call_command
 
-from integrations.braze import readiness, relay
+from integrations.braze import flush, readiness, relay, restored
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
@@ -53,13 +55,48 @@ def test_it_stops_before_it_sends_anything_twice(
 def test_a_request_that_was_ready_in_the_backup_is_not_sent_again(
     account: Account, order: Order, sandbox: SandboxServer, sync: Sync
 ) -> None:
+    """Whether or not anything was composed since: sending alone is reason enough to notice."""
     relay.relay(account.pk)
     with lost_afterwards():
         sync()
-        Customer.objects.create(account=account, external_id="c2")
-        sync()
     sync()
     assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
+    assert readiness.of(account.pk).state == "paused"
+
+
+def test_what_is_sent_is_told_to_redis_before_it_leaves(
+    account: Account, order: Order, redis_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies just afterwards leaves enough to notice."""
+    relay.relay(account.pk)
+    state = BrazeState.objects.get()
+    told: list[int] = []
+    monkeypatch.setattr(flush, "_send", lambda sending: told.append(int(redis_client.get(restored._key(state)))))
+    flush.flush(account.pk)
+    state.refresh_from_db()
+    assert told == [state.commits]
+    assert state.commits == 2
+
+
+def test_redis_counter_is_never_lowered_by_who_comes_late(account: Account, order: Order, redis_client: Any) -> None:
+    state = BrazeState.objects.get()
+    for commits in (5, 3):
+        BrazeState.objects.update(commits=commits)
+        restored.tell_redis(account.pk)
+    assert int(redis_client.get(restored._key(state))) == 5
+
+
+def test_a_redis_that_cannot_be_told_sends_nothing(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.relay(account.pk)
+    with monkeypatch.context() as patch:
+        patch.setattr(restored, "raise_in_redis", mock.Mock(side_effect=redis.ConnectionError))
+        with pytest.raises(redis.ConnectionError):
+            flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 0
+    sync()
+    assert sandbox.summary()["requests"]["track"] == 1
 
 
 def test_settings_do_not_resume_it(account: Account, braze: BrazeSettings, order: Order, sync: Sync) -> None:

@@ -1,6 +1,7 @@
 """From Braze's answers, documented and measured, to the fate of each object and of the account's traffic."""
 
 import json
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -247,6 +248,18 @@ def test_it_keeps_the_words_even_without_a_key() -> None:
 )
 def test_it_waits_as_long_as_braze_says(headers: dict[str, str], seconds: float) -> None:
     assert verdicts.retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize("hours_off", [-1, 0, 1])
+def test_it_counts_the_wait_by_brazes_own_clock_and_not_by_this_machines(hours_off: int) -> None:
+    """A worker whose clock was an hour behind kept its account waiting for that hour."""
+    headers = {"Date": formatdate(NOW, usegmt=True), "X-RateLimit-Reset": str(NOW + 7)}
+    assert verdicts.retry_after(headers, NOW + hours_off * 3600) == 7
+
+
+@pytest.mark.parametrize("date", ["", "soon", "Wed, 99 Nov 2026 14:00:00 GMT", "Wed, 25 Nov 99999 14:00:00 GMT"])
+def test_it_counts_by_this_machines_clock_where_brazes_date_says_nothing(date: str) -> None:
+    assert verdicts.retry_after({"Date": date, "X-RateLimit-Reset": str(NOW + 7)}, NOW) == 7
 
 
 def test_it_tells_the_wait_with_a_429_and_with_nothing_else() -> None:

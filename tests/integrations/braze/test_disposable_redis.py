@@ -1,0 +1,74 @@
+"""Redis may forget, repeat, fill up or be gone: what is ready to send is in the ledger, and little of it in Redis."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from integrations.braze import buffer, flush, ledger, relay, taking
+from integrations.braze.models import BrazeSettings
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.fates import counts
+
+Sync = Callable[[], None]
+
+
+def test_nothing_happens_but_a_delay_when_redis_forgets(
+    account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any, sync: Sync
+) -> None:
+    relay.relay(account.pk)
+    redis_client.flushall()
+    redis_client.script_flush()
+    assert flush.flush(account.pk) == 0
+    sync()
+    assert counts() == {"delivered": 4}
+
+
+def test_a_body_that_redis_lost_is_read_from_the_ledger(
+    account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any
+) -> None:
+    relay.relay(account.pk)
+    redis_client.delete(f"braze:{{{account.pk}}}:bodies")
+    assert flush.flush(account.pk) == 1
+    assert counts() == {"delivered": 4}
+
+
+def test_a_request_unknown_to_the_ledger_is_dropped(account: Account, braze: BrazeSettings, redis_client: Any) -> None:
+    """After a database was restored from a backup, Redis may know more than the ledger."""
+    redis_client.rpush(f"braze:{{{account.pk}}}:ready", *(str(uuid.uuid4()) for _ in range(buffer.IN_FLIGHT + 1)))
+    assert flush.flush(account.pk) == 0
+    assert buffer.claim(account.pk) is None
+
+
+def test_the_relay_stops_when_enough_is_ready(
+    account: Account, braze: BrazeSettings, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BRAZE_READY_REQUESTS = 2
+    monkeypatch.setattr(taking, "TAKE", 75)
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(300))
+    relay.relay(account.pk)
+    assert ledger.unstarted(account.pk).count() == 3, "one round more was being composed when the second was committed"
+    assert counts() == {"pending": 75, "buffered": 225}
+
+
+def test_the_relay_stops_when_what_is_ready_is_large(
+    account: Account, braze: BrazeSettings, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.BRAZE_READY_BYTES = 1
+    monkeypatch.setattr(taking, "TAKE", 75)
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(300))
+    relay.relay(account.pk)
+    assert ledger.unstarted(account.pk).count() == 2
+
+
+def test_a_redis_that_is_full_loses_nothing(account: Account, change: Customer, redis_client: Any, sync: Sync) -> None:
+    redis_client.config_set("maxmemory", 1)
+    try:
+        relay.relay(account.pk)
+        assert counts() == {"buffered": 4}
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    sync()
+    assert counts() == {"delivered": 4}
