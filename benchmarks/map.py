@@ -96,10 +96,10 @@ def events(chance: random.Random, count: int) -> "Round":
     entries, records = [], {}
     for number in range(count):
         customer = CustomerName(f"c-{chance.randrange(50_000):07}")
-        pk = uuid.UUID(int=chance.getrandbits(128), version=4)
+        pk = str(uuid.UUID(int=chance.getrandbits(128), version=4))
         at = BEGIN + timedelta(microseconds=chance.randrange(10**12))
-        records[str(pk)] = EventRow(pk, "ADD_TO_CART", at, event_data(chance), customer)
-        entries.append(Entry(number, "event", customer.external_id, str(pk), {}))
+        records[pk] = EventRow(pk, "ADD_TO_CART", at, event_data(chance), customer)
+        entries.append(Entry(number, "event", customer.external_id, pk, {}))
     return entries, Records({}, records, {}, {}, {}, {})
 
 

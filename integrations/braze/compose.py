@@ -13,7 +13,7 @@ from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazeSettings, Fate
 from integrations.braze.objects import BrazeObject, Bundle, Entry
 from integrations.braze.records import AUDIENCE_KINDS, FACT_KINDS, ORDER_KINDS, Records, mentioned
-from integrations.braze.rows import AnyOrder, AnyPurchase
+from integrations.braze.rows import AnyOrder, AnyPurchase, Mirrored
 from integrations.outbox.models import Kind
 
 #: Braze's ceiling per array of a request [Braze: API limits].
@@ -89,9 +89,8 @@ def _add_state(entries: list[Entry], settings: BrazeSettings, records: Records, 
     profile = records.profiles.get(result.customer)
     desired, removed = _desired(entries, settings, records, result.customer, now)
     attributes = mirror.delta(profile, desired.values, removed)
-    adjustments = _adjustments(desired, attributes)
-    is_new = any(entry.kind == Kind.CUSTOMER_CREATED for entry in entries) and settings.create_customers
-    if not attributes and not (is_new and not (profile and profile.is_known)):
+    adjustments = _adjustments(desired, attributes) if desired.adjustments else ()
+    if not attributes and not _creates_user(entries, settings, profile):
         reason = f"nothing to send: {'; '.join(adjustments)}" if adjustments else rules.NOTHING_CHANGED
         result.skip((entry.pk for entry in entries), reason)
         return
@@ -99,8 +98,14 @@ def _add_state(entries: list[Entry], settings: BrazeSettings, records: Records, 
     body = {"external_id": result.customer, **attributes}
     if not creates:
         body["_update_existing_only"] = True
-    ids = tuple(entry.pk for entry in entries)
+    ids = tuple([entry.pk for entry in entries])
     result.attributes.append(BrazeObject(result.customer, orjson.dumps(body), ids, creates, adjustments))
+
+
+def _creates_user(entries: list[Entry], settings: BrazeSettings, profile: Mirrored | None) -> bool:
+    """Whether an object without attributes is of use."""
+    is_new = any(entry.kind == Kind.CUSTOMER_CREATED for entry in entries) and settings.create_customers
+    return is_new and not (profile and profile.is_known)
 
 
 def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
@@ -116,31 +121,28 @@ def _desired(
     desired = Attributes()
     removed: set[str] = set()
     customer, held = records.customers.get(external_id), _held_names(records, external_id)
-    of_customer = [entry for entry in entries if entry.kind not in AUDIENCE_KINDS]
+    audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
+    of_customer = [entry for entry in entries if entry.kind not in AUDIENCE_KINDS] if audiences else entries
     if customer and any(rules.sends_profile(entry.kind, settings) for entry in of_customer):
-        desired |= customers.profile(customer, now.date())
+        desired = customers.profile(customer, now.date())
     if customer and of_customer and settings.sync_customer_tags:
         desired |= customers.tags(customer)
         gone = {customers.tag_attribute(key) for entry in entries for key in entry.data.get("removed_tags", ())}
-        removed |= (gone | _with_prefix(held, TAG_PREFIX)) - desired.values.keys() - desired.left_out
+        gone.update(name for name in held if name.startswith(TAG_PREFIX))
+        removed |= gone - desired.values.keys() - desired.left_out
     is_resync = any(entry.data.get("resync") for entry in entries)
-    audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
     if settings.sync_audiences and (audiences or is_resync):
         members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
         named = {customers.audience_attribute(name) for entry in audiences for name in mentioned(entry)}
-        named |= _with_prefix(held, AUDIENCE_PREFIX) if is_resync else set()
+        named.update(name for name in held if is_resync and name.startswith(AUDIENCE_PREFIX))
         desired.values |= dict.fromkeys(members, True)
         removed |= named - members
     return desired, removed
 
 
-def _held_names(records: Records, external_id: str) -> set[str]:
+def _held_names(records: Records, external_id: str) -> tuple[str, ...]:
     profile = records.profiles.get(external_id)
-    return {*profile.attributes, *profile.uncertain} if profile else set()
-
-
-def _with_prefix(names: set[str], prefix: str) -> set[str]:
-    return {name for name in names if name.startswith(prefix)}
+    return (*profile.attributes, *profile.uncertain) if profile else ()
 
 
 # --- facts: each becomes its object ---------------------------------------------------------------------

@@ -17,16 +17,19 @@ def delta(profile: AnyProfile | None, desired: dict[str, Any], removed: Collecti
     the mirror knows nothing of them, unless `desired` has a value for them. A value that Braze has refused is left out.
     """
     held = profile.attributes if profile else {}
-    uncertain = set(profile.uncertain) if profile else set()
-    wanted = {**dict.fromkeys(removed), **desired}
-    forced = {name for name in removed if wanted[name] is None} | uncertain
-    refused = profile.refused if profile else {}
-    return {
+    forced = {name for name in removed if desired.get(name) is None}
+    if profile:
+        forced.update(profile.uncertain)
+    wanted = {**dict.fromkeys(removed), **desired} if removed else desired
+    changed = {
         name: value
         for name, value in wanted.items()
-        if (name in forced or not _same(held.get(name, _ABSENT), _ABSENT if value is None else value))
-        and not _same(refused.get(name, _ABSENT), value)
+        if (now := held.get(name)).__class__ is not value.__class__ or now != value or name in forced
     }
+    refused = profile.refused if profile else None
+    if not refused:
+        return changed
+    return {name: value for name, value in changed.items() if not _same(refused.get(name, _ABSENT), value)}
 
 
 def accept(profile: AnyProfile, sent: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from integrations.braze.rows import (
     from_json,
     from_our_json,
     from_time,
+    from_uuid,
     text_of,
 )
 from integrations.outbox.models import Kind
@@ -81,8 +82,8 @@ def _events(entries: Sequence[Entry]) -> dict[str, AnyEvent]:
     names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
     rows = Event.objects.filter(pk__among=map(UUID, names))
     return {
-        (subject := str(pk)): EventRow(pk, type_, from_time(at), from_json(data), names[subject])
-        for pk, type_, at, data in rows.values_list("pk", "type", text_of("occurred_at"), text_of("data"))
+        (pk := from_uuid(id_)): EventRow(pk, type_, from_time(at), from_json(data), names[pk])
+        for id_, type_, at, data in rows.values_list(text_of("pk"), "type", text_of("occurred_at"), text_of("data"))
     }
 
 

@@ -43,7 +43,7 @@ class CustomerName(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    pk: UUID
+    pk: str
     type: str
     occurred_at: datetime
     data: dict[str, Any]
@@ -153,6 +153,11 @@ def from_json(text: str) -> Any:
 def from_our_json(text: str) -> Any:
     """Of the mirror: what was mapped has no number that large."""
     return orjson.loads(text)
+
+
+def from_uuid(text: str) -> str:
+    """As Python writes it; SQLite keeps the digits alone."""
+    return text if len(text) == 36 else str(UUID(text))
 
 
 def from_time(text: str) -> datetime:

@@ -1,13 +1,13 @@
 """A customer's attributes: the standard fields, the loyalty fields and the tags, each checked before it is sent."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from typing import Any
 
 from integrations.braze.mapping import contacts, dates, places
-from integrations.braze.mapping.text import MAX_TEXT, fitted, shown
+from integrations.braze.mapping.dates import can_be_time
+from integrations.braze.mapping.text import MAX_TEXT, fitted, is_fine, shown
 from integrations.braze.mapping.values import scalar
 from integrations.braze.rows import AnyCustomer
 
@@ -59,13 +59,15 @@ def profile(customer: AnyCustomer, today: date) -> Attributes:
     An anonymous customer's name, e-mail and phone are placeholders of Masivo's and stay out.
     """
     result = Attributes()
-    _add_read(result, "country", customer.country, places.country, "is not a country that ISO 3166 knows")
-    _add_personal(result, customer, result.values.get("country"))
-    _add_read(result, "gender", customer.gender, GENDERS.get, "is none of MALE, FEMALE, OTHER")
+    country = places.country(customer.country)
+    _add_read(result, "country", customer.country, country, "is not a country that ISO 3166 knows")
+    _add_personal(result, customer, country)
+    gender, language, zone = customer.gender, customer.language, customer.time_zone
+    _add_read(result, "gender", gender, GENDERS.get(gender.strip()), "is none of MALE, FEMALE, OTHER")
     _add_birth(result, customer.birth_date, today)
     _add_text(result, "home_city", customer.city)
-    _add_read(result, "language", customer.language, places.language, "is not a language that ISO 639-1 knows")
-    _add_read(result, "time_zone", customer.time_zone, places.time_zone, "is not an IANA time zone")
+    _add_read(result, "language", language, places.language(language), "is not a language that ISO 639-1 knows")
+    _add_read(result, "time_zone", zone, places.time_zone(zone), "is not an IANA time zone")
     _add_custom(result, "loyalty_tier", customer.tier.strip() or None)
     _add_custom(result, "loyalty_points", customer.points)
     return result
@@ -78,7 +80,7 @@ def tags(customer: AnyCustomer) -> Attributes:
     """
     result = Attributes()
     given = customer.tags or {}
-    for key in sorted(given, key=lambda key: (tag_attribute(key) != TAG_PREFIX + key, key)):
+    for key in sorted(given, key=_claim):
         name = tag_attribute(key)
         if name == TAG_PREFIX:
             result.leave_out(TAG_PREFIX + key, "a tag needs a name")
@@ -98,6 +100,12 @@ def tag_attribute(key: str) -> str:
 
 
 @lru_cache(maxsize=8192)
+def _claim(key: str) -> tuple[bool, str]:
+    """Who has a name: the lesser."""
+    return (tag_attribute(key) != TAG_PREFIX + key, key)
+
+
+@lru_cache(maxsize=8192)
 def audience_attribute(name: str) -> str:
     """Stripped as Braze does, so that what is nulled later is what was set."""
     return fitted(name, AUDIENCE_PREFIX + name, []).rstrip()
@@ -107,17 +115,17 @@ def _add_personal(result: Attributes, customer: AnyCustomer, country: str | None
     if customer.is_anonymous:
         result.values |= dict.fromkeys(PERSONAL)
         return
-    _add_read(result, "email", customer.email, contacts.email, "is not an address that Braze takes")
+    email, phone = customer.email.strip(), customer.phone.strip()
+    _add_read(result, "email", email, contacts.email(email) if email else None, "is not an address that Braze takes")
     why = "is not a phone number" if country else "is not a phone number that can be read without a country"
-    _add_read(result, "phone", customer.phone, lambda text: contacts.phone(text, country), why)
+    _add_read(result, "phone", phone, contacts.phone(phone, country) if phone else None, why)
     _add_text(result, "first_name", customer.first_name)
     _add_text(result, "last_name", customer.last_name)
 
 
-def _add_read(result: Attributes, name: str, text: str, read: Callable[[str], str | None], why_not: str) -> None:
-    text = text.strip()
-    value = read(text) if text else None
-    if text and value is None:
+def _add_read(result: Attributes, name: str, text: str, value: str | None, why_not: str) -> None:
+    """`value` is what was read in the text; None where the text is empty, or cannot be sent."""
+    if value is None and (text := text.strip()):
         result.leave_out(name, f"{shown(text)} {why_not}")
     else:
         result.values[name] = value
@@ -131,15 +139,26 @@ def _add_birth(result: Attributes, born: date | None, today: date) -> None:
 
 
 def _add_text(result: Attributes, name: str, text: str) -> None:
+    text = text.strip()
+    if is_fine(text):
+        result.values[name] = text or None
+        return
     changes: list[str] = []
-    result.put(name, fitted(name, text.strip(), changes) or None, changes)
+    result.put(name, fitted(name, text, changes) or None, changes)
 
 
 def _add_custom(result: Attributes, name: str, value: Any) -> None:
     """Braze takes some texts for times [Braze: custom attributes]: the operator is told what it makes of them."""
+    if (
+        value is None
+        or value.__class__ is bool
+        or (value.__class__ is str and is_fine(value) and not can_be_time(value))
+    ):
+        result.values[name] = value
+        return
     changes: list[str] = []
-    kept = None if value is None else scalar(name, value, changes)
-    if kept.__class__ is str and dates.can_be_time(kept):
+    kept = scalar(name, value, changes)
+    if kept.__class__ is str and can_be_time(kept):
         if iso := dates.as_iso(kept):
             changes.append(f"{name}: {shown(kept)} is sent as {iso}, the time that Braze reads in it")
             kept = iso

@@ -16,6 +16,7 @@ OWN = frozenset({"event_id", ORIGINAL_TIME})
 #: Braze: "102,400 bytes per event", of which our own properties take at most this.
 MAX_BYTES = 102_400
 _OWN_BYTES = 150
+_ROOM = MAX_PROPERTIES - len(OWN)
 #: Braze drops an event of one of these names that has any property its schema does not know, `event_id` among them.
 SCHEMA_NAMES = frozenset(
     f"ecommerce.{name}"
@@ -34,7 +35,7 @@ def event(record: AnyEvent, now: datetime) -> Mapped:
 def _event(record: AnyEvent, now: datetime, max_bytes: int = 0) -> Mapped:
     """Nearly every event is so small that its properties need not be weighed."""
     adjustments: list[str] = []
-    properties = flattened(record.data or {}, _NAMES, adjustments, MAX_PROPERTIES - len(OWN))
+    properties = flattened(record.data or {}, _NAMES, adjustments, _ROOM)
     if max_bytes:
         properties = lightened(properties, max_bytes, adjustments)
     properties["event_id"] = str(record.pk)

@@ -44,7 +44,7 @@ def language(text: str) -> str | None:
 @lru_cache(maxsize=4096)
 def time_zone(text: str) -> str | None:
     """The IANA name, however capitalised; None where there is none."""
-    return _time_zones().get(text.casefold())
+    return _time_zones().get(text.strip().casefold())
 
 
 def _key(text: str) -> str:

@@ -17,6 +17,10 @@ VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-3, 3) | st.
 ATTRIBUTES = st.dictionaries(st.sampled_from("abcdef"), VALUES)
 
 
+def typed(value: Any) -> tuple[type, Any]:
+    return type(value), value
+
+
 def profile(attributes: dict[str, Any] | None = None, uncertain: list[str] | None = None) -> BrazeProfile:
     return BrazeProfile(external_id="Ada", attributes=attributes or {}, uncertain=uncertain or [])
 
@@ -71,6 +75,23 @@ def test_it_sends_again_exactly_what_is_in_doubt(before: dict[str, Any], wanted:
     assert {name: (type(value), value) for name, value in again.items()} == {
         name: (type(value), value) for name, value in sent.items()
     }
+
+
+@given(ATTRIBUTES, ATTRIBUTES, ATTRIBUTES, st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")))
+def test_it_sends_a_name_exactly_where_a_reason_for_it_is_there(
+    held: dict[str, Any], wanted: dict[str, Any], refused: dict[str, Any], removed: set[str], doubted: set[str]
+) -> None:
+    held = {name: value for name, value in held.items() if value is not None}
+    mirrored = profile(held, sorted(doubted))
+    mirrored.refused = refused
+    sent = mirror.delta(mirrored, wanted, removed)
+    for name in "abcdef":
+        value = wanted.get(name)
+        is_wanted = name in wanted or name in removed
+        is_new = typed(held.get(name)) != typed(value) or name in doubted or (name in removed and value is None)
+        was_refused = name in refused and typed(refused[name]) == typed(value)
+        assert (name in sent) is (is_wanted and is_new and not was_refused)
+        assert typed(sent.get(name)) == typed(value if name in sent else None)
 
 
 def test_it_forgets_a_name_whose_null_was_accepted() -> None:
