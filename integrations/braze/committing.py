@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -13,6 +13,7 @@ from integrations.braze import packing, restored
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate
 from integrations.braze.objects import Bundle, Entry
+from integrations.braze.records import ORDER_KINDS
 from integrations.braze.rounds import Composed
 from integrations.outbox import bulk, capture, transitions
 from integrations.outbox.clock import database_now
@@ -41,7 +42,7 @@ def commit(account_id: int, held: Held, composed: Composed) -> list[Delivery]:
         _save_purchases(bundles, drafts)
         deliveries = _requests(drafts, account_id, round.now)
         bulk.insert(Delivery, deliveries)
-        _move_entries(bundles, drafts, round.now)
+        _move_entries(account_id, bundles, drafts, round.now)
         _note_adjustments(drafts)
         _wait(round.by_customer, waiting)
         _discard_purchases(account_id, bundles)
@@ -87,7 +88,7 @@ def _save_purchases(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) 
             BrazePurchase.objects.filter(pk__among=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
 
 
-def _move_entries(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> None:
+def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> None:
     requests = {pk: draft.id for draft in drafts for pk in draft.entries()}
     if transitions.buffer(requests) != len(requests):
         raise Overtaken
@@ -102,9 +103,25 @@ def _move_entries(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], no
         _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
         # A part that was refused or is in doubt outlives the rule that skips the rest.
         OutboxEntry.objects.filter(pk__among=ids).exclude(worst="").update(status=F("worst"))
+    _keep_in_doubt(account_id, set().union(*by_reason.values()), now)
     for reason, ids in parked.items():
         _move(ids, parked=True, error=reason, due_at=now + PARKED)
     _reject(bundles, now)
+
+
+def _keep_in_doubt(account_id: int, skipped: Collection[int], now: datetime) -> None:
+    """Orders of which something was to be sent again, as it may have arrived: a person has to look, though no rule lets
+    it be sent any more. A reversal that comes could not tell otherwise what there is to negate."""
+    of_orders = OutboxEntry.objects.filter(pk__among=skipped, kind__in=ORDER_KINDS)
+    by_order: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for pk, customer, data in of_orders.values_list("pk", "customer_external_id", "data"):
+        by_order[customer, data.get("order_id", "")].append(pk)
+    customers = {customer for customer, _ in by_order}
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers, fate=Fate.PENDING)
+    for row in rows.exclude(error="") if customers else ():
+        if ids := by_order.get((row.customer_external_id, row.order_id)):
+            BrazePurchase.objects.filter(pk=row.pk).update(fate=Fate.UNKNOWN, settled_at=now)
+            OutboxEntry.objects.filter(pk__in=ids).update(status=Status.UNKNOWN, error=row.error)
 
 
 def _reject(bundles: Sequence[Bundle], now: datetime) -> None:

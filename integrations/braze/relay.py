@@ -28,8 +28,9 @@ from integrations.outbox.lease import Held, LeaseLost
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=django_settings.BRAZE_LEASE_SECONDS)
-#: One task does one bounded slice.
-SLICE_SECONDS = 5.0
+#: One task does one bounded slice. Where as many accounts have backlogs as there are relay processes, another account
+#: waits for one of these; a shorter one would find out anew who is busy too often.
+SLICE_SECONDS = 1.5
 
 
 def relay(account_id: int) -> int:

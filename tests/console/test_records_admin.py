@@ -91,7 +91,8 @@ def test_it_deletes_selected_records_and_tells(
     assert admin_client.post(page(model, "changelist"), form).status_code == 200
     assert admin_client.post(page(model, "changelist"), {**form, "post": "yes"}).status_code == 302
     assert not model.objects.filter(pk=pk).exists()
-    assert changes.brief().count((model.__name__, "deleted", pk)) == 1
+    told = None if model is Membership else pk  # memberships are deleted set-wise
+    assert changes.brief().count((model.__name__, "deleted", told)) == 1
 
 
 def test_it_saves_a_customer_whose_external_id_then_stays(admin_client: Client, account: Account) -> None:

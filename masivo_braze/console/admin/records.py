@@ -120,7 +120,7 @@ class OrderAdmin(RecordAdmin):
 @admin.register(OrderLine)
 class OrderLineAdmin(RecordAdmin):
     account_path = "order__account"
-    list_display = ["order", "position", "sku", "quantity", "value", "discounted_value", "sync"]
+    list_display = ["order", "position", "sku", "quantity", "value", "sync"]
     list_select_related = ["order__customer"]
     list_filter = ["order__account", "order__status"]
     search_fields = ["sku", "name", "order__order_id"]

@@ -54,7 +54,7 @@ def test_braze_s_words_about_a_wrong_key_do_not_repeat_it(
     BrazeSettings.objects.update(api_key="invalid")
     with caplog.at_level(logging.DEBUG):
         sync()
-    assert readiness.of(account.pk).detail.startswith('Braze answered 401: {"message":"Invalid API key: [key]"}')
+    assert readiness.of(account.pk).detail.startswith("Braze answered 401: Invalid API key: [key] (the key is wrong")
     assert "[key]" in Delivery.objects.get().answer
 
 

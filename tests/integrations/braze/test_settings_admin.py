@@ -337,8 +337,8 @@ def test_it_lists_accounts_with_their_state(page: Page, account: Account, braze:
 def test_it_explains_what_is_typed_and_ticked(page: Page) -> None:
     html = page.client.get(page.url).content.decode()
     assert "users.track and users.delete" in html
-    assert "the attribute tag_&lt;key&gt;" in html
-    assert "masivo_&lt;audience&gt;" in html
+    assert "the attribute tag_[key]" in html
+    assert "masivo_[audience]" in html
 
 
 def test_it_links_to_the_records_of_the_account(page: Page, account: Account, braze: BrazeSettings) -> None:

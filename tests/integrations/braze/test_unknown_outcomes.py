@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from integrations.braze import accounting, flush, ledger, relay, resolution
+from integrations.braze import accounting, flush, ledger, records, relay, resolution
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.loyalty.models import Account, Customer
+from masivo_braze.loyalty.models import Account, Customer, Order
 from tests.integrations.braze.fates import counts, forget_backoff
 
 Sync = Callable[[], None]
@@ -122,4 +122,30 @@ def test_a_purchase_that_may_have_arrived_stays_in_the_books_when_its_customer_i
     assert sandbox.summary()["purchases"] == 2
     assert list(BrazePurchase.objects.values_list("fate", flat=True)) == ["unknown", "unknown"]
     assert "unknown" not in counts()
+    assert accounting.check(account.pk) == []
+
+
+@pytest.mark.parametrize("fault", [{"close": "after"}, {"status": 503}])
+def test_a_purchase_that_may_have_arrived_is_not_skipped_in_silence(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync, fault: dict[str, Any]
+) -> None:
+    """Switched off before it could be sent again: somebody has to look, and a reversal can still negate it."""
+    sent_again_by_policy()
+    sandbox.faults.add(**fault, times=1)
+    sync()
+    BrazeSettings.objects.update(sync_purchases=False)
+    forget_backoff()
+    sync()
+    of_order = OutboxEntry.objects.filter(kind__in=records.ORDER_KINDS)
+    is_sure = fault == {"status": 503}
+    assert set(of_order.values_list("status", flat=True)) == ({"skipped"} if is_sure else {"unknown"})
+    assert set(BrazePurchase.objects.values_list("fate", flat=True)) == ({"pending"} if is_sure else {"unknown"})
+    assert accounting.check(account.pk) == []
+    BrazeSettings.objects.update(sync_purchases=True)
+    resolution.treat_as_delivered(of_order, by="ada")
+    order = Order.objects.get()
+    order.status = "REVERSED"
+    order.save()
+    sync()
+    assert sandbox.summary()["revenue"] == ({} if is_sure else {"USD": "0.00"})
     assert accounting.check(account.pk) == []
