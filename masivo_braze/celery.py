@@ -2,6 +2,7 @@
 
 import os
 
+from masivo_braze import memory
 from masivo_braze.clocks import Hints
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
@@ -9,3 +10,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 app = Hints("masivo_braze")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+memory.connect()
