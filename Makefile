@@ -28,7 +28,8 @@ test: $(STAMP) ## The tests that SQLite and the embedded Redis can run
 test-all: test test-e2e test-postgres ## The whole suite, on SQLite and then on a temporary PostgreSQL
 
 test-e2e: $(STAMP) ## What `make test` leaves out on SQLite: real workers, the browser
-	@$(BIN)/python -m pytest -m "($(SLOW)) and not postgres" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) -m "browser and not e2e and not postgres" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "e2e and not postgres" $(PYTEST_ARGS)
 
 test-postgres: $(STAMP) ## On a temporary PostgreSQL: all that has to do with a database, the demo, the fault harness
 	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(QUICK)" $(NO_DATABASE) $(PYTEST_ARGS)

@@ -62,6 +62,10 @@ class Browser:
     def open(self, path: str) -> None:
         self.driver.get(f"{self.base_url}{path}")
 
+    def source(self) -> str:
+        """The page's HTML; the driver has moments in which it has none."""
+        return str(self.until(lambda: self.driver.page_source))
+
     def find(self, selector: str) -> Any:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 

@@ -83,7 +83,7 @@ def test_a_first_set_up_goes_wrong_twice_and_then_right(
     browser.click("button[name=_test]")
     assert f"Connected to {right}. The key is valid and may send customers" in browser.text("#main")
     browser.looks_right("set-up-connected")
-    assert KEY not in browser.driver.page_source
+    assert KEY not in browser.source()
     saved = BrazeSettings.objects.get()
     assert (saved.account, saved.api_key, saved.rest_endpoint) == (account, KEY, right)
 
@@ -164,7 +164,7 @@ def test_a_viewer_of_one_account_is_refused_every_url_of_another(
     cookie = client.cookies[django_settings.SESSION_COOKIE_NAME].value
     browser.driver.add_cookie({"name": django_settings.SESSION_COOKIE_NAME, "value": cookie, "path": "/"})
     browser.open(f"/admin/loyalty/customer/{own['loyalty_customer']}/change/")
-    assert "visible" in browser.driver.page_source
+    assert "visible" in browser.source()
     others = {"account_id": theirs.pk, "slug": theirs.slug, "id": member.pk, "customer_id": records["loyalty_customer"]}
     found = addresses(records, others)
     urls = [address.url for address in found if address.names_a_record]
