@@ -86,10 +86,13 @@ def _too_soon(
 
     Braze: "leave a few seconds between requests for the same user" [Braze: /users/track, FAQ].
     """
-    waiting = {}
-    for bundle in bundles:
+    gap, waiting = settings.attribute_gap_seconds, {}
+    for bundle in bundles if gap else ():
+        profile = loaded.profiles.get(bundle.customer)
+        if profile is None or not profile.recent:
+            continue  # an object would have to be decoded for its names
         names = [name for item in bundle.attributes for name in item.body]
-        free_at = mirror.free_at(loaded.profiles.get(bundle.customer), names, settings.attribute_gap_seconds)
+        free_at = mirror.free_at(profile, names, gap)
         if free_at > now.timestamp():
             waiting[bundle.customer] = datetime.fromtimestamp(free_at, UTC)
     return waiting
