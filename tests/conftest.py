@@ -4,10 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from django.conf import settings
 from django.db import connection
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("any machine", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 if (Path(__file__).parent / "fixtures_sandbox.py").exists():
     pytest_plugins = ["tests.fixtures_sandbox"]
