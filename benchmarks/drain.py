@@ -55,8 +55,7 @@ def measure(name: str, account: object, capture: Callable[[], None]) -> dict[str
     captured = OutboxEntry.objects.filter(status="pending").count()
     begun = time.perf_counter()
     shop.resume(account)
-    moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
-    while moving.exists():
+    while shop.is_moving(account):
         time.sleep(POLL_SECONDS)
     seconds = time.perf_counter() - begun
     made = Delivery.objects.filter(created_at__gt=last) if last else Delivery.objects.all()

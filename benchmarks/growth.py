@@ -31,7 +31,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
     account = shop.account("growth", running.sandbox.url)
     shop.customers(account, 20_000)
     moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
-    while moving.exists():
+    while shop.is_moving(account):
         time.sleep(POLL_SECONDS)
     rows = []
     for size in backlogs:
@@ -41,7 +41,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
             cursor.execute("ANALYZE")
         shop.resume(account)
         before, begun = moving.count(), time.perf_counter()
-        while time.perf_counter() - begun < seconds and moving.exists():
+        while time.perf_counter() - begun < seconds and shop.is_moving(account):
             time.sleep(POLL_SECONDS)
         took = time.perf_counter() - begun
         rows.append({"backlog": before, "events/s": round((before - moving.count()) / took), **_memory(running)})

@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model  # noqa: F401  # the app registry
 from django.utils import timezone
 
 from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 
 TOGGLES = (
@@ -32,6 +33,12 @@ def account(slug: str, endpoint: str, **settings: Any) -> Account:
 def pause(account: Account) -> None:
     """Captured changes wait until `resume`."""
     BrazeState.objects.filter(account=account).update(paused_at=timezone.now(), pause_kind="refused")
+
+
+def is_moving(account: Account) -> bool:
+    """Whether anything is pending or on its way; each of the two is asked in the words of an index."""
+    mine = OutboxEntry.objects.filter(account=account, integration="braze")
+    return mine.filter(status="pending").exists() or mine.filter(status="buffered").exists()
 
 
 def resume(account: Account) -> None:

@@ -30,7 +30,7 @@ def run(running: Rig, scale: float) -> list[dict[str, object]]:
     for number, processes in enumerate((1, 2, 4)):
         running.env["RELAY_CONCURRENCY"] = str(processes)
         running.start("worker")
-        _until_settled()
+        _until_settled(accounts)
         for place, (account, theirs) in enumerate(zip(accounts, people, strict=True)):
             shop.pause(account)
             shop.events(account, theirs, int(6_000 * scale), seed=100 + 10 * place + number)
@@ -45,7 +45,7 @@ def _row(running: Rig, accounts: list[object], processes: int, changes: int) -> 
     before, begun = _processor_seconds(running), time.perf_counter()
     for account in accounts:
         shop.resume(account)
-    _until_settled()
+    _until_settled(accounts)
     seconds = time.perf_counter() - begun
     worked = sorted(after - before.get(pid, 0.0) for pid, after in _processor_seconds(running).items())
     return {
@@ -54,10 +54,10 @@ def _row(running: Rig, accounts: list[object], processes: int, changes: int) -> 
     }  # fmt: skip
 
 
-def _until_settled() -> None:
-    from integrations.outbox.models import OutboxEntry
+def _until_settled(accounts: list[object]) -> None:
+    from benchmarks import shop
 
-    while OutboxEntry.objects.filter(status__in=("pending", "buffered")).exists():
+    while any(map(shop.is_moving, accounts)):
         time.sleep(POLL_SECONDS)
 
 

@@ -66,21 +66,28 @@ class Pass:
         return pending(self.account_id).filter(Q(parked=False) | Q(due_at__lte=now)).order_by("pk")
 
     def _entries_of(self, customers: Collection[str], now: datetime) -> list[Entry]:
-        place = Window(RowNumber(), partition_by=F("customer_external_id"), order_by="pk")
         theirs = self._free(now).filter(customer_external_id__among=customers)
+        taken = _entries(theirs[:MOST])
+        if _is_whole(taken):
+            return taken
+        place = Window(RowNumber(), partition_by=F("customer_external_id"), order_by="pk")
         taken = _entries(theirs.annotate(place=place).filter(place__lte=MOST_OF_CUSTOMER)[:MOST])
         return taken + self._of_the_same_orders(taken, now)
 
     def _of_the_same_orders(self, taken: list[Entry], now: datetime) -> list[Entry]:
         """An order is sent whole: its later entries come along, rather than being found to have nothing to add."""
-        counts = Counter(entry.customer_external_id for entry in taken)
-        is_whole = len(taken) < MOST and max(counts.values(), default=0) < MOST_OF_CUSTOMER
-        of_orders = [] if is_whole else [entry for entry in taken if entry.kind in ORDER_KINDS]
+        of_orders = [entry for entry in taken if entry.kind in ORDER_KINDS]
         if not of_orders:
             return []
         later = self._free(now).filter(kind__in=ORDER_KINDS).exclude(pk__in=[entry.pk for entry in taken])
         later = later.filter(customer_external_id__among={entry.customer_external_id for entry in of_orders})
         return _entries(later.filter(subject__among={entry.subject for entry in of_orders}))
+
+
+def _is_whole(taken: list[Entry]) -> bool:
+    """Whether this is all that its customers have: nobody's rest was left behind."""
+    counts = Counter(entry.customer_external_id for entry in taken)
+    return len(taken) < MOST and max(counts.values(), default=0) < MOST_OF_CUSTOMER
 
 
 def _entries(rows: "QuerySet[OutboxEntry]") -> list[Entry]:
