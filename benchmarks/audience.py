@@ -13,7 +13,7 @@ from benchmarks.rig import Rig, rig
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--members", type=int, default=200_000)
+    parser.add_argument("--members", type=int, default=100_000)
     options = parser.parse_args()
     with rig() as running:
         report.show("audience", [run(running, options.members)])

@@ -1,8 +1,12 @@
-"""`python -m benchmarks.drain [--scale X] [--latency-ms MS]`: captured changes → delivered and settled, by workers."""
+"""`python -m benchmarks.drain [--scale X] [--latency-ms MS] [--first N]`: captured changes → delivered and settled.
+
+By the Procfile's own workers; `--first`: only so many of the workloads.
+"""
 
 import argparse
 import time
 from collections.abc import Callable
+from itertools import islice
 
 from benchmarks import report
 from benchmarks.rig import POLL_SECONDS, Rig, rig
@@ -12,12 +16,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--latency-ms", type=float, default=0.0)
+    parser.add_argument("--first", type=int, help="only so many of the workloads")
     options = parser.parse_args()
     with rig(options.latency_ms) as running:
-        report.show("drain", run(running, options.scale))
+        report.show("drain", run(running, options.scale, options.first))
 
 
-def run(running: Rig, scale: float) -> list[dict[str, object]]:
+def run(running: Rig, scale: float, first: int | None = None) -> list[dict[str, object]]:
     """A row a workload. Each is captured while the account is paused; the clock runs from its resumption."""
     from benchmarks import shop
 
@@ -41,7 +46,7 @@ def run(running: Rig, scale: float) -> list[dict[str, object]]:
         "orders": lambda: shop.orders(account, people, number // 4),
         "mixed": mixed,
     }
-    return [measure(name, account, capture) for name, capture in workloads.items()]
+    return [measure(name, account, capture) for name, capture in islice(workloads.items(), first)]
 
 
 def measure(name: str, account: object, capture: Callable[[], None]) -> dict[str, object]:
