@@ -61,8 +61,9 @@ def hanging_broker() -> Iterator[int]:
 def test_a_broker_that_hangs_does_not_hold_up_a_save(
     account: Account, want: Want, hanging_broker: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.conf, "broker_url", f"redis://127.0.0.1:{hanging_broker}/0")
+    # In this order: the one that is written to is the other where it has none of its own, also when it is put back.
     monkeypatch.setattr(app.conf, "broker_write_url", f"redis://127.0.0.1:{hanging_broker}/0")
+    monkeypatch.setattr(app.conf, "broker_url", f"redis://127.0.0.1:{hanging_broker}/0")
     want(Topic.CUSTOMER_CREATED)
     seconds = []
     for number in range(20):
