@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -99,23 +99,35 @@ def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[p
             by_reason[reason].add(pk)
         for pk, reason in bundle.parked.items():
             parked[reason].add(pk)
-    for reason, ids in by_reason.items():
-        _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
-        # A part that was refused or is in doubt outlives the rule that skips the rest.
-        OutboxEntry.objects.filter(pk__among=ids).exclude(worst="").update(status=F("worst"))
-    _keep_in_doubt(account_id, set().union(*by_reason.values()), now)
+    _skip(account_id, by_reason, now)
     for reason, ids in parked.items():
         _move(ids, parked=True, error=reason, due_at=now + PARKED)
     _reject(bundles, now)
 
 
-def _keep_in_doubt(account_id: int, skipped: Collection[int], now: datetime) -> None:
-    """Orders of which something was to be sent again, as it may have arrived: a person has to look, though no rule lets
-    it be sent any more. A reversal that comes could not tell otherwise what there is to negate."""
-    of_orders = OutboxEntry.objects.filter(pk__among=skipped, kind__in=ORDER_KINDS)
+def _skip(account_id: int, by_reason: Mapping[str, set[int]], now: datetime) -> None:
+    """What no rule lets be sent is skipped; but what was to be sent again, as it may have arrived, is held.
+
+    A person has to look, and a reversal that comes could not tell otherwise what there is to negate.
+    """
+    skipped = OutboxEntry.objects.filter(pk__among=set().union(*by_reason.values()), kind__in=restored.FACT_KINDS)
+    columns = ("pk", "kind", "customer_external_id", "data", "error")
+    facts = list(skipped.values_list(*columns)) if by_reason else []
+    for reason, ids in by_reason.items():
+        _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
+        # A part that was refused or is in doubt outlives the rule that skips the rest.
+        OutboxEntry.objects.filter(pk__among=ids).exclude(worst="").update(status=F("worst"))
     by_order: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for pk, customer, data in of_orders.values_list("pk", "customer_external_id", "data"):
-        by_order[customer, data.get("order_id", "")].append(pk)
+    for pk, kind, customer, data, doubt in facts:
+        if kind in ORDER_KINDS:
+            by_order[customer, data.get("order_id", "")].append(pk)
+        elif doubt:
+            OutboxEntry.objects.filter(pk=pk).update(status=Status.UNKNOWN, error=doubt)
+    _hold_orders_in_doubt(account_id, by_order, now)
+
+
+def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], list[int]], now: datetime) -> None:
+    """By customer and order id: a purchase's row tells whether it may have arrived."""
     customers = {customer for customer, _ in by_order}
     rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers, fate=Fate.PENDING)
     for row in rows.exclude(error="") if customers else ():

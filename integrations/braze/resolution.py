@@ -46,7 +46,10 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
     _purchases(chosen, (Fate.REJECTED,)).update(error="")  # those in doubt may have arrived, and keep the reason
     _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, settled_at=None)
-    _update(chosen, status=Status.PENDING, error="", worst="", batch=None, settled_at=None)
+    back_to = {"status": Status.PENDING, "worst": "", "batch": None, "settled_at": None}
+    in_doubt = [entry for entry in chosen if entry.kind == Kind.EVENT and entry.status == Status.UNKNOWN]
+    _update(in_doubt, **back_to)  # and they, too, keep it
+    _update([entry for entry in chosen if entry not in in_doubt], **back_to, error="")
     _wake(chosen)
     return chosen
 

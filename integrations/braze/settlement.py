@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 
 from integrations.braze import ledger, mirror, payloads, records, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
@@ -30,7 +30,9 @@ STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
 _MIRRORED = [field.name for field in fields(Mirrored) if field.name not in ("account_id", "external_id")]
 #: What becomes of an entry none of whose objects has to be sent again: it shows the worst of their fates.
 _BY_WORST = Case(When(worst="", then=Value(Status.DELIVERED.value)), default=F("worst"))
-#: Of a purchase that Braze has neither accepted nor refused, where its answer said nothing.
+#: An event that was in doubt is not any more.
+_REASON = Case(When(worst="", then=Value("")), default=F("error"), output_field=TextField())
+#: Of what Braze has neither accepted nor refused, where its answer said nothing.
 NO_WORDS = "Braze's answer does not tell whether it arrived."
 BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
 
@@ -218,8 +220,19 @@ def _settle_entries(lines: list[Line], now: datetime) -> None:
     if failures := _failures(lines):
         _note_failures(mine, failures)
     if again:
+        _note_doubts(mine, lines)
         mine.filter(pk__among=again).update(status=Status.PENDING, batch=None)
-    mine.update(status=_BY_WORST, settled_at=now)
+    mine.update(status=_BY_WORST, error=_REASON, settled_at=now)
+
+
+def _note_doubts(mine: "QuerySet[OutboxEntry]", lines: list[Line]) -> None:
+    """An event that is sent again though it may have arrived keeps the reason: it is not one that never left."""
+    by_reason: dict[str, set[int]] = defaultdict(set)
+    for line in lines:
+        if line.array == "events" and line.told == ObjectFate.UNKNOWN and line.fate == ObjectFate.RETRY:
+            by_reason[line.reason or NO_WORDS].update(line.entries)
+    for reason, ids in by_reason.items():
+        mine.filter(pk__among=ids).update(error=reason)
 
 
 def _failures(lines: list[Line]) -> dict[int, Line]:

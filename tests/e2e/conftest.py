@@ -1,15 +1,12 @@
 """The running product for a test: in a directory and a database of its own, gone afterwards."""
 
-import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from dev.stack import Stack
+from tests.e2e.harness.database import fresh_database
 from tests.e2e.shop import Shop
 
 
@@ -35,16 +32,3 @@ def shop(stack: Stack) -> Iterator[Shop]:
     """A process that saves loyalty records, as a web process would; its account syncs everything."""
     with Shop(stack) as shop:
         yield shop
-
-
-@contextmanager
-def fresh_database() -> Iterator[str | None]:
-    server = os.environ.get("DATABASE_URL", "")
-    if not server.startswith("postgres"):
-        yield None
-        return
-    name = f"stack_{secrets.token_hex(6)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"{server.rpartition('/')[0]}/{name}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

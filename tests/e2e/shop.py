@@ -41,6 +41,11 @@ class Shop:
         seconds: float = self.ask("save_customers", number=number, prefix=prefix)
         return seconds
 
+    def save_event(self, customer: str) -> str:
+        """Save an event of a customer; its id."""
+        event: str = self.ask("save_event", customer=customer)
+        return event
+
     def status(self) -> dict[str, Any]:
         """The account's line of `braze_status --json`."""
         line: dict[str, Any] = self.ask("status")

@@ -26,6 +26,13 @@ def save_customers(number: int, prefix: str) -> float:
     return time.perf_counter() - started
 
 
+def save_event(customer: str) -> str:
+    from masivo_braze.loyalty.models import Customer, Event
+
+    known = Customer.objects.get(account__slug=SLUG, external_id=customer)
+    return str(Event.objects.create(account=known.account, customer=known, type="LOGIN").pk)
+
+
 def status() -> dict[str, Any]:
     from dev.demo import ledger
     from masivo_braze.loyalty.models import Account
@@ -35,10 +42,13 @@ def status() -> dict[str, Any]:
 
 def main() -> None:
     django.setup()
-    actions = {action.__name__: action for action in (create_account, save_customers, status)}
+    from django.db import connections
+
+    actions = {action.__name__: action for action in (create_account, save_customers, save_event, status)}
     for line in sys.stdin:
         action, arguments = json.loads(line)
         print(json.dumps(actions[action](**arguments)), flush=True)
+        connections.close_all()  # as after a request of a web process: the database may be another one by the next
 
 
 if __name__ == "__main__":

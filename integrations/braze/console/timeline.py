@@ -133,7 +133,9 @@ def _now(entry: OutboxEntry, request: Delivery | None) -> Step:
 def _waiting(entry: OutboxEntry) -> str:
     if entry.parked:
         return f"waits for another change: {entry.error}" if entry.error else "waits for another change"
-    return f"waits until {entry.due_at:%H:%M:%S} UTC" if entry.due_at else "waits to be composed"
+    words = f"waits until {entry.due_at:%H:%M:%S} UTC" if entry.due_at else "waits to be composed"
+    in_doubt = entry.kind == Kind.EVENT and entry.error
+    return f"{words} and sent again, though it may have arrived: {entry.error}" if in_doubt else words
 
 
 def _decisions(entries: Sequence[OutboxEntry]) -> dict[int, list[LogEntry]]:

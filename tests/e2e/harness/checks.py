@@ -30,23 +30,30 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, required=True)
     options = parser.parse_args()
     django.setup()
-    from integrations.outbox.models import OutboxEntry
     from tests.e2e.harness import promises
 
     report = {**json.loads(options.report.read_text()), "is_limited": scenario.is_limited(options.seed)}
     # A reversal whose sale is unknown is parked until somebody decides.
     broken = list(promises.settled(options.seconds, parked=False))
     broken += run(promises.CHECKS, Braze(options.sandbox), report)
-    entries = Counter(OutboxEntry.objects.values_list("status", flat=True))
+    entries = _entries()
+    in_the_end = ""
     if not broken:
         broken = [f"in the end, {what}" for what in run((promises.decided,), Braze(options.sandbox), report)]
         broken += [f"in the end, {what}" for what in promises.settled(options.seconds)]
         braze = Braze(options.sandbox)
         broken += [f"in the end, {what}" for what in run(promises.CHECKS_IN_THE_END, braze, report)]
-    print(f"captured {sum(entries.values())}: {dict(entries)}", file=sys.stderr)
+        in_the_end = f"; once all was decided {dict(_entries())}"
+    print(f"captured {sum(entries.values())}: {dict(entries)}{in_the_end}", file=sys.stderr)
     for line in broken[:20]:
         print(line)
     return 1 if broken else 0
+
+
+def _entries() -> Counter[str]:
+    from integrations.outbox.models import OutboxEntry
+
+    return Counter(OutboxEntry.objects.values_list("status", flat=True))
 
 
 def run(checks: "tuple[Check, ...]", braze: Braze, report: dict[str, Any]) -> list[str]:

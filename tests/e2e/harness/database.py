@@ -41,3 +41,26 @@ def fresh_database() -> Iterator[str | None]:
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.execute(f"DROP DATABASE IF EXISTS {name}_backup WITH (FORCE)")
+
+
+def back_up(url: str) -> None:
+    """Keep a copy of all that is there now; connections are ended for it."""
+    name = url.rpartition("/")[2]
+    _replace(url, f"{name}_backup", by=name)
+
+
+def restore(url: str) -> None:
+    """Put the copy in the database's place, with whoever is connected: what was committed since is gone."""
+    name = url.rpartition("/")[2]
+    _replace(url, name, by=f"{name}_backup")
+
+
+def _replace(url: str, name: str, by: str) -> None:
+    server = f"{url.rpartition('/')[0]}/postgres"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {by} ALLOW_CONNECTIONS false")  # else they would be back before the copy is
+        connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [by])
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {by}")
+        connection.execute(f"ALTER DATABASE {by} ALLOW_CONNECTIONS true")

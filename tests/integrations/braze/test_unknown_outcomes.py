@@ -8,6 +8,7 @@ import pytest
 from pytest_django import Settings
 
 from integrations.braze import accounting, flush, ledger, records, relay, resolution
+from integrations.braze.console import search, timeline
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
@@ -149,3 +150,50 @@ def test_a_purchase_that_may_have_arrived_is_not_skipped_in_silence(
     sync()
     assert sandbox.summary()["revenue"] == ({} if is_sure else {"USD": "0.00"})
     assert accounting.check(account.pk) == []
+
+
+@pytest.mark.parametrize("send_again", [sent_again_by_policy, sent_again_by_a_person])
+@pytest.mark.parametrize("fault", [{"close": "after"}, {"status": 503}])
+def test_an_event_that_may_have_arrived_is_not_skipped_in_silence(
+    account: Account,
+    change: Customer,
+    sandbox: SandboxServer,
+    sync: Sync,
+    send_again: Callable[[], None],
+    fault: dict[str, Any],
+) -> None:
+    """Switched off before it could be sent again, it may be in Braze nevertheless: somebody has to look."""
+    if send_again is sent_again_by_a_person:
+        BrazeSettings.objects.update(unknown_events="hold")
+    sandbox.faults.add(**fault, times=1)
+    sync()
+    send_again()
+    BrazeSettings.objects.update(sync_events=False)
+    forget_backoff()
+    sync()
+    event = OutboxEntry.objects.get(kind="event")
+    expected = ("unknown", "The connection broke before Braze's answer was complete: ConnectionError")
+    assert (event.status, event.error) == (
+        ("skipped", "Events is switched off") if fault == {"status": 503} else expected
+    )
+    assert accounting.check(account.pk) == []
+
+
+def test_an_event_that_was_in_doubt_and_is_accepted_leaves_no_reason_behind(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    event = OutboxEntry.objects.get(kind="event")
+    assert (event.status, event.error != "") == ("pending", True)
+    assert "sent again, though it may have arrived" in _words_of(event)
+    forget_backoff()
+    sync()
+    event.refresh_from_db()
+    assert (event.status, event.error) == ("delivered", "")
+
+
+def _words_of(entry: OutboxEntry) -> str:
+    """As the customer's page says it."""
+    changes = timeline.of(search.event(entry.account, entry.customer_external_id, entry.subject)).changes
+    return " ".join(step.words for change in changes for step in change.steps)
