@@ -7,8 +7,9 @@ customers by heart: who was busy when it began, and whom it has taken since, as 
 from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
+from itertools import accumulate
 
-from django.db.models import F, Q, QuerySet, Window
+from django.db.models import Count, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from integrations.braze.integration import NAME
@@ -19,7 +20,7 @@ from integrations.outbox.models import OutboxEntry, Status
 
 #: Entries looked at for the customers to be taken together.
 TAKE = 2_000
-#: Entries taken together, of one customer and in all. What a customer has beyond that would not fit anyway.
+#: Entries taken together, of one customer and in all. What a customer has beyond that would not fit a request anyway.
 MOST_OF_CUSTOMER, MOST = 500, 4_000
 
 
@@ -39,21 +40,26 @@ class Pass:
         self.is_over = False
         self._after = 0
         self._passed: set[str] | None = None
+        self._is_deep = False  #: who was found by the last look had more than could be taken together
 
     def take(self, now: datetime) -> list[Entry]:
-        """The next free entries: of each customer those that come first; [] where nothing free is left."""
+        """The next free entries, of whole customers where nobody has very many; [] where nothing free is left."""
         passed = self._passed = self._busy(now) if self._passed is None else self._passed
-        taken: list[str] = []
         ahead = self._free(now).values_list("pk", "customer_external_id")
         # Where those at the front are all busy, the database looks for the next one who is not: there may be millions.
         for look in (ahead, ahead.exclude(customer_external_id__among=passed)):
-            if not taken and not self.is_over:
-                rows = list(look.filter(pk__gt=self._after)[:TAKE])
-                self.is_over = len(rows) < TAKE
-                self._after = rows[-1][0] if rows else self._after
-                taken = list(dict.fromkeys(customer for _, customer in rows if customer not in passed))
-        passed.update(taken)
-        return self._entries_of(taken, now) if taken else []
+            if self.is_over:
+                break
+            rows = list(look.filter(pk__gt=self._after)[:TAKE])
+            self.is_over = len(rows) < TAKE
+            self._after = rows[-1][0] if rows else self._after
+            found: dict[str, int] = {}
+            for pk, customer in rows:
+                if customer not in passed:
+                    found.setdefault(customer, pk)
+            if found:
+                return self._take(found, passed, now)
+        return []
 
     def _busy(self, now: datetime) -> set[str]:
         """Read before the entries are: whoever becomes free in between is merely passed over."""
@@ -65,14 +71,34 @@ class Pass:
     def _free(self, now: datetime) -> "QuerySet[OutboxEntry]":
         return pending(self.account_id).filter(Q(parked=False) | Q(due_at__lte=now)).order_by("pk")
 
-    def _entries_of(self, customers: Collection[str], now: datetime) -> list[Entry]:
-        theirs = self._free(now).filter(customer_external_id__among=customers)
-        taken = _entries(theirs[:MOST])
-        if _is_whole(taken):
-            return taken
+    def _of(self, customers: Collection[str], now: datetime) -> "QuerySet[OutboxEntry]":
+        return self._free(now).filter(customer_external_id__among=customers)
+
+    def _take(self, found: dict[str, int], passed: set[str], now: datetime) -> list[Entry]:
+        """Of the customers found, by the ids of their first entries, as many as can be taken together."""
+        if not self._is_deep:
+            taken = _entries(self._of(found, now)[:MOST])
+            if _is_whole(taken):
+                passed.update(found)
+                return taken
+        counts = dict(self._of(found, now).order_by().values_list("customer_external_id").annotate(Count("pk")))
+        chosen = self._fitting(found, counts)
+        passed.update(chosen)
+        if max(counts.get(customer, 0) for customer in chosen) <= MOST_OF_CUSTOMER:
+            return _entries(self._of(chosen, now))
         place = Window(RowNumber(), partition_by=F("customer_external_id"), order_by="pk")
-        taken = _entries(theirs.annotate(place=place).filter(place__lte=MOST_OF_CUSTOMER)[:MOST])
+        taken = _entries(self._of(chosen, now).annotate(place=place).filter(place__lte=MOST_OF_CUSTOMER))
         return taken + self._of_the_same_orders(taken, now)
+
+    def _fitting(self, found: dict[str, int], counts: dict[str, int]) -> list[str]:
+        """The first of them, with all that they have: a rest would take another request. The others are met again."""
+        customers = list(found)
+        totals = accumulate(min(counts.get(customer, 0), MOST_OF_CUSTOMER) for customer in customers)
+        number = max(sum(total <= MOST for total in totals), 1)
+        self._is_deep = number < len(customers)
+        if self._is_deep:
+            self.is_over, self._after = False, found[customers[number]] - 1
+        return customers[:number]
 
     def _of_the_same_orders(self, taken: list[Entry], now: datetime) -> list[Entry]:
         """An order is sent whole: its later entries come along, rather than being found to have nothing to add."""

@@ -82,13 +82,25 @@ def test_it_takes_only_the_beginning_of_very_many_changes(account: Account, monk
     assert [pk for pk, _ in taken(Pass(account.pk))] == [entry.pk for entry in mine[:3]]
 
 
-def test_it_takes_the_beginnings_of_all_where_there_is_too_much(
+def test_it_takes_fewer_customers_where_all_of_them_have_too_much(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut off by age: no later change of a customer comes without an earlier one."""
+    """But each with all that is pending: the rest of a customer would take a request of its own later."""
+    monkeypatch.setattr(taking, "TAKE", 3)
+    monkeypatch.setattr(taking, "MOST", 4)
+    for customer in ("a", "b", "c", "b", "c", "a", "c", "d", "c"):
+        change(account, customer)
+    assert everything(Pass(account.pk)) == [["a", "b", "b", "a"], ["c", "c", "c", "c"], ["d"], []]
+
+
+def test_it_takes_the_next_customer_after_one_who_has_too_much(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(taking, "MOST", 3)
-    mine = [change(account, customer) for customer in ("a", "b", "a", "b", "a")]
-    assert [pk for pk, _ in taken(Pass(account.pk))] == [entry.pk for entry in mine[:3]]
+    monkeypatch.setattr(taking, "MOST_OF_CUSTOMER", 3)
+    for customer in ("a", "b", "a", "b", "a", "a"):
+        change(account, customer)
+    assert everything(Pass(account.pk)) == [["a", "a", "a"], ["b", "b"], []]
 
 
 def test_it_goes_past_many_who_are_busy(account: Account) -> None:
