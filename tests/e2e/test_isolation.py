@@ -20,8 +20,9 @@ FAULTS = (
     {"key": "dripping", "drip": 30},
     {"key": "failing", "status": 500},
 )
-#: SQLite lets one process write at a time, whoever's account it is: there a large backlog is felt by all.
-BACKLOG, BACKLOG_ON_SQLITE = 10_000, 2_000
+#: SQLite lets one process write at a time, whoever's account it is: there a large backlog is felt by all. On PostgreSQL
+#: it lasts as long as what is measured beside it.
+BACKLOG, BACKLOG_ON_SQLITE = 60_000, 2_000
 
 
 class JournalledStack(Stack):
@@ -57,8 +58,8 @@ def test_it_delivers_as_soon_as_ever_whatever_happens_to_other_accounts(
     }
     states = {line["account"]: line["state"] for line in json.loads(stack.manage("braze_status", "--json"))["accounts"]}
     print(f"commit to delivery in seconds (median, p95): {figures}; {states}")
-    for alone, beside in zip(figures["alone"], figures["beside"], strict=True):
-        assert beside <= 2 * alone + 0.5
+    for alone, busy, beside in zip(*(figures[phase] for phase in ("alone", "busy", "beside")), strict=True):
+        assert beside <= 2 * max(alone, busy) + 0.5
     assert (states["refused"], states["undecryptable"]) == ("paused", "incomplete")
 
 

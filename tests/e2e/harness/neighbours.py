@@ -1,11 +1,17 @@
 """`python -m tests.e2e.harness.neighbours --endpoint URL`: a healthy account's saves, alone and beside broken accounts.
 
-Prints JSON: by phase, the moment of each customer's commit, in seconds since 1970.
+And, as a backlog is work for every core, on a machine that is busy with something else. Prints JSON: by phase, the
+moment of each customer's commit, in seconds since 1970.
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import django
 from cryptography.fernet import Fernet
@@ -42,6 +48,20 @@ def measure(phase: str) -> dict[str, float]:
     return committed
 
 
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """A process for each core that does nothing but keep it busy."""
+    burn = "import os\nwhile os.getppid() == {0}: pass"
+    command = [sys.executable, "-c", burn.format(os.getpid())]
+    burning = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+
+
 def trouble(name: str) -> None:
     for account in Account.objects.filter(slug__in=BROKEN):
         Customer.objects.create(account=account, external_id=f"{account.slug}-{name}", first_name="Bob")
@@ -67,8 +87,11 @@ if __name__ == "__main__":
 
     set_up(options.endpoint)
     measure("warm-up")
-    alone = measure("alone")
+    phases = {"alone": measure("alone")}
+    with busy_cores():
+        phases["busy"] = measure("busy")
     for round_number in range(5):
         trouble(f"before-{round_number}")
     pile_up(options.backlog)
-    print(json.dumps({"alone": alone, "beside": measure("beside")}))
+    phases["beside"] = measure("beside")
+    print(json.dumps(phases))
