@@ -46,8 +46,8 @@ SABOTAGES: dict[str, list[Edit]] = {
     "busy customers not left out": [
         Edit(
             "integrations/braze/taking.py",
-            "customer for _, customer in rows if customer not in passed",
-            "customer for _, customer in rows",
+            "                if customer not in passed:\n                    found.setdefault(customer, pk)",
+            "                found.setdefault(customer, pk)",
         )
     ],
     "mirror before verdict": [
