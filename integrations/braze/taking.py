@@ -5,7 +5,7 @@ customers by heart: who was busy when it began, and whom it has taken since, as 
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import accumulate
 
@@ -22,6 +22,8 @@ from integrations.outbox.models import OutboxEntry, Status
 TAKE = 2_000
 #: Entries taken together, of one customer and in all. What a customer has beyond that would not fit a request anyway.
 MOST_OF_CUSTOMER, MOST = 500, 4_000
+#: Customers that may well fit together, where all that were found do not.
+FEW = 400
 
 
 def pending(account_id: int) -> "QuerySet[OutboxEntry]":
@@ -40,7 +42,7 @@ class Pass:
         self.is_over = False
         self._after = 0
         self._passed: set[str] | None = None
-        self._is_deep = False  #: who was found by the last look had more than could be taken together
+        self._fitted: int | None = None  #: how many of those found fitted, where the last ones had too much together
 
     def take(self, now: datetime) -> list[Entry]:
         """The next free entries, of whole customers where nobody has very many; [] where nothing free is left."""
@@ -76,29 +78,34 @@ class Pass:
 
     def _take(self, found: dict[str, int], passed: set[str], now: datetime) -> list[Entry]:
         """Of the customers found, by the ids of their first entries, as many as can be taken together."""
-        if not self._is_deep:
+        if self._fitted is None:
             taken = _entries(self._of(found, now)[:MOST])
             if _is_whole(taken):
                 passed.update(found)
                 return taken
-        counts = dict(self._of(found, now).order_by().values_list("customer_external_id").annotate(Count("pk")))
+        counts = self._counts(list(found)[: 2 * (self._fitted or FEW)], now)
         chosen = self._fitting(found, counts)
         passed.update(chosen)
-        if max(counts.get(customer, 0) for customer in chosen) <= MOST_OF_CUSTOMER:
+        if max(counts[customer] for customer in chosen) <= MOST_OF_CUSTOMER:
             return _entries(self._of(chosen, now))
         place = Window(RowNumber(), partition_by=F("customer_external_id"), order_by="pk")
         taken = _entries(self._of(chosen, now).annotate(place=place).filter(place__lte=MOST_OF_CUSTOMER))
         return taken + self._of_the_same_orders(taken, now)
 
+    def _counts(self, customers: Sequence[str], now: datetime) -> dict[str, int]:
+        """What each has; of many customers with much each, only as many are counted as may fit."""
+        counted = self._of(customers, now).order_by().values_list("customer_external_id").annotate(Count("pk"))
+        return dict.fromkeys(customers, 0) | dict(counted)
+
     def _fitting(self, found: dict[str, int], counts: dict[str, int]) -> list[str]:
         """The first of them, with all that they have: a rest would take another request. The others are met again."""
-        customers = list(found)
-        totals = accumulate(min(counts.get(customer, 0), MOST_OF_CUSTOMER) for customer in customers)
+        totals = accumulate(min(count, MOST_OF_CUSTOMER) for count in counts.values())
         number = max(sum(total <= MOST for total in totals), 1)
-        self._is_deep = number < len(customers)
-        if self._is_deep:
-            self.is_over, self._after = False, found[customers[number]] - 1
-        return customers[:number]
+        self._fitted = None
+        if number < len(found):
+            self._fitted = number
+            self.is_over, self._after = False, list(found.values())[number] - 1
+        return list(counts)[:number]
 
     def _of_the_same_orders(self, taken: list[Entry], now: datetime) -> list[Entry]:
         """An order is sent whole: its later entries come along, rather than being found to have nothing to add."""
