@@ -33,7 +33,7 @@ test-e2e: $(STAMP) ## What `make test` leaves out on SQLite: real workers, the b
 
 test-postgres: $(STAMP) ## On a temporary PostgreSQL: all that has to do with a database, the demo, the fault harness
 	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(QUICK)" $(NO_DATABASE) $(PYTEST_ARGS)
-	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -m "$(SLOW)" $(ON_POSTGRES) $(PYTEST_ARGS)
+	@$(BIN)/python -m dev.postgres $(BIN)/python -m pytest -n $(TEST_JOBS) -m "$(SLOW)" $(ON_POSTGRES) $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Style
 	@$(BIN)/ruff check .

@@ -25,10 +25,15 @@ Check = Callable[[Braze, dict[str, Any]], Iterator[str]]
 
 
 def settled(seconds: float, **more: Any) -> Iterator[str]:
-    """Nothing is on its way any more."""
-    end = time.monotonic() + seconds
+    """Nothing is on its way any more; for so long nothing may have settled, where the machine is slow.
+
+    A customer who poisons each request has their changes refused one after the other, each by several requests.
+    """
     moving = OutboxEntry.objects.filter(status__in=["pending", "buffered"], **more)
-    while moving.exists() and time.monotonic() < end:
+    least, end = moving.count(), time.monotonic() + seconds
+    while (left := moving.count()) and time.monotonic() < end:
+        if left < least:
+            least, end = left, time.monotonic() + seconds
         time.sleep(0.2)
     for entry in moving[:5]:
         yield f"settled: {entry} is not; due {entry.due_at}, parked {entry.parked}, {entry.data}: {entry.error}"
