@@ -47,11 +47,14 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     _purchases(chosen, (Fate.REJECTED,)).update(error="")  # those in doubt may have arrived, and keep the reason
     _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, settled_at=None)
     back_to = {"status": Status.PENDING, "worst": "", "batch": None, "settled_at": None}
-    in_doubt = [entry for entry in chosen if entry.kind == Kind.EVENT and entry.status == Status.UNKNOWN]
-    _update(in_doubt, **back_to)  # and they, too, keep it
-    _update([entry for entry in chosen if entry not in in_doubt], **back_to, error="")
+    _update([entry for entry in chosen if _is_doubtful_event(entry)], **back_to)  # and they, too, keep it
+    _update([entry for entry in chosen if not _is_doubtful_event(entry)], **back_to, error="")
     _wake(chosen)
     return chosen
+
+
+def _is_doubtful_event(entry: OutboxEntry) -> bool:
+    return entry.kind == Kind.EVENT and entry.status == Status.UNKNOWN
 
 
 def _came_back(entries: Collection[OutboxEntry]) -> list[OutboxEntry]:
