@@ -12,7 +12,6 @@ from tests.e2e.shop import Shop
 pytestmark = [pytest.mark.e2e, pytest.mark.postgres]
 
 SENDERS = ("flush", "probation")
-SENDING = [worker for worker in WORKERS if worker not in SENDERS]
 
 
 def test_what_was_sent_since_the_backup_is_held_until_a_person_says_when_that_was(

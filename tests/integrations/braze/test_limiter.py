@@ -138,8 +138,12 @@ def test_it_wastes_no_slot_that_went_by_and_saves_none_either() -> None:
 
 def test_it_tells_the_moment_of_each_slot_and_waits_where_none_is_near() -> None:
     of, begun = limit(calls=10, window=1), time.monotonic()
-    moments = [moment for _ in range(4) for moment in limiter.acquire(of, never)]
+    moments, following = [], []
+    for _ in range(4):
+        moments += limiter.acquire(of, never)
+        following.append(next_free_us(of))
     assert len(moments) == 4
+    assert all(later - earlier >= of.spacing_us for earlier, later in itertools.pairwise(following))
     for number, moment in enumerate(moments):  # an answer that was read late makes its moment later, never earlier
         assert moment >= begun + number * of.spacing_us / 1_000_000 - 0.001
     assert time.monotonic() >= moments[-1] - of.ahead_seconds
