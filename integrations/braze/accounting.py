@@ -26,7 +26,7 @@ from integrations.braze.records import ORDER_KINDS
 from integrations.braze.splitting import IN_BODY
 from integrations.outbox.capture import DELETED_REASON
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import IS_ON_THE_WAY, OutboxEntry, Status
 from masivo_braze.loyalty.models import Order
 
 ON_THE_WAY = (Status.PENDING, Status.BUFFERED)
@@ -221,7 +221,7 @@ def _reversals(account_id: int) -> Iterator[str]:
 
 def _has_more_to_send(order: Order) -> bool:
     mine = _entries(order.account_id).filter(kind__in=ORDER_KINDS, subject=str(order.pk))
-    return mine.filter(customer_external_id=order.customer.external_id, status__in=ON_THE_WAY).exists()
+    return mine.filter(IS_ON_THE_WAY, customer_external_id=order.customer.external_id).exists()
 
 
 def _total(order: Order, rows: "QuerySet[BrazePurchase]") -> Iterator[str]:

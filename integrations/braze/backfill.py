@@ -15,7 +15,7 @@ from integrations.braze.integration import NAME, BrazeIntegration
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.outbox import capture, changes
 from integrations.outbox.capture import Change
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order
 
 #: Records read and captured in one transaction: memory stays flat, and the settings are locked only briefly.
@@ -68,6 +68,7 @@ def _events(events: Sequence[Event]) -> list[Change]:
     """Without those that have an entry which was, or may yet be, delivered: an event sent twice counts twice."""
     found = [changes.event_created(event) for event in events]
     before = OutboxEntry.objects.filter(
+        IN_ANY_STATE,
         account_id=events[0].account_id,
         integration=NAME,
         kind=Kind.EVENT,

@@ -18,7 +18,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from integrations.braze.integration import NAME
 from integrations.braze.mapping.purchases import OF_ORDER
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery, Outcome
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Order
 from masivo_braze.loyalty.querysets import chunked
 
@@ -37,6 +37,7 @@ Customers = Mapping[str, int]
 
 def erase(account_id: int, customers: Customers) -> None:
     entries = OutboxEntry.objects.filter(
+        IN_ANY_STATE,
         account_id=account_id,
         integration=NAME,
         customer_external_id__in=customers,

@@ -8,7 +8,7 @@ from integrations.braze.models import BrazeProfile
 from integrations.braze.settlement import STATE_TOPICS
 from integrations.outbox import capture
 from integrations.outbox.capture import Change
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry
 from masivo_braze.loyalty.models import Customer
 
 
@@ -49,5 +49,5 @@ def _whole_state(customer: Customer) -> Change:
 
 
 def _captured(customer: Customer) -> int:
-    mine = OutboxEntry.objects.filter(account_id=customer.account_id, customer_external_id=customer.external_id)
-    return mine.filter(integration=NAME).count()
+    mine = OutboxEntry.objects.filter(account_id=customer.account_id, integration=NAME)
+    return mine.filter(IN_ANY_STATE, customer_external_id=customer.external_id).count()

@@ -21,7 +21,7 @@ from integrations.braze.records import ORDER_KINDS
 from integrations.braze.rows import AnyOrder
 from integrations.outbox import bulk, nudge
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import IS_ON_THE_WAY, Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Customer
 
 #: Entries that wait for a person.
@@ -183,7 +183,7 @@ def _has_more_to_send(order: AnyOrder) -> bool:
     """Then its rows are yet to be made, and only some of its lines may have arrived."""
     mine = OutboxEntry.objects.filter(account_id=order.account_id, integration=NAME, kind__in=ORDER_KINDS)
     mine = mine.filter(customer_external_id=order.customer.external_id, subject=str(order.pk))
-    return mine.filter(data__status="FULFILLED", status__in=(Status.PENDING, Status.BUFFERED)).exists()
+    return mine.filter(IS_ON_THE_WAY, data__status="FULFILLED").exists()
 
 
 def _update(entries: Collection[OutboxEntry], **changes: object) -> None:

@@ -16,7 +16,7 @@ from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import Records
 from integrations.braze.taking import Pass
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.outbox.models import SETTLED, Kind, OutboxEntry
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def _last_accepted(account_id: int, customers: Collection[str], loaded: Records)
     if not customers:
         return {}
     settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
-    settled = settled.filter(batch__isnull=False, settled_at__isnull=False).order_by()
+    settled = settled.filter(status__in=SETTLED, batch__isnull=False, settled_at__isnull=False).order_by()
     latest = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
     for customer in customers:
         profile = loaded.profiles.get(customer)

@@ -15,14 +15,13 @@ from integrations.braze import erasing
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeState, DeletedCustomer
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import IN_ANY_STATE, IS_ON_THE_WAY, OutboxEntry
 from masivo_braze.loyalty.models import Customer
 
 #: Customers worked off together.
 TOGETHER = 500
 #: One tick does one bounded slice.
 SLICE_SECONDS = 10.0
-ON_THE_WAY = (Status.PENDING, Status.BUFFERED)
 
 
 def connect() -> None:
@@ -33,7 +32,8 @@ def note_deletion(instance: Customer, **_: Any) -> None:
     """Of an account that ever had settings. Where the account itself is deleted, its state is gone before."""
     if not BrazeState.objects.filter(account_id=instance.account_id).exists():
         return
-    theirs = OutboxEntry.objects.filter(account_id=instance.account_id, customer_external_id=instance.external_id)
+    mine = OutboxEntry.objects.filter(account_id=instance.account_id, integration=NAME)
+    theirs = mine.filter(IN_ANY_STATE, customer_external_id=instance.external_id)
     last = theirs.aggregate(last=Max("pk"))["last"] or 0
     DeletedCustomer.objects.create(account_id=instance.account_id, external_id=instance.external_id, last_entry=last)
 
@@ -57,11 +57,11 @@ def _next() -> list[DeletedCustomer]:
 
 def _on_the_way() -> "QuerySet[OutboxEntry]":
     return OutboxEntry.objects.filter(
+        IS_ON_THE_WAY,
         account_id=OuterRef("account_id"),
         customer_external_id=OuterRef("external_id"),
         pk__lte=OuterRef("last_entry"),
         integration=NAME,
-        status__in=ON_THE_WAY,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from integrations.outbox import bulk, nudge
@@ -23,7 +23,7 @@ from masivo_braze.loyalty.models import Customer
 
 DELETED_REASON = "customer deleted"
 #: Pending, held or dead: nothing of these is on its way.
-UNSTARTED = (Status.PENDING, Status.UNKNOWN, Status.REJECTED)
+IS_UNSTARTED = Q(status=Status.PENDING) | Q(status__in=(Status.UNKNOWN, Status.REJECTED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ def _skip_unstarted(deletions: Sequence[Change]) -> None:
     for account_id, customers in by_account.items():
         wanting = Subscription.objects.filter(account_id=account_id, topic=Topic.CUSTOMER_DELETED)
         OutboxEntry.objects.filter(
+            IS_UNSTARTED,
             account_id=account_id,
             integration__in=list(wanting.values_list("integration", flat=True)),
             customer_external_id__in=customers,
-            status__in=UNSTARTED,
         ).update(status=Status.SKIPPED, error=DELETED_REASON, settled_at=timezone.now())

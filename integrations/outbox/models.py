@@ -43,6 +43,14 @@ class Status(models.TextChoices):
     DISCARDED = "discarded", "discarded"
 
 
+#: Where an entry stays, unless a person decides anew.
+SETTLED = (Status.DELIVERED, Status.SKIPPED, Status.REJECTED, Status.UNKNOWN, Status.DISCARDED)
+#: True of entries that are yet to be settled; and of any. A customer's are looked for with one of these: an index of
+#: customers holds some states only, and the database has to be told that it may ask several.
+IS_ON_THE_WAY = Q(status=Status.PENDING) | Q(status=Status.BUFFERED)
+IN_ANY_STATE = IS_ON_THE_WAY | Q(status__in=SETTLED)
+
+
 class Subscription(models.Model):
     """One topic that one integration wants of one account *now*; kept by the integration's settings."""
 
@@ -120,7 +128,11 @@ class OutboxEntry(models.Model):
             models.Index(
                 fields=["account", "id"], condition=Q(status__in=["rejected", "unknown"]), name="outbox_failed"
             ),
-            models.Index(fields=["account", "customer_external_id", "id"], name="outbox_customer"),
+            models.Index(
+                fields=["account", "customer_external_id", "id"],
+                condition=Q(status__in=SETTLED),
+                name="outbox_settled_of_customer",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from integrations.braze.console.search import Found
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile
 from integrations.braze.records import ORDER_KINDS
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.console import beside
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
 
@@ -76,6 +76,7 @@ def _about(record: Any) -> About:
 def _newest(about: Sequence[About]) -> list[int]:
     """The ids of their newest changes."""
     mine = OutboxEntry.objects.filter(
+        IN_ANY_STATE,
         account_id__in={one.account_id for one in about},
         customer_external_id__in={one.customer for one in about},
         integration=NAME,
@@ -140,7 +141,7 @@ def _render(request: HttpRequest, record: Any, context: dict[str, Any]) -> SafeS
 def _entries_of(record: Any) -> QuerySet[OutboxEntry]:
     about = _about(record)
     mine = OutboxEntry.objects.filter(
-        account_id=about.account_id, integration=NAME, customer_external_id=about.customer
+        IN_ANY_STATE, account_id=about.account_id, integration=NAME, customer_external_id=about.customer
     )
     return mine.filter(kind__in=about.kinds, subject=about.subject) if about.kinds else mine
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import IN_ANY_STATE, OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
 #: Of one kind; a shop's order id may be another shop's customer id.
@@ -74,7 +75,8 @@ def _customers(term: str, accounts: dict[int, Account]) -> list[Found]:
         found = rows.values_list("account_id", name)[:MOST] if rows is not None else ()
         known |= dict.fromkeys(found)
     for account_id in accounts:
-        changes = OutboxEntry.objects.filter(account_id=account_id, customer_external_id=term)
+        mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+        changes = mine.filter(IN_ANY_STATE, customer_external_id=term)
         if (account_id, term) not in known and changes.exists():
             known[account_id, term] = None
     return [Found(accounts[account_id], external_id) for account_id, external_id in known]

@@ -15,7 +15,7 @@ from integrations.braze.console.search import Found
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Outcome
 from integrations.braze.records import ORDER_KINDS
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 
 #: Changes on a page, and purchases of one order.
 PAGE, MOST_PURCHASES = 20, 100
@@ -88,7 +88,7 @@ def of(found: Found, before: int = 0, with_objects: bool = False) -> Timeline:
 def _entries(found: Found, before: int) -> "QuerySet[OutboxEntry]":
     """Of an order or an event: through its customer, whose changes have an index."""
     mine = OutboxEntry.objects.filter(
-        account=found.account, integration=NAME, customer_external_id=found.customer
+        IN_ANY_STATE, account=found.account, integration=NAME, customer_external_id=found.customer
     ).order_by("-pk")
     if found.order:
         mine = mine.filter(kind__in=ORDER_KINDS, subject=found.subject)
