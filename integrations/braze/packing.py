@@ -25,6 +25,8 @@ ARRAYS = ("attributes", "events", "purchases")
 
 #: How many attributes, events and purchases.
 Sizes = tuple[int, int, int]
+#: The length of a body, and the body compressed.
+Sealed = tuple[int, bytes]
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Draft:
     unfinished: set[int] = field(default_factory=set)
     bytes: int = 0
     id: UUID = field(default_factory=uuid4)
+    sealed: Sealed | None = None
 
     def takes(self, sizes: Sizes, size: int, is_combined: bool) -> bool:
         """Asked of every open request for every customer."""
@@ -57,6 +60,13 @@ class Draft:
         """Ids of the entries whose fate this request decides."""
         items = chain(self.attributes, self.events, self.purchases, self.deletions)
         return set(chain.from_iterable(item.entries for item in items))
+
+    def seal(self) -> Sealed:
+        """Made once, when nothing is added any more."""
+        if self.sealed is None:
+            encoded = body(self)
+            self.sealed = len(encoded), zlib.compress(encoded, 1)
+        return self.sealed
 
     def add(self, bundle: Bundle, size: int) -> None:
         if bundle.attributes:
@@ -99,7 +109,7 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
 
 def delivery(draft: Draft, account_id: int) -> Delivery:
     """The ledger's row for a filled request, not saved."""
-    encoded = body(draft)
+    size, compressed = draft.seal()
     return Delivery(
         id=draft.id,
         account_id=account_id,
@@ -108,9 +118,9 @@ def delivery(draft: Draft, account_id: int) -> Delivery:
         events=len(draft.events),
         purchases=len(draft.purchases),
         deletions=len(draft.deletions),
-        bytes=len(encoded),
+        bytes=size,
         manifest=_manifest(draft),
-        body=zlib.compress(encoded, 1),
+        body=compressed,
     )
 
 

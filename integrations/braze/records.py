@@ -1,7 +1,7 @@
 """Loads, in bulk, what a list of outbox entries is about."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,14 +16,13 @@ from integrations.braze.rows import (
     AnyOrder,
     CustomerName,
     CustomerRow,
-    EventRow,
+    EventRows,
     LineRow,
     Lines,
     Mirrored,
     OrderRow,
     from_json,
     from_our_json,
-    from_time,
     from_uuid,
     text_of,
 )
@@ -45,7 +44,7 @@ class Records:
     """The newest records behind some entries, as the database has them now; customers only where state is sent."""
 
     customers: dict[str, AnyCustomer]
-    events: dict[str, AnyEvent]
+    events: Mapping[str, AnyEvent]
     orders: dict[str, AnyOrder]
     purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
     audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
@@ -75,16 +74,14 @@ def _customers(account_id: int, external_ids: set[str]) -> dict[str, AnyCustomer
     return {row[0]: CustomerRow._make((*row[:-1], from_json(row[-1]))) for row in values}
 
 
-def _events(entries: Sequence[Entry]) -> dict[str, AnyEvent]:
+def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
     """By subject. An event's customer never changes, so the entry tells who it is."""
     if not entries:
         return {}
     names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
     rows = Event.objects.filter(pk__among=map(UUID, names))
-    return {
-        (pk := from_uuid(id_)): EventRow(pk, type_, from_time(at), from_json(data), names[pk])
-        for id_, type_, at, data in rows.values_list(text_of("pk"), "type", text_of("occurred_at"), text_of("data"))
-    }
+    texts = rows.values_list(text_of("pk"), "type", text_of("occurred_at"), text_of("data"))
+    return EventRows({(pk := from_uuid(row[0])): (*row[1:], names[pk]) for row in texts})
 
 
 def mirrored(account_id: int, external_ids: Collection[str]) -> dict[str, Mirrored]:

@@ -5,13 +5,16 @@ transaction; then one commit writes the round's requests and moves its entries, 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Any
 
 import redis
 from django.conf import settings as django_settings
+from django.db import connection, connections
 from kombu.exceptions import OperationalError
 
 from integrations.braze import buffer, compose, ledger, mirror, packing, restored, rounds
@@ -37,33 +40,63 @@ def relay(account_id: int) -> int:
     """Compose requests until nothing free is pending, enough is ready, or the slice is over; how many were made."""
     if ledger.is_half_full(account_id):
         return 0  # a pass begins with what was left behind by the last one: it has to be worth it
-    with lease.hold(account_id, NAME, LEASE) as held, ThreadPoolExecutor(1, "braze-compose") as composer:
-        return _pass(account_id, held, composer) if held else 0
+    with (
+        lease.hold(account_id, NAME, LEASE) as held,
+        ThreadPoolExecutor(1, "braze-compose") as composer,
+        _reading_ahead() as reader,
+    ):
+        return _pass(account_id, held, composer, reader) if held else 0
 
 
-def _pass(account_id: int, held: Held, composer: Executor) -> int:
-    """Compose a round while the one before it is committed and the next one read: the database and we work at once.
+def _pass(account_id: int, held: Held, composer: Executor, reader: Executor) -> int:
+    """Commit a round while the next one is composed and the one after that is read: the database and we work at once.
 
-    Rounds of a pass have no customer in common, so none depends on another's commit.
+    Rounds of a pass have no customer in common, so none depends on another's commit. The first is read at once: for
+    most passes it is the only one.
     """
     made, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id)
+    upcoming = rounds.read(account_id, passing, end)
     composing: Future[Composed] | None = None
-    while True:
-        upcoming = rounds.read(account_id, passing, end)
+    while upcoming or composing:
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
+        reading = None if passing.is_over else reader.submit(rounds.read, account_id, passing, end)
         try:
             deliveries = commit(account_id, held, composing.result()) if composing else []
         except Overtaken:
-            passing, following = Pass(account_id), None
-            deliveries = []
+            passing, following, deliveries = Pass(account_id), None, []
+            reading = reader.submit(rounds.read, account_id, passing, end)
         except LeaseLost:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
             return made
         made += len(deliveries)
         _push(account_id, deliveries)
-        if following is None and (composing is None or passing.is_over):
-            return made
-        composing = following
+        upcoming, composing = reading.result() if reading else None, following
+    return made
+
+
+class _AtOnce(Executor):
+    """Runs what it is given before it returns."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_result(function(*arguments, **named))
+        return done
+
+
+@contextmanager
+def _reading_ahead() -> Iterator[Executor]:
+    """A thread with a connection of its own, which it opens when there is something to read.
+
+    SQLite would not read beside a commit, and within somebody's transaction nobody else sees what it has written.
+    """
+    if connection.vendor == "sqlite" or connection.in_atomic_block:
+        yield _AtOnce()
+        return
+    with ThreadPoolExecutor(1, "braze-read") as reader:
+        try:
+            yield reader
+        finally:
+            reader.submit(connections.close_all)
 
 
 def _compose(account_id: int, round: Round) -> Composed:
@@ -76,7 +109,10 @@ def _compose(account_id: int, round: Round) -> Composed:
     ]
     round.waiting |= _too_soon(bundles, settings, loaded, now)
     bundles = [bundle for bundle in bundles if bundle.customer not in round.waiting]
-    return Composed(round, bundles, packing.pack(bundles, settings.batch_limit))
+    drafts = packing.pack(bundles, settings.batch_limit)
+    for draft in drafts:
+        draft.seal()
+    return Composed(round, bundles, drafts)
 
 
 def _too_soon(
