@@ -5,12 +5,11 @@ transaction; then one commit writes the round's requests and moves its entries, 
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
 
 import redis
 from django.conf import settings as django_settings
@@ -48,49 +47,40 @@ def relay(account_id: int) -> int:
         return _pass(account_id, held, composer, reader) if held else 0
 
 
-def _pass(account_id: int, held: Held, composer: Executor, reader: Executor) -> int:
+def _pass(account_id: int, held: Held, composer: Executor, reader: Executor | None) -> int:
     """Commit a round while the next one is composed and the one after that is read: the database and we work at once.
 
     Rounds of a pass have no customer in common, so none depends on another's commit. The first is read at once: for
-    most passes it is the only one.
+    most passes it is the only one. When enough is ready, up to two rounds more are on their way to the ledger.
     """
     made, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id)
     upcoming = rounds.read(account_id, passing, end)
     composing: Future[Composed] | None = None
     while upcoming or composing:
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
-        reading = None if passing.is_over else reader.submit(rounds.read, account_id, passing, end)
+        reading = reader.submit(rounds.read, account_id, passing, end) if reader and not passing.is_over else None
         try:
             deliveries = commit(account_id, held, composing.result()) if composing else []
         except Overtaken:
-            passing, following, deliveries = Pass(account_id), None, []
-            reading = reader.submit(rounds.read, account_id, passing, end)
+            passing, following, reading, deliveries = Pass(account_id), None, None, []
         except LeaseLost:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
             return made
         made += len(deliveries)
         _push(account_id, deliveries)
-        upcoming, composing = reading.result() if reading else None, following
+        upcoming = reading.result() if reading else rounds.read(account_id, passing, end)
+        composing = following
     return made
 
 
-class _AtOnce(Executor):
-    """Runs what it is given before it returns."""
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":
-        done: Future[Any] = Future()
-        done.set_result(function(*arguments, **named))
-        return done
-
-
 @contextmanager
-def _reading_ahead() -> Iterator[Executor]:
-    """A thread with a connection of its own, which it opens when there is something to read.
+def _reading_ahead() -> Iterator[Executor | None]:
+    """A thread with a connection of its own, which it opens when there is something to read; None where it is no use.
 
     SQLite would not read beside a commit, and within somebody's transaction nobody else sees what it has written.
     """
     if connection.vendor == "sqlite" or connection.in_atomic_block:
-        yield _AtOnce()
+        yield None
         return
     with ThreadPoolExecutor(1, "braze-read") as reader:
         try:

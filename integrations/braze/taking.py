@@ -9,19 +9,22 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import accumulate
 
-from django.db.models import Count, F, Q, QuerySet, Window
+from django.db.models import Count, Expression, F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
+from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.objects import Entry
 from integrations.braze.records import ORDER_KINDS
 from integrations.braze.rows import from_json, text_of
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import Kind, OutboxEntry, Status
 
 #: Entries looked at for the customers to be taken together.
 TAKE = 2_000
-#: Entries taken together, of one customer and in all. What a customer has beyond that would not fit a request anyway.
+#: Entries taken together, of one customer and in all, and no more events of one than a request holds. What a customer
+#: has beyond that would not fit anyway.
 MOST_OF_CUSTOMER, MOST = 500, 4_000
+_EVENTS = Count("pk", filter=Q(kind=Kind.EVENT))
 #: Customers that may well fit together, where all that were found do not.
 FEW = 400
 
@@ -83,29 +86,34 @@ class Pass:
             if _is_whole(taken):
                 passed.update(found)
                 return taken
-        counts = self._counts(list(found)[: 2 * (self._fitted or FEW)], now)
-        chosen = self._fitting(found, counts)
+        sizes, larger = self._sizes(list(found)[: 2 * (self._fitted or FEW)], now)
+        chosen = self._fitting(found, sizes)
         passed.update(chosen)
-        if max(counts[customer] for customer in chosen) <= MOST_OF_CUSTOMER:
+        if larger.isdisjoint(chosen):
             return _entries(self._of(chosen, now))
-        place = Window(RowNumber(), partition_by=F("customer_external_id"), order_by="pk")
-        taken = _entries(self._of(chosen, now).annotate(place=place).filter(place__lte=MOST_OF_CUSTOMER))
+        numbered = self._of(chosen, now).annotate(place=_so_far(RowNumber()), events=_so_far(_EVENTS))
+        taken = _entries(numbered.filter(place__lte=MOST_OF_CUSTOMER, events__lte=MAX_PER_ARRAY))
         return taken + self._of_the_same_orders(taken, now)
 
-    def _counts(self, customers: Sequence[str], now: datetime) -> dict[str, int]:
-        """What each has; of many customers with much each, only as many are counted as may fit."""
-        counted = self._of(customers, now).order_by().values_list("customer_external_id").annotate(Count("pk"))
-        return dict.fromkeys(customers, 0) | dict(counted)
+    def _sizes(self, customers: Sequence[str], now: datetime) -> tuple[dict[str, int], set[str]]:
+        """How much of each is taken, and who has more; of many with much each, only as many are counted as may fit."""
+        theirs = self._of(customers, now).order_by().values_list("customer_external_id")
+        sizes, larger = dict.fromkeys(customers, 0), set()
+        for customer, total, events in theirs.annotate(Count("pk"), events=_EVENTS):
+            most = min(total, MOST_OF_CUSTOMER)
+            sizes[customer] = max(most - max(events - MAX_PER_ARRAY, 0), min(most, MAX_PER_ARRAY))
+            if total > MOST_OF_CUSTOMER or events > MAX_PER_ARRAY:
+                larger.add(customer)
+        return sizes, larger
 
-    def _fitting(self, found: dict[str, int], counts: dict[str, int]) -> list[str]:
+    def _fitting(self, found: dict[str, int], sizes: dict[str, int]) -> list[str]:
         """The first of them, with all that they have: a rest would take another request. The others are met again."""
-        totals = accumulate(min(count, MOST_OF_CUSTOMER) for count in counts.values())
-        number = max(sum(total <= MOST for total in totals), 1)
+        number = max(sum(total <= MOST for total in accumulate(sizes.values())), 1)
         self._fitted = None
         if number < len(found):
             self._fitted = number
             self.is_over, self._after = False, list(found.values())[number] - 1
-        return list(counts)[:number]
+        return list(sizes)[:number]
 
     def _of_the_same_orders(self, taken: list[Entry], now: datetime) -> list[Entry]:
         """An order is sent whole: its later entries come along, rather than being found to have nothing to add."""
@@ -115,6 +123,11 @@ class Pass:
         later = self._free(now).filter(kind__in=ORDER_KINDS).exclude(pk__in=[entry.pk for entry in taken])
         later = later.filter(customer_external_id__among={entry.customer_external_id for entry in of_orders})
         return _entries(later.filter(subject__among={entry.subject for entry in of_orders}))
+
+
+def _so_far(counted: Expression) -> Window:
+    """Of a customer's entries, up to and with each."""
+    return Window(counted, partition_by=F("customer_external_id"), order_by="pk")
 
 
 def _is_whole(taken: list[Entry]) -> bool:

@@ -34,8 +34,10 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     read = rounds.read
 
     def noted(*arguments: Any) -> Any:
-        seen.append(current_thread().name)
-        return read(*arguments)
+        found = read(*arguments)
+        if found:
+            seen.append(current_thread().name)
+        return found
 
     monkeypatch.setattr(rounds, "read", noted)
     return seen

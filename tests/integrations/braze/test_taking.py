@@ -110,3 +110,24 @@ def test_it_goes_past_many_who_are_busy(account: Account) -> None:
     passing = Pass(account.pk)
     assert [customer for _, customer in taken(passing)] == ["free"]
     assert passing.is_over
+
+
+def test_it_takes_no_more_events_of_a_customer_than_a_request_holds(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many customers come along instead; what is no event and stands before the next one comes too."""
+    monkeypatch.setattr(taking, "MAX_PER_ARRAY", 2)
+    monkeypatch.setattr(taking, "MOST", 5)
+    for _ in range(2):
+        change(account, "a")
+        change(account, "b")
+    change(account, "a", kind=Kind.CUSTOMER_UPDATED)
+    for customer in ("a", "a", "b", "b"):
+        change(account, customer)
+    rows = Pass(account.pk).take(database_now())
+    assert [(entry.customer_external_id, entry.kind) for entry in rows if entry.customer_external_id == "a"] == [
+        ("a", "event"), ("a", "event"), ("a", "customer_updated"),
+    ]  # fmt: skip
+    assert [(entry.customer_external_id, entry.kind) for entry in rows if entry.customer_external_id == "b"] == [
+        ("b", "event"), ("b", "event"),
+    ]  # fmt: skip
