@@ -5,15 +5,13 @@ transaction; then one commit writes the round's requests and moves its entries, 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import redis
 from django.conf import settings as django_settings
-from django.db import connection, connections
 from kombu.exceptions import OperationalError
 
 from integrations.braze import buffer, compose, ledger, mirror, packing, restored, rounds
@@ -39,54 +37,33 @@ def relay(account_id: int) -> int:
     """Compose requests until nothing free is pending, enough is ready, or the slice is over; how many were made."""
     if ledger.is_half_full(account_id):
         return 0  # a pass begins with what was left behind by the last one: it has to be worth it
-    with (
-        lease.hold(account_id, NAME, LEASE) as held,
-        ThreadPoolExecutor(1, "braze-compose") as composer,
-        _reading_ahead() as reader,
-    ):
-        return _pass(account_id, held, composer, reader) if held else 0
+    with lease.hold(account_id, NAME, LEASE) as held, ThreadPoolExecutor(1, "braze-compose") as composer:
+        return _pass(account_id, held, composer) if held else 0
 
 
-def _pass(account_id: int, held: Held, composer: Executor, reader: Executor | None) -> int:
-    """Commit a round while the next one is composed and the one after that is read: the database and we work at once.
+def _pass(account_id: int, held: Held, composer: Executor) -> int:
+    """Compose a round while the one before it is committed and the next one read: the database and we work at once.
 
-    Rounds of a pass have no customer in common, so none depends on another's commit. The first is read at once: for
-    most passes it is the only one. When enough is ready, up to two rounds more are on their way to the ledger.
+    Rounds of a pass have no customer in common, so none depends on another's commit.
     """
     made, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id)
-    upcoming = rounds.read(account_id, passing, end)
     composing: Future[Composed] | None = None
-    while upcoming or composing:
+    while True:
+        upcoming = rounds.read(account_id, passing, end)
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
-        reading = reader.submit(rounds.read, account_id, passing, end) if reader and not passing.is_over else None
         try:
             deliveries = commit(account_id, held, composing.result()) if composing else []
         except Overtaken:
-            passing, following, reading, deliveries = Pass(account_id), None, None, []
+            passing, following = Pass(account_id), None
+            deliveries = []
         except LeaseLost:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
             return made
         made += len(deliveries)
         _push(account_id, deliveries)
-        upcoming = reading.result() if reading else rounds.read(account_id, passing, end)
+        if following is None and (composing is None or passing.is_over):
+            return made
         composing = following
-    return made
-
-
-@contextmanager
-def _reading_ahead() -> Iterator[Executor | None]:
-    """A thread with a connection of its own, which it opens when there is something to read; None where it is no use.
-
-    SQLite would not read beside a commit, and within somebody's transaction nobody else sees what it has written.
-    """
-    if connection.vendor == "sqlite" or connection.in_atomic_block:
-        yield None
-        return
-    with ThreadPoolExecutor(1, "braze-read") as reader:
-        try:
-            yield reader
-        finally:
-            reader.submit(connections.close_all)
 
 
 def _compose(account_id: int, round: Round) -> Composed:
