@@ -135,7 +135,7 @@ def _waiting(entry: OutboxEntry) -> str:
         return f"waits for another change: {entry.error}" if entry.error else "waits for another change"
     words = f"waits until {entry.due_at:%H:%M:%S} UTC" if entry.due_at else "waits to be composed"
     in_doubt = entry.kind == Kind.EVENT and entry.error
-    return f"{words} and sent again, though it may have arrived: {entry.error}" if in_doubt else words
+    return f"{words}, to be sent again though it may have arrived: {entry.error}" if in_doubt else words
 
 
 def _decisions(entries: Sequence[OutboxEntry]) -> dict[int, list[LogEntry]]:

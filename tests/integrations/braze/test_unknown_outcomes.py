@@ -186,7 +186,7 @@ def test_an_event_that_was_in_doubt_and_is_accepted_leaves_no_reason_behind(
     sync()
     event = OutboxEntry.objects.get(kind="event")
     assert (event.status, event.error != "") == ("pending", True)
-    assert "sent again, though it may have arrived" in _words_of(event)
+    assert "to be sent again though it may have arrived" in _words_of(event)
     forget_backoff()
     sync()
     event.refresh_from_db()
