@@ -7,7 +7,7 @@ import pytest
 
 from dev.processes import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.postgres]  # on SQLite, `make demo` is a step of its own
+pytestmark = pytest.mark.e2e
 
 
 def test_it_loses_nothing_and_doubles_nothing_when_the_workers_are_killed_midway(database_url: str | None) -> None:
