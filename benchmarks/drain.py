@@ -58,6 +58,7 @@ def measure(name: str, account: object, capture: Callable[[], None]) -> dict[str
     capture()
     last = Delivery.objects.order_by("-created_at").values_list("created_at", flat=True).first()
     captured = OutboxEntry.objects.filter(status="pending").count()
+    shop.count_rows()
     begun = time.perf_counter()
     shop.resume(account)
     while shop.is_moving(account):

@@ -14,6 +14,7 @@ from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate
 from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import ORDER_KINDS
+from integrations.braze.restored import Counted
 from integrations.braze.rounds import Composed
 from integrations.outbox import bulk, capture, transitions
 from integrations.outbox.clock import database_now
@@ -30,7 +31,8 @@ class Overtaken(Exception):
     """Entries changed while their requests were composed (their customer was deleted, say): compose anew."""
 
 
-def commit(account_id: int, held: Held, composed: Composed) -> list[Delivery]:
+def commit(account_id: int, held: Held, composed: Composed) -> tuple[list[Delivery], Counted]:
+    """The requests that the ledger has now, and its count of commits, of which Redis is to be told."""
     round, bundles, drafts = composed.round, composed.bundles, composed.drafts
     with transaction.atomic():
         held.confirm()
@@ -46,8 +48,8 @@ def commit(account_id: int, held: Held, composed: Composed) -> list[Delivery]:
         _note_adjustments(drafts)
         _wait(round.by_customer, waiting)
         _discard_purchases(account_id, bundles)
-        restored.count_commit(account_id)
-    return deliveries
+        counted = restored.count_commit(account_id)
+    return deliveries, counted
 
 
 def _locked_out(by_customer: dict[str, list[Entry]]) -> set[str]:
@@ -56,7 +58,7 @@ def _locked_out(by_customer: dict[str, list[Entry]]) -> set[str]:
     Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
     """
     entries = list(chain.from_iterable(by_customer.values()))
-    mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status=Status.PENDING)
+    mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status__unindexed=Status.PENDING)
     free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
     if len(free) == len(entries):
         return set()
@@ -161,7 +163,7 @@ def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
 
 def _move(ids: set[int], **changes: object) -> None:
     """Raises `Overtaken` where any of the entries is no longer pending; the commit is then undone."""
-    if OutboxEntry.objects.filter(pk__among=ids, status=Status.PENDING).update(**changes) != len(ids):
+    if OutboxEntry.objects.filter(pk__among=ids, status__unindexed=Status.PENDING).update(**changes) != len(ids):
         raise Overtaken
 
 

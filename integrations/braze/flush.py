@@ -18,9 +18,20 @@ from uuid import UUID
 import redis
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 
-from integrations.braze import buffer, client, ledger, limiter, readiness, restored, settlement, shutdown, verdicts
+from integrations.braze import (
+    buffer,
+    client,
+    lanes,
+    ledger,
+    limiter,
+    readiness,
+    restored,
+    settlement,
+    shutdown,
+    verdicts,
+)
 from integrations.braze.buffer import Claim
-from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.settlement import Answered
 from integrations.braze.verdicts import Traffic, Verdict
 
@@ -30,8 +41,11 @@ logger = logging.getLogger(__name__)
 SLICE_SECONDS = 5.0
 #: How long a settlement is tried again while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
-#: How soon to look whether more is ready, while an answer is waited for.
+#: How soon to look again for a slot; and whether more was asked for, while an answer is waited for.
 LOOK_AGAIN_SECONDS = 0.05
+#: How soon to look whether more is ready where nobody has asked: an account whose Braze hangs would else keep the
+#: process busy with looking.
+LOOK_UNASKED_SECONDS = 1.0
 #: A request that is not answered for this long holds up its account's thread, which then goes on with others.
 HELD_UP_SECONDS = 1.0
 #: After an answer the next ones are waited for this long: settled together, they cost little more than one.
@@ -46,8 +60,9 @@ def due_accounts() -> list[int]:
 
 def refill(account_id: int) -> int:
     """Push again what the ledger has and Redis has lost; returns how many requests are ready to be sent."""
-    if not restored.has_lost_commits(account_id):
-        restored.tell_redis(account_id)
+    state = BrazeState.objects.filter(account_id=account_id).first()
+    if state and not restored.has_lost_commits(state):
+        restored.tell_redis(restored.counted(state))
     ids = ledger.next_to_send(account_id)
     if lost := buffer.missing(account_id, ids):
         buffer.push(account_id, Delivery.objects.filter(pk__among=lost).order_by("created_at"))
@@ -96,6 +111,7 @@ class _Flush:
     senders: ThreadPoolExecutor
     flying: "dict[Future[Sent], Sending]" = field(default_factory=dict)
     sent: int = 0
+    look_at: float = 0.0
 
     def run(self) -> int:
         """Whatever goes wrong, what is under way is settled first."""
@@ -113,6 +129,9 @@ class _Flush:
 
     def _launch(self) -> bool:
         """Claim, slot, start, hand over to a sender. False where there is no point in trying again soon."""
+        if self.flying and not lanes.is_asked(self.account_id) and time.monotonic() < self.look_at:
+            return True
+        self.look_at = time.monotonic() + LOOK_UNASKED_SECONDS
         room = buffer.IN_FLIGHT - len(self.flying)
         ready = self._readiness() if room else None
         if ready is None or ready.settings is None:
@@ -120,6 +139,8 @@ class _Flush:
         most = 1 if ready.on_probation else buffer.IN_FLIGHT
         claims = buffer.claim_some(self.account_id, room, most)
         waiting = self._start(claims, ready.settings) if claims else 0
+        if waiting:
+            self.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
         return bool(self.flying) or len(claims) > waiting
 
     def _is_held_up(self) -> bool:
@@ -128,9 +149,9 @@ class _Flush:
         return time.monotonic() - oldest > HELD_UP_SECONDS
 
     def _readiness(self) -> readiness.Readiness | None:
-        if restored.has_lost_commits(self.account_id):
-            return None
         ready = readiness.of(self.account_id)
+        if restored.has_lost_commits(ready.account_state):
+            return None
         is_ours = self.on_probation in (None, ready.on_probation)
         return ready if ready.is_ready and is_ours else None
 
@@ -152,10 +173,10 @@ class _Flush:
     def _start_all(self, delivery_ids: Collection[UUID]) -> set[UUID]:
         """Redis is told of it before anything leaves: a ledger that is restored to an earlier state is then noticed."""
         with transaction.atomic():
-            state = restored.count_commit(self.account_id)
+            counted = restored.count_commit(self.account_id)
             won = ledger.start_all(delivery_ids)
         try:
-            restored.raise_in_redis(state)
+            restored.tell_redis(counted)
         except redis.RedisError:
             for pk in won:
                 ledger.give_back(pk)
@@ -174,6 +195,7 @@ class _Flush:
         if not wait(self.flying, LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
             return
         landed = [(self.flying.pop(done), done.result()) for done in wait(self.flying, TOGETHER_SECONDS).done]
+        self.look_at = 0.0  # there is room again
         answers = [Answered(sending.id, *sent) for sending, sent in landed if sent]
         self.sent += len(landed)
         try:

@@ -38,6 +38,15 @@ def run(account_id: int, work: Callable[[], object]) -> bool:
     return is_free and _work(account_id, work)
 
 
+def is_asked(account_id: int) -> bool:
+    """Whether more was asked for of work that is going on, since this was called last: it then has to look."""
+    with _lock:
+        if not _busy.get(account_id):
+            return False
+        _busy[account_id] = False
+        return True
+
+
 def _work(account_id: int, work: Callable[[], object]) -> bool:
     end = time.monotonic() + TURN_SECONDS
     while True:
@@ -49,7 +58,7 @@ def _work(account_id: int, work: Callable[[], object]) -> bool:
         if time.monotonic() >= end:
             _leave(account_id)
             return True
-        if not _is_asked(account_id):
+        if _ends(account_id):
             return False
 
 
@@ -58,11 +67,11 @@ def _leave(account_id: int) -> None:
         del _busy[account_id]
 
 
-def _is_asked(account_id: int) -> bool:
+def _ends(account_id: int) -> bool:
     """Leaves the lane in the same moment in which nobody has asked for more: no wake-up is lost in between."""
     with _lock:
         if _busy[account_id]:
             _busy[account_id] = False
-            return True
+            return False
         del _busy[account_id]
-        return False
+        return True

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import QuerySet
 
 from integrations.braze import client, transport
 from integrations.braze.integration import NAME
@@ -52,9 +52,14 @@ def is_half_full(account_id: int) -> bool:
 
 
 def _fullness(account_id: int) -> float:
-    ready = unstarted(account_id).order_by().aggregate(requests=Count("pk"), size=Sum("bytes"))
-    requests: float = ready["requests"] / settings.BRAZE_READY_REQUESTS
-    return max(requests, (ready["size"] or 0) / settings.BRAZE_READY_BYTES)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'SELECT count(*), sum(bytes) FROM "{_TABLE}"'
+            " WHERE account_id = %s AND started_at IS NULL AND finished_at IS NULL",
+            [account_id],
+        )
+        requests, size = cursor.fetchone()
+    return max(int(requests) / settings.BRAZE_READY_REQUESTS, int(size or 0) / settings.BRAZE_READY_BYTES)
 
 
 def next_to_send(account_id: int) -> list[UUID]:
@@ -140,7 +145,7 @@ def carried(manifests: Iterable[dict[str, Any]]) -> "QuerySet[OutboxEntry]":
     """The entries on their way that these requests name. By primary key: nobody pays for an index on the request."""
     lines = (line for manifest in manifests for array in ARRAYS for line in manifest.get(array, ()))
     return OutboxEntry.objects.filter(
-        pk__among={pk for line in lines for pk in line["entries"]}, status=Status.BUFFERED
+        pk__among={pk for line in lines for pk in line["entries"]}, status__unindexed=Status.BUFFERED
     )
 
 

@@ -1,6 +1,6 @@
 """Whether an account may be sent to right now, and the words for why not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings as django_settings
@@ -22,6 +22,7 @@ class Readiness:
     state: str
     detail: str = ""
     on_probation: bool = False
+    account_state: BrazeState | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -31,7 +32,7 @@ class Readiness:
 def of(account_id: int, now: datetime | None = None) -> Readiness:
     settings = BrazeSettings.objects.filter(account_id=account_id).first()
     state = BrazeState.objects.filter(account_id=account_id).first() if settings else None
-    return judge(settings, state, now)
+    return replace(judge(settings, state, now), account_state=state)
 
 
 def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetime | None = None) -> Readiness:

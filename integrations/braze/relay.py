@@ -20,6 +20,7 @@ from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import Records
+from integrations.braze.restored import Counted
 from integrations.braze.rounds import Composed, Round
 from integrations.braze.taking import Pass
 from integrations.outbox import lease
@@ -52,15 +53,13 @@ def _pass(account_id: int, held: Held, composer: Executor) -> int:
         upcoming = rounds.read(account_id, passing, end)
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
         try:
-            deliveries = commit(account_id, held, composing.result()) if composing else []
+            if composing:
+                made += _make(account_id, held, composing.result())
         except Overtaken:
             passing, following = Pass(account_id), None
-            deliveries = []
         except LeaseLost:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
             return made
-        made += len(deliveries)
-        _push(account_id, deliveries)
         if following is None and (composing is None or passing.is_over):
             return made
         composing = following
@@ -118,16 +117,22 @@ def _bundle(
         return Bundle(customer, rejected=dict.fromkeys((entry.pk for entry in entries), reason))
 
 
-def _push(account_id: int, deliveries: Sequence[Delivery]) -> None:
+def _make(account_id: int, held: Held, composed: Composed) -> int:
+    """The requests of a round, durably, and then in the buffer; how many they are."""
+    deliveries, counted = commit(account_id, held, composed)
+    if deliveries:
+        _push(account_id, deliveries, counted, composed.round.on_probation)
+    return len(deliveries)
+
+
+def _push(account_id: int, deliveries: Sequence[Delivery], counted: Counted, on_probation: bool) -> None:
     """A failing Redis costs a delay: the flush pushes again what is not there, or did not fit."""
-    if not deliveries:
-        return
     from integrations.braze import tasks
 
     try:
-        restored.tell_redis(account_id)
+        restored.tell_redis(counted)
         fitting = set(ledger.next_to_send(account_id))
         buffer.push(account_id, [delivery for delivery in deliveries if delivery.pk in fitting])
-        tasks.wake_flush(account_id, len(deliveries))
+        tasks.wake_flush(account_id, len(deliveries), on_probation)
     except (redis.RedisError, OperationalError) as error:
         logger.warning("requests of account %s are not in the buffer yet: %s", account_id, type(error).__name__)

@@ -8,11 +8,12 @@ would double purchases, so the account pauses until a person says since when the
 
 import logging
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import redis
+from django.db import connection as database
 from django.db import transaction
-from django.db.models import F
 
 from integrations.braze import connection
 from integrations.braze.integration import NAME
@@ -29,29 +30,43 @@ REASON = (
     "The database has lost changes that were already sent: it was restored from a backup. Run "
     "`manage.py braze_restored --since <time of the backup>` before anything is sent again."
 )
+#: By hand, since Django reads in a second query what an update has come to.
+_COUNT = f"UPDATE {BrazeState._meta.db_table} SET commits = commits + 1 WHERE account_id = %s"  # noqa: S608
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
 
 
-def count_commit(account_id: int) -> BrazeState:
-    """Raise the database's counter, in the caller's transaction; the state as it is then."""
-    if not BrazeState.objects.filter(account_id=account_id).update(commits=F("commits") + 1):
-        return BrazeState.objects.create(account_id=account_id, commits=1)
-    return BrazeState.objects.get(account_id=account_id)
+class Counted(NamedTuple):
+    """An account's ledger, and its number of commits at some moment."""
+
+    account_id: int
+    ledger_id: UUID
+    commits: int
 
 
-def tell_redis(account_id: int) -> None:
+def count_commit(account_id: int) -> Counted:
+    """Raise the database's counter, in the caller's transaction."""
+    with database.cursor() as cursor:
+        cursor.execute(f"{_COUNT} RETURNING ledger_id, commits", [account_id])
+        if row := cursor.fetchone():
+            ledger_id, commits = row
+            return Counted(account_id, ledger_id if isinstance(ledger_id, UUID) else UUID(ledger_id), commits)
+    return counted(BrazeState.objects.create(account_id=account_id, commits=1))
+
+
+def counted(state: BrazeState) -> Counted:
+    return Counted(state.account_id, state.ledger_id, state.commits)
+
+
+def tell_redis(counted: Counted) -> None:
     """Raise Redis' counter to the database's, after the commit. Raises `redis.RedisError`."""
-    raise_in_redis(BrazeState.objects.get(account_id=account_id))
+    connection.script("raise")(keys=[_key(counted)], args=[counted.commits])
 
 
-def raise_in_redis(state: BrazeState) -> None:
-    """The same for a state that was read. Raises `redis.RedisError`."""
-    connection.script("raise")(keys=[_key(state)], args=[state.commits])
+def has_lost_commits(state: BrazeState | None) -> bool:
+    """Whether Redis is ahead of the database; the account is then paused. Redis is raised last, so it is read first:
 
-
-def has_lost_commits(account_id: int) -> bool:
-    """Whether Redis is ahead of the database; the account is then paused. Redis is read first: it is raised last."""
-    state = BrazeState.objects.filter(account_id=account_id).first()
+    a state that was read before it, and is behind, is read again.
+    """
     if state is None:
         return False
     told = int(connection.client().get(_key(state)) or 0)
@@ -63,14 +78,14 @@ def has_lost_commits(account_id: int) -> bool:
     BrazeState.objects.filter(pk=state.pk).update(
         paused_at=database_now(), pause_kind=PauseKind.RESTORED, pause_reason=REASON
     )
-    logger.error("account %s paused: %s", account_id, REASON)
+    logger.error("account %s paused: %s", state.account_id, REASON)
     return True
 
 
-def may_go_on(account_id: int) -> bool:
+def may_go_on(state: BrazeState | None) -> bool:
     """False where commits were lost. A Redis that does not answer proves nothing, and nothing can be sent anyway."""
     try:
-        return not has_lost_commits(account_id)
+        return not has_lost_commits(state)
     except redis.RedisError:
         return True
 
@@ -119,6 +134,6 @@ def _told(account_id: int) -> int:
     return max(state.commits, int(connection.client().get(_key(state)) or 0))
 
 
-def _key(state: BrazeState) -> str:
+def _key(state: BrazeState | Counted) -> str:
     """Named by the ledger, not by the account's id: another database on the same Redis has other ledgers."""
     return f"braze:{{{state.account_id}}}:commits:{state.ledger_id}"

@@ -28,6 +28,7 @@ class Round:
     records: Records
     waiting: dict[str, datetime]
     now: datetime  #: by the database's clock, as settings are: which of them is newer decides whether they fit together
+    on_probation: bool  #: the account has to prove first that its Braze answers
 
 
 @dataclass(slots=True)
@@ -42,8 +43,8 @@ class Composed:
 def read(account_id: int, passing: Pass, end: float) -> Round | None:
     """The next entries that may be sent, and all that is known of them; None where there are none, or not now."""
     while not passing.is_over and monotonic() < end:
-        is_sound = restored.may_go_on(account_id)
         ready, now = readiness.of(account_id), database_now()
+        is_sound = restored.may_go_on(ready.account_state)
         if not is_sound or not ready.is_ready or ready.settings is None or ledger.has_enough(account_id):
             return None
         ledger.make_way_for_deletions(account_id)
@@ -52,7 +53,8 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
             for entry in entries:
                 by_customer[entry.customer_external_id].append(entry)
             loaded = records.load(account_id, entries)
-            return Round(ready.settings, by_customer, loaded, _due(account_id, by_customer, loaded, now), now)
+            due = _due(account_id, by_customer, loaded, now)
+            return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation)
     return None
 
 

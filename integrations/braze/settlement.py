@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
+from django.db.models import Case, F, QuerySet, TextField, Value, When
 
 from integrations.braze import ledger, mirror, payloads, records, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
@@ -101,9 +101,11 @@ def _end(answer: Answered) -> ledger.End:
 
 def _loaded(ids: Collection[UUID]) -> dict[UUID, Delivery]:
     """Bodies only of those whose attributes move the mirror; a body that is needed after all is read then."""
-    of_state = Q(attributes__gt=0)
-    chosen = Delivery.objects.filter(pk__among=ids)
-    found = [*chosen.filter(of_state), *chosen.exclude(of_state).defer("body")]
+    body = Case(When(attributes__gt=0, then=F("body")))
+    found = Delivery.objects.filter(pk__among=ids).defer("body").annotate(body_of_state=body)
+    for delivery in found:
+        if delivery.body_of_state is not None:
+            delivery.body = delivery.body_of_state
     return {delivery.pk: delivery for delivery in found}
 
 

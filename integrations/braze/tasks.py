@@ -12,8 +12,8 @@ from integrations.braze import backfill as backfilling
 from integrations.braze import buffer, lanes, notices, payloads, readiness, retention, scrubbing
 from integrations.braze import flush as flushing
 from integrations.braze import relay as relaying
-from integrations.braze.taking import pending
-from integrations.outbox import nudge
+from integrations.braze.integration import NAME
+from integrations.outbox import nudge, oldest
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ LANES = 4
 
 @shared_task(ignore_result=True)
 def relay(account_id: int) -> None:
-    if relaying.relay(account_id) and pending(account_id).filter(parked=False).exists():
+    if relaying.relay(account_id) and oldest.first_pending(account_id, NAME, parked=False):
         nudge.publish_soon(account_id)
 
 
@@ -33,7 +33,7 @@ def flush() -> None:
     flushing.settle_silent()
     for account_id in flushing.due_accounts():
         try:
-            wake_flush(account_id, flushing.refill(account_id))
+            wake_flush(account_id, flushing.refill(account_id), readiness.of(account_id).on_probation)
         except (redis.RedisError, OperationalError) as error:
             logger.warning("flush of account %s waits for Redis: %s", account_id, type(error).__name__)
             return
@@ -85,12 +85,15 @@ def _flush(account_id: int, on_probation: bool) -> None:
     if not lanes.run(account_id, partial(flushing.flush, account_id, on_probation)):
         return
     with suppress(redis.RedisError, OperationalError):  # the next tick comes anyway
-        wake_flush(account_id, 1)
+        wake_flush(account_id, 1, readiness.of(account_id).on_probation)
 
 
-def wake_flush(account_id: int, requests: int) -> None:
-    """Start as many senders as there is work for; raises where the broker is down."""
-    if readiness.of(account_id).on_probation:
+def wake_flush(account_id: int, requests: int, on_probation: bool) -> None:
+    """Start as many senders as there is work for; raises where the broker is down.
+
+    By a flush that finds the account to be on probation, or not any more, nothing is sent: the next tick knows better.
+    """
+    if on_probation:
         probe_account.apply_async((account_id,), expires=2)
         return
     for _ in range(min(-(-requests // buffer.IN_FLIGHT), LANES)):

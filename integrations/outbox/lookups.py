@@ -1,4 +1,4 @@
-"""`field__among=[…]`: as `__in`, with the whole list as one parameter.
+"""`field__among=[…]`: as `__in`, with the whole list as one parameter. `field__unindexed=…`: equal, by no index.
 
 `__in` writes a placeholder for each value, which Django and the driver then handle one by one, in Python: with
 thousands of values that takes longer than the query.
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
-from integrations.outbox.sql import array, json_of
+from integrations.outbox.sql import array, json_of, unindexed
 
 if TYPE_CHECKING:
     _Lookup = Lookup[Any]
@@ -22,6 +22,7 @@ else:
 def register() -> None:
     """Called once, when the app registry is ready."""
     Field.register_lookup(Among)
+    Field.register_lookup(Unindexed)
 
 
 class Among(_Lookup):
@@ -41,3 +42,14 @@ class Among(_Lookup):
     def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
         column, parameters = self.process_lhs(compiler, connection)
         return f"{column} IN (SELECT value FROM json_each(%s))", [*parameters, json_of(self.rhs)]
+
+
+class Unindexed(_Lookup):
+    """What is asked for besides finds the rows: see `sql.unindexed`."""
+
+    lookup_name = "unindexed"
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
+        column, parameters = self.process_lhs(compiler, connection)
+        _, values = self.process_rhs(compiler, connection)
+        return unindexed(column), (*parameters, *values)

@@ -25,6 +25,15 @@ def table_of(columns: Columns, alias: str) -> tuple[str, list[Any]]:
     return f"(SELECT {picked} FROM json_each(%s)) AS {alias}", [json_of(map(list, rows))]
 
 
+def unindexed(column: str) -> str:
+    """The condition that a column equals a parameter, for which no index is chosen: other conditions find the row.
+
+    Of many rows in few states the database believes that few are in the state that is asked for, and would look
+    through all of them, as often as it is asked, for those that are named by their primary keys.
+    """
+    return f"{column} IS NOT DISTINCT FROM %s" if connection.vendor == "postgresql" else f"+{column} = %s"
+
+
 def array(values: Iterable[Any]) -> str:
     """PostgreSQL's notation of an array: made here, because the driver takes longer for it than the query does."""
     return f"{{{','.join(map(literal, values))}}}"

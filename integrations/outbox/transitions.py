@@ -6,7 +6,7 @@ from uuid import UUID
 from django.db import connection
 
 from integrations.outbox.models import OutboxEntry, Status
-from integrations.outbox.sql import Columns, table_of
+from integrations.outbox.sql import Columns, table_of, unindexed
 
 _TABLE = OutboxEntry._meta.db_table
 
@@ -17,10 +17,11 @@ def buffer(requests: Mapping[int, UUID]) -> int:
         return 0
     columns: Columns = {"entry_id": ("bigint", list(requests)), "id": ("uuid", list(requests.values()))}
     carried_by, parameters = table_of(columns, "request")
+    still_pending = unindexed(f'"{_TABLE}".status')
     statement = (  # our own tables' names; the values are parameters
         f'UPDATE "{_TABLE}" SET status = %s, batch = request.id, due_at = NULL, parked = %s,'
         f' error = CASE WHEN "{_TABLE}".parked THEN %s ELSE "{_TABLE}".error END'
-        f' FROM {carried_by} WHERE "{_TABLE}".id = request.entry_id AND "{_TABLE}".status = %s'
+        f' FROM {carried_by} WHERE "{_TABLE}".id = request.entry_id AND {still_pending}'
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [Status.BUFFERED.value, False, "", *parameters, Status.PENDING.value])

@@ -22,7 +22,7 @@ class BrazePurchase(models.Model):
     made from this row, so it negates exactly what was sent, whatever became of the order's lines since.
     """
 
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+", db_index=False)
     customer_external_id = models.CharField("customer", max_length=1024)
     order_id = models.CharField("order", max_length=255)
     line = models.PositiveIntegerField()

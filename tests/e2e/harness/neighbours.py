@@ -1,7 +1,8 @@
-"""`python -m tests.e2e.harness.neighbours --endpoint URL`: a healthy account's saves, alone and beside broken accounts.
+"""`python -m tests.e2e.harness.neighbours --endpoint URL`: a healthy account's saves, alone and beside others.
 
-And, as a backlog is work for every core, on a machine that is busy with something else. Prints JSON: by phase, the
-moment of each customer's commit, in seconds since 1970.
+The others are five that are sound, five that are broken, and then a sixth with a backlog; and, as a backlog is work for
+every core, a machine that is busy with something else. Prints JSON: by phase, the moment of each customer's commit, in
+seconds since 1970.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import django
@@ -19,6 +20,8 @@ from cryptography.fernet import Fernet
 HEALTHY = "healthy"
 #: Their API keys, by which the sandbox knows how to treat them.
 BROKEN = ("hanging", "dripping", "failing", "refused", "undecryptable")
+#: As many with nothing wrong: what the others are before they break.
+SOUND = tuple(f"sound-{number}" for number in range(len(BROKEN)))
 CHUNK = 1_000
 SAVES, EVERY_SECONDS = 120, 0.1
 
@@ -26,7 +29,7 @@ SAVES, EVERY_SECONDS = 120, 0.1
 def set_up(endpoint: str) -> None:
     from dev.sample import TOGGLES
 
-    for slug in (HEALTHY, *BROKEN, "backlog"):
+    for slug in (HEALTHY, *SOUND, *BROKEN, "backlog"):
         account = Account.objects.create(name=slug, slug=slug)
         key = Undecryptable(Fernet(Fernet.generate_key()).encrypt(b"x").decode()) if slug == "undecryptable" else slug
         BrazeSettings.objects.create(
@@ -34,8 +37,8 @@ def set_up(endpoint: str) -> None:
         )
 
 
-def measure(phase: str) -> dict[str, float]:
-    """Save one customer after the other, at an even pace; those of broken accounts in between."""
+def measure(phase: str, others: Sequence[str] = ()) -> dict[str, float]:
+    """Save one customer after the other, at an even pace; those of other accounts in between."""
     healthy, committed = Account.objects.get(slug=HEALTHY), {}
     begun = time.monotonic()
     for number in range(SAVES):
@@ -43,8 +46,8 @@ def measure(phase: str) -> dict[str, float]:
         name = f"{phase}-{number}"
         Customer.objects.create(account=healthy, external_id=name, first_name="Ada")
         committed[name] = time.time()
-        if phase == "beside" and number % 5 == 0:
-            trouble(name)
+        if number % 5 == 0:
+            save(others, name)
     return committed
 
 
@@ -62,8 +65,8 @@ def busy_cores() -> Iterator[None]:
             process.wait()
 
 
-def trouble(name: str) -> None:
-    for account in Account.objects.filter(slug__in=BROKEN):
+def save(slugs: Sequence[str], name: str) -> None:
+    for account in Account.objects.filter(slug__in=slugs):
         Customer.objects.create(account=account, external_id=f"{account.slug}-{name}", first_name="Bob")
 
 
@@ -87,11 +90,12 @@ if __name__ == "__main__":
 
     set_up(options.endpoint)
     measure("warm-up")
-    phases = {"alone": measure("alone")}
+    phases = {"alone": measure("alone"), "sound": measure("sound", SOUND)}
     with busy_cores():
         phases["busy"] = measure("busy")
     for round_number in range(5):
-        trouble(f"before-{round_number}")
+        save(BROKEN, f"before-{round_number}")
+    phases["broken"] = measure("broken", BROKEN)
     pile_up(options.backlog)
-    phases["beside"] = measure("beside")
+    phases["beside"] = measure("beside", BROKEN)
     print(json.dumps(phases))

@@ -245,7 +245,7 @@ def test_what_the_flush_sends_from_the_ledger_counts_in_redis_too(
     flush.refill(account.pk)
     flush.flush(account.pk)
     BrazeState.objects.update(commits=0)
-    assert restored.has_lost_commits(account.pk)
+    assert restored.has_lost_commits(BrazeState.objects.get())
 
 
 def test_an_order_of_another_customer_is_another_order(account: Account, one: Customer, sync: Sync) -> None:

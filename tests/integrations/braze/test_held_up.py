@@ -1,13 +1,15 @@
 """A request that Braze does not answer holds up its own customers, and nobody else."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import connection
 
 from dev.waiting import wait_until
-from integrations.braze import flush, relay
+from integrations.braze import flush, lanes, relay
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
@@ -45,3 +47,34 @@ def flush_and_close(account_id: int) -> int:
         return flush.flush(account_id)
     finally:
         connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_for_an_answer_looks_for_more_when_asked(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is not kept busy by looking: an account that hangs would be felt by all others of the process."""
+    monkeypatch.setattr(flush, "LOOK_UNASKED_SECONDS", 60.0)
+    looks = []
+    monkeypatch.setattr(flush.buffer, "claim_some", counting(looks, flush.buffer.claim_some))
+    sandbox.faults.add(latency=3.0, times=1)
+    Customer.objects.create(account=account, external_id="slow")
+    relay.relay(account.pk)
+    with ThreadPoolExecutor(1) as pool:
+        flushing = pool.submit(lanes.run, account.pk, lambda: flush_and_close(account.pk))
+        wait_until(Delivery.objects.filter(started_at__isnull=False).exists, "the first request")
+        Customer.objects.create(account=account, external_id="quick")
+        relay.relay(account.pk)
+        lanes.run(account.pk, lambda: None)
+        wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
+        assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
+        assert not flushing.result()
+    assert len(looks) <= 6, "three for what happened, and as many for good measure: not one each 50 ms of three seconds"
+
+
+def counting(looks: list[object], real: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(*args: Any) -> Any:
+        looks.append(args)
+        return real(*args)
+
+    return counted

@@ -66,3 +66,16 @@ def test_a_worker_lets_no_thread_keep_the_interpreter_for_long() -> None:
         assert sys.getswitchinterval() == pytest.approx(0.001)
     finally:
         sys.setswitchinterval(before)
+
+
+def test_work_that_is_going_on_is_told_once_that_more_was_asked_for() -> None:
+    told = []
+
+    def work() -> None:
+        told.append(lanes.is_asked(1))
+        lanes.run(1, lambda: None)
+        told.extend((lanes.is_asked(1), lanes.is_asked(1)))
+
+    lanes.run(1, work)
+    assert told == [False, True, False]
+    assert not lanes.is_asked(1)

@@ -115,9 +115,8 @@ def test_it_goes_past_many_who_are_busy(account: Account) -> None:
 def test_it_takes_no_more_events_of_a_customer_than_a_request_holds(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many customers come along instead; what is no event and stands before the next one comes too."""
+    """What is no event and stands before the next one comes too."""
     monkeypatch.setattr(taking, "MAX_PER_ARRAY", 2)
-    monkeypatch.setattr(taking, "MOST", 5)
     for _ in range(2):
         change(account, "a")
         change(account, "b")

@@ -1,0 +1,147 @@
+"""Whatever the database believes of a state's frequency, a relay and a flush look at what they move, and at no more."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from integrations.braze import taking
+from integrations.braze.integration import NAME
+from integrations.braze.ledger import carried
+from integrations.braze.taking import Pass
+from integrations.outbox import oldest, sweep, transitions
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry, Status
+from masivo_braze.loyalty.models import Account
+
+pytestmark = [pytest.mark.django_db, pytest.mark.postgres]
+
+COUNT = 20_000
+#: Rows that a node of a plan may go through for each row that it gives.
+EACH = 3
+
+
+@pytest.fixture(autouse=True)
+def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "TAKE", 100)
+
+
+@pytest.fixture(params=["hardly any is believed to be in it", "nearly all are believed to be in it"])
+def believed(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def add(account: Account, status: str, believed: str, counted_as: str) -> None:
+    """Rows in one state, of many customers, as a database knows them that counted when they were in another."""
+    first = counted_as if believed.startswith("hardly") else status
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO outbox_outboxentry (account_id, integration, kind, customer_external_id, subject, data,"
+            " adjustments, status, error, worst, parked, created_at)"
+            " SELECT %s, 'braze', 'event', 'c-' || n %% 5000, n, '{}', '[]', %s, '', '', false, now()"
+            " FROM generate_series(1, %s) n",
+            [account.pk, first, COUNT],
+        )
+        cursor.execute("ANALYZE outbox_outboxentry")
+        cursor.execute("SET LOCAL random_page_cost = 1.1")  # as is usual where there are no turning disks
+        cursor.execute("UPDATE outbox_outboxentry SET status = %s WHERE status <> %s", [status, status])
+
+
+def take(account: Account) -> list[int]:
+    passing = Pass(account.pk)
+    passing.take(database_now())
+    return [entry.pk for entry in passing.take(database_now())]
+
+
+def test_a_relay_takes_some_of_a_backlog(account: Account, believed: str) -> None:
+    add(account, Status.PENDING, believed, Status.DELIVERED)
+    with wasted() as found:
+        taken = take(account)
+    assert len(taken) >= taking.TAKE
+    assert max(found.values()) <= EACH * len(taken), found
+
+
+def last_ids() -> list[int]:
+    return list(OutboxEntry.objects.order_by("-pk").values_list("pk", flat=True)[:50])
+
+
+def buffer(ids: list[int]) -> int:
+    return transitions.buffer(dict.fromkeys(ids, uuid4()))
+
+
+def settle(ids: list[int]) -> int:
+    return carried([{"events": [{"entries": ids}]}]).update(status=Status.DELIVERED)
+
+
+@pytest.mark.parametrize(("move", "status"), [(buffer, Status.PENDING), (settle, Status.BUFFERED)])
+def test_entries_are_moved_by_their_ids(
+    account: Account, believed: str, move: Callable[[list[int]], int], status: Status
+) -> None:
+    add(account, status, believed, Status.SKIPPED)
+    ids = last_ids()
+    with wasted() as found:
+        assert move(ids) == len(ids)
+    assert found
+    assert max(found.values()) <= EACH * len(ids), found
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        pytest.param(lambda account: oldest.first_pending(account.pk, NAME), id="the first"),
+        pytest.param(lambda account: oldest.first_pending(account.pk, NAME, parked=False), id="the first not parked"),
+        pytest.param(lambda account: sweep.sweep(), id="the sweep"),
+    ],
+)
+def test_what_is_pending_is_found_behind_all_that_is_settled(
+    account: Account, believed: str, look: Callable[[Account], Any]
+) -> None:
+    add(account, Status.DELIVERED, "nearly" if believed.startswith("hardly") else "hardly", Status.PENDING)
+    OutboxEntry.objects.create(account=account, integration=NAME, kind="event", customer_external_id="c-1", subject="1")
+    with wasted() as found:
+        assert look(account)
+    assert found
+    assert max(found.values()) <= 100, found
+
+
+def test_what_waits_is_no_candidate(account: Account, believed: str) -> None:
+    """Found by the same looks: an entry of a customer who waits is passed over."""
+    add(account, Status.PENDING, believed, Status.DELIVERED)
+    OutboxEntry.objects.filter(customer_external_id="c-1").update(due_at=database_now() + timedelta(hours=1))
+    taken = OutboxEntry.objects.filter(pk__in=[entry.pk for entry in Pass(account.pk).take(database_now())])
+    assert taken.exists()
+    assert not taken.filter(customer_external_id="c-1").exists()
+
+
+@contextmanager
+def wasted() -> Iterator[dict[str, int]]:
+    """By statement, the most rows that a node of its plan read in all, whether it then gave them or not."""
+    found: dict[str, int] = {}
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "outbox_outboxentry" in sql and not sql.startswith("INSERT"):
+            with transaction.atomic(), connection.connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}", params)
+                plan = "\n".join(line for (line,) in cursor.fetchall())
+                transaction.set_rollback(True)
+            found[f"{sql}\n{plan}"] = max(rows_read(plan))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(explain):
+        yield found
+
+
+def rows_read(plan: str) -> list[int]:
+    read = [0]
+    for line in plan.splitlines():
+        if node := re.search(r"actual rows=(\d+) loops=(\d+)", line):
+            loops = int(node[2])
+            read.append(int(node[1]) * loops)
+        elif removed := re.search(r"Rows Removed by .*: (\d+)", line):
+            read.append(int(removed[1]) * loops)
+    return read
