@@ -31,7 +31,9 @@ REASON = (
     "`manage.py braze_restored --since <time of the backup>` before anything is sent again."
 )
 #: By hand, since Django reads in a second query what an update has come to.
-_COUNT = f"UPDATE {BrazeState._meta.db_table} SET commits = commits + 1 WHERE account_id = %s"  # noqa: S608
+_COUNT = (
+    f'UPDATE "{BrazeState._meta.db_table}" SET commits = commits + 1 WHERE account_id = %s RETURNING ledger_id, commits'
+)
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
 
 
@@ -46,7 +48,7 @@ class Counted(NamedTuple):
 def count_commit(account_id: int) -> Counted:
     """Raise the database's counter, in the caller's transaction."""
     with database.cursor() as cursor:
-        cursor.execute(f"{_COUNT} RETURNING ledger_id, commits", [account_id])
+        cursor.execute(_COUNT, [account_id])
         if row := cursor.fetchone():
             ledger_id, commits = row
             return Counted(account_id, ledger_id if isinstance(ledger_id, UUID) else UUID(ledger_id), commits)
