@@ -190,9 +190,7 @@ def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, 
     ids = tuple(entry.pk for entry in entries)
     of_sale = tuple(entry.pk for entry in entries if entry.data.get("status") == "FULFILLED")
     sales, adjustments = _sales(order, known, bool(of_sale), now)
-    # Without an entry of the sale, what never left stays here: there is nothing to sell first, or to negate.
-    unresolved = UNRESOLVED if of_sale else UNRESOLVED - {Fate.PENDING}
-    if not sales and _is_closed(order) and any(row.fate in unresolved for row in known if not row.is_reversal):
+    if not sales and _is_closed(order) and any(_is_unresolved(row, bool(of_sale)) for row in known):
         result.skip(of_sale, ALREADY_SENT)
         result.park(set(ids) - set(of_sale), "waits for the outcome of the order's purchases")
         return True
@@ -229,6 +227,16 @@ def _add_purchases(
         result.purchases.append(BrazeObject(result.customer, encoded, ids, True, told, row))
         result.fact_bytes += len(encoded)
     return room
+
+
+def _is_unresolved(row: AnyPurchase, has_sale: bool) -> bool:
+    """Whether a reversal has to wait for this purchase.
+
+    Without an entry of the sale, what never left stays here: there is nothing to sell first, or to negate. What may
+    have arrived does leave: its sale was made pending after the reversal's entry was read.
+    """
+    never_leaves = row.fate == Fate.PENDING and not has_sale and not row.error
+    return not row.is_reversal and row.fate in UNRESOLVED and not never_leaves
 
 
 def _without_rejected(rows: list[AnyPurchase], ids: tuple[int, ...], result: Bundle) -> list[AnyPurchase]:

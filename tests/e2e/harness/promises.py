@@ -39,11 +39,19 @@ def settled(seconds: float, **more: Any) -> Iterator[str]:
             least, end = left, time.monotonic() + seconds
         time.sleep(0.2)
     for entry in moving[:5]:
-        yield f"settled: {entry} is not; due {entry.due_at}, parked {entry.parked}, {entry.data}: {entry.error}"
-        for row in BrazePurchase.objects.filter(order_id=entry.data.get("order_id")):
-            yield f"settled:   {row} is {row.fate}"
+        yield f"settled: {entry} is not; due {entry.due_at}, parked {entry.parked}"
+        yield from _of_order(entry)
     for state in BrazeState.objects.exclude(paused_at=None):
         yield f"settled: paused, {state.pause_reason}"
+
+
+def _of_order(entry: OutboxEntry) -> Iterator[str]:
+    """All that tells why an entry is where it is."""
+    yield f"  {entry.data}: {entry.error}"
+    for other in OutboxEntry.objects.filter(account_id=entry.account_id, subject=entry.subject).order_by("pk"):
+        yield f"  {other}, at worst {other.worst or 'fine'}: {other.data.get('status')}, {other.error}"
+    for row in BrazePurchase.objects.filter(order_id=entry.data.get("order_id")):
+        yield f"  {row} is {row.fate}: {row.error}"
 
 
 def profiles(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
@@ -236,6 +244,7 @@ def decided(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
             return
     for entry in OutboxEntry.objects.filter(status="unknown")[:5]:
         yield f"{entry} is unknown"
+        yield from _of_order(entry)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -1,13 +1,16 @@
 """A person's decisions about what Braze refused, or may have taken."""
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
-from integrations.braze import resolution
+from integrations.braze import accounting, relay, resolution
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState
+from integrations.braze.objects import Entry
 from integrations.braze.sandbox import SandboxServer
+from integrations.braze.taking import Pass
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 
@@ -76,6 +79,29 @@ def test_sent_again_it_is_sent_with_the_same_purchase_ids(
     sync()
     assert orders() == {"order": "delivered", "order_line": "delivered"}
     assert sandbox.summary()["duplicates"]["purchase_id"] == 2
+
+
+def test_a_sale_may_be_sent_again_while_the_relay_reads_its_reversal(
+    unknown_order: Order, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay has taken the reversal alone, and then finds a purchase that waits to be sent, as it was in doubt."""
+    unknown_order.status = "REVERSED"
+    unknown_order.save()
+
+    class Deciding(Pass):
+        def take(self, now: datetime) -> list[Entry]:
+            taken = super().take(now)
+            resolution.send_again(OutboxEntry.objects.filter(status="unknown"))
+            return taken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relay, "Pass", Deciding)
+        relay.relay(unknown_order.account_id)
+    sync()
+    assert set(OutboxEntry.objects.values_list("status", flat=True)) == {"delivered"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 2  # the sale's, which had arrived after all
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}  # applied twice, reversed once
+    assert accounting.check(unknown_order.account_id) == []
 
 
 def test_discarded_it_keeps_the_reason_and_is_never_reversed(
