@@ -1,7 +1,6 @@
 """`python -m benchmarks.growth [--backlogs 10000,100000,1000000]`: rates and memory as backlogs grow, and the sweep.
 
-Entries are written by the database itself, so that a backlog of millions takes seconds; then real workers drain it for
-some seconds.
+Real workers drain each backlog for some seconds.
 """
 
 import argparse
@@ -25,6 +24,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
     from django.db import connection
 
     from benchmarks import shop
+    from dev import backlog
     from integrations.outbox.models import OutboxEntry
 
     running.start("worker", "flush", "probation", "beat")
@@ -36,7 +36,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
     rows = []
     for size in backlogs:
         shop.pause(account)
-        _add_events(account.pk, size - moving.count())
+        backlog.add_events(account.pk, size - moving.count())
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
         shop.resume(account)
@@ -46,24 +46,6 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
         took = time.perf_counter() - begun
         rows.append({"backlog": before, "events/s": round((before - moving.count()) / took), **_memory(running)})
     return rows
-
-
-def _add_events(account_id: int, count: int) -> None:
-    """As capture writes them, by one statement each for the events and their entries."""
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "WITH made AS (INSERT INTO loyalty_event (id, account_id, customer_id, type, occurred_at, data)"
-            ' SELECT gen_random_uuid(), c.account_id, c.id, \'SEEN\', now(), \'{"page": {"n": 1, "title": "x"}}\''
-            " FROM generate_series(1, %s) n JOIN (SELECT id, account_id, row_number() OVER () - 1 AS place"
-            " FROM loyalty_customer WHERE account_id = %s) c ON c.place = n %% 20000 RETURNING id, customer_id)"
-            " INSERT INTO outbox_outboxentry (account_id, integration, kind, customer_external_id, subject, data,"
-            " adjustments, status, error, worst, parked, created_at)"
-            " SELECT %s, 'braze', 'event', c.external_id, made.id, '{}', '[]', 'pending', '', '', false, now()"
-            " FROM made JOIN loyalty_customer c ON c.id = made.customer_id",
-            [count, account_id, account_id],
-        )
 
 
 def _memory(running: Rig) -> dict[str, object]:

@@ -17,12 +17,15 @@ from contextlib import contextmanager
 import django
 from cryptography.fernet import Fernet
 
+from dev.backlog import add_events
+
 HEALTHY = "healthy"
 #: Their API keys, by which the sandbox knows how to treat them.
 BROKEN = ("hanging", "dripping", "failing", "refused", "undecryptable")
 #: As many with nothing wrong: what the others are before they break.
 SOUND = tuple(f"sound-{number}" for number in range(len(BROKEN)))
-CHUNK = 1_000
+#: Of an account with a backlog; their events are what else it has.
+CUSTOMERS, CHUNK = 20_000, 1_000
 SAVES, EVERY_SECONDS = 120, 0.1
 
 
@@ -71,16 +74,18 @@ def save(slugs: Sequence[str], name: str) -> None:
 
 
 def pile_up(backlog: int) -> None:
-    account = Account.objects.get(slug="backlog")
-    for first in range(0, backlog, CHUNK):
+    account, customers = Account.objects.get(slug="backlog"), min(backlog, CUSTOMERS)
+    for first in range(0, customers, CHUNK):
         names = [f"backlog-{number}" for number in range(first, first + CHUNK)]
         Customer.objects.bulk_create([Customer(account=account, external_id=name, first_name="Cy") for name in names])
+    if backlog > customers:
+        add_events(account.pk, backlog - customers)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", required=True)
-    parser.add_argument("--backlog", type=int, required=True, help="customers of one account, created at once")
+    parser.add_argument("--backlog", type=int, required=True, help="changes of one account, captured at once")
     options = parser.parse_args()
     django.setup()
 
