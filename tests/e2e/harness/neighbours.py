@@ -1,8 +1,8 @@
 """`python -m tests.e2e.harness.neighbours --endpoint URL`: a healthy account's saves, alone and beside others.
 
-The others are five that are sound, five that are broken, and then a sixth with a backlog; and, as a backlog is work for
-every core, a machine that is busy with something else. Prints JSON: by phase, the moment of each customer's commit, in
-seconds since 1970.
+The others are five that are sound, five that are broken, and then a sixth with a backlog, which is limited by Braze and
+then by the machine alone; and, as that is work for every core, a machine that is busy with something else. Prints
+JSON: by phase, the moment of each customer's commit, in seconds since 1970.
 """
 
 import argparse
@@ -27,6 +27,8 @@ SOUND = tuple(f"sound-{number}" for number in range(len(BROKEN)))
 #: Of an account with a backlog; their events are what else it has.
 CUSTOMERS, CHUNK = 20_000, 1_000
 SAVES, EVERY_SECONDS = 120, 0.1
+#: Calls in 3 seconds, where Braze is the bottleneck of a backlog, and where this machine is.
+CALLS_WHERE_LIMITED, CALLS = 15, 3_000
 
 
 def set_up(endpoint: str) -> None:
@@ -82,6 +84,12 @@ def pile_up(backlog: int) -> None:
         add_events(account.pk, backlog - customers)
 
 
+def limit_backlog(calls: int) -> None:
+    settings = BrazeSettings.objects.get(account__slug="backlog")
+    settings.calls_per_window = calls
+    settings.save()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", required=True)
@@ -101,6 +109,9 @@ if __name__ == "__main__":
     for round_number in range(5):
         save(BROKEN, f"before-{round_number}")
     phases["broken"] = measure("broken", BROKEN)
+    limit_backlog(CALLS_WHERE_LIMITED)
     pile_up(options.backlog)
+    phases["limited"] = measure("limited", BROKEN)
+    limit_backlog(CALLS)
     phases["beside"] = measure("beside", BROKEN)
     print(json.dumps(phases))
