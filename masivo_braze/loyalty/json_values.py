@@ -57,6 +57,13 @@ def _validate_scalar(value: Any) -> None:
         raise ValidationError("%(value)s has characters that cannot be stored.", params={"value": repr(value)})
 
 
+def validate_text(record: Any, name: str) -> None:
+    """A name that rows are found by has nothing in it that a database cuts or refuses."""
+    value = record.__dict__.get(name)
+    if isinstance(value, str) and not _is_storable(value):
+        raise ValidationError({name: f"{value!r} has characters that cannot be stored."})
+
+
 def _is_storable(text: str) -> bool:
     """PostgreSQL's jsonb takes neither NUL nor half of a surrogate pair."""
     return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)

@@ -1,6 +1,6 @@
 """What a record may hold, on every way it can be written."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -81,6 +81,23 @@ def test_it_refuses_data_nested_too_deep(account: Account, customers: list[Custo
         data = {"a": data}
     with pytest.raises(ValidationError, match="levels deep"):
         Event.objects.create(account=account, customer=customers[0], type="VISIT", data=data)
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud83d"])
+def test_it_refuses_an_id_that_a_database_would_cut_or_refuse(
+    account: Account, customers: list[Customer], name: str
+) -> None:
+    with pytest.raises(ValidationError, match="cannot be stored"):
+        Customer.objects.create(account=account, external_id=name)
+    with pytest.raises(ValidationError, match="cannot be stored"):
+        Order.objects.bulk_create([Order(account=account, customer=customers[0], order_id=name)])
+
+
+@pytest.mark.parametrize("field", ["placed_at", "fulfilled_at", "closed_at"])
+def test_it_refuses_a_time_that_could_not_be_read_back(account: Account, customers: list[Customer], field: str) -> None:
+    late = datetime(9999, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
+    with pytest.raises(ValidationError, match="year 9999"):
+        Order.objects.create(account=account, customer=customers[0], order_id="o", status="FULFILLED", **{field: late})
 
 
 def test_it_has_each_email_address_once_per_account(account: Account, other_account: Account) -> None:

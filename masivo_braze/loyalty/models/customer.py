@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from masivo_braze.loyalty.json_values import validate_tags
+from masivo_braze.loyalty.json_values import validate_tags, validate_text
 from masivo_braze.loyalty.models.account import Account
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet
@@ -76,6 +76,7 @@ class Customer(Record):
         return self._loaded.get("tags")
 
     def validate_values(self) -> None:
+        validate_text(self, "external_id")
         tags = self.__dict__.get("tags", {})  # a deferred field is not written either
         if hasattr(tags, "resolve_expression"):
             return

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
+from masivo_braze.loyalty.json_values import validate_text
 from masivo_braze.loyalty.models.account import Account, validate_currency
 from masivo_braze.loyalty.models.customer import Customer
 from masivo_braze.loyalty.models.event import validate_customer, validate_data_field
@@ -18,6 +20,15 @@ from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
 
 #: SQLite keeps some 15 digits of a decimal; a line with more could not even be read back.
 MOST = 10**12
+
+
+def _validate_time(name: str, value: Any) -> None:
+    """PostgreSQL keeps the last evening of 9999, west of Greenwich, as a time that Python cannot read back."""
+    if isinstance(value, datetime) and value.tzinfo:
+        try:
+            value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValidationError({name: "Times are from the year 1 to the year 9999, in UTC."}) from error
 
 
 class OrderQuerySet(RecordQuerySet["Order"]):
@@ -112,7 +123,10 @@ class Order(Record):
         return "closed_at" if self.status in self.CLOSED and self.closed_at is None else None
 
     def validate_values(self) -> None:
+        validate_text(self, "order_id")
         validate_data_field(self)
+        for name in ("placed_at", "fulfilled_at", "closed_at"):
+            _validate_time(name, self.__dict__.get(name))
 
     def validate_relations(self) -> None:
         validate_customer(self)
