@@ -7,7 +7,8 @@ def add_events(account_id: int, count: int) -> None:
     """Events of the account's customers in turn, pending as capture writes them: one statement, one moment."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH someone AS (SELECT id, row_number() OVER () - 1 AS place FROM loyalty_customer WHERE account_id = %s),"
+            "WITH someone AS (SELECT id, row_number() OVER () - 1 AS place FROM loyalty_customer"
+            " WHERE account_id = %s),"
             " made AS (INSERT INTO loyalty_event (id, account_id, customer_id, type, occurred_at, data)"
             ' SELECT gen_random_uuid(), %s, someone.id, \'SEEN\', now(), \'{"page": {"n": 1, "title": "x"}}\''
             " FROM generate_series(1, %s) n JOIN someone ON someone.place = n %% (SELECT count(*) FROM someone)"

@@ -184,15 +184,16 @@ def _purchases_and_entries(account_id: int) -> Iterator[str]:
 def _purchases_as_sent(account_id: int) -> Iterator[str]:
     """Purchases are kept for ever, and a delivered one is in its request's body with its row's price and quantity.
 
-    But for those of a deleted customer that only requests named which Braze did not take; and of what was accepted,
-    the body is without it once it has been scrubbed.
+    But for those that only requests named which Braze did not take, or took in part: what never left may be made anew,
+    or go with its customer. Of what was accepted, the body is without it once it has been scrubbed.
     """
     rows = BrazePurchase.objects.filter(account_id=account_id)
     taken = Delivery.objects.filter(account_id=account_id, purchases__gt=0)
     taken = taken.exclude(outcome__in=(Outcome.DISSOLVED, Outcome.RETRY, Outcome.REFUSED))
     for delivery in taken.iterator(200):
         named = [line["purchase"] for line in delivery.manifest["purchases"]]
-        if lost := set(named) - set(rows.filter(pk__in=named).values_list("pk", flat=True)):
+        is_whole = delivery.outcome != Outcome.PARTIAL
+        if is_whole and (lost := set(named) - set(rows.filter(pk__in=named).values_list("pk", flat=True))):
             yield f"request {delivery.pk} names purchases that are not there: {_list(sorted(lost))}"
         bodies = dict(zip(named, delivery.payload["purchases"], strict=True)) if delivery.body else {}
         for row in rows.filter(delivery_id=delivery.pk, fate=Fate.DELIVERED):
@@ -206,13 +207,15 @@ def _is_as_sent(row: BrazePurchase, body: dict[str, Any]) -> bool:
 
 
 def _reversals(account_id: int) -> Iterator[str]:
-    """A reversal is the negation of a sale that was delivered."""
+    """A reversal is the negation of a sale that was delivered; after a restore, both may be in doubt."""
     sales = {
         row.purchase_id: row
         for row in BrazePurchase.objects.filter(account_id=account_id, is_reversal=False).iterator()
     }
     for row in BrazePurchase.objects.filter(account_id=account_id, is_reversal=True).iterator(2_000):
         sale = sales.get(row.purchase_id.removesuffix(":R"))
+        if sale and sale.fate != Fate.DELIVERED and row.fate in (Fate.PENDING, Fate.UNKNOWN, Fate.DISCARDED):
+            continue
         if sale is None or sale.fate != Fate.DELIVERED:
             yield f"purchase {row.purchase_id} reverses a sale that is {sale.fate if sale else 'not there'}"
         elif (-sale.price, sale.quantity, sale.currency) != (row.price, row.quantity, row.currency):

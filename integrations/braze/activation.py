@@ -18,8 +18,9 @@ def connect() -> None:
 
 def put_in_force(account_id: int, **_: Any) -> None:
     """Subscribe anew, resume a paused account, and take back requests composed under the old settings."""
-    _forget_another_workspace(account_id)
+    lease.establish(account_id, NAME)
     lease.revoke(account_id, NAME)  # a relay at work under the old settings must not commit what it composed
+    _forget_another_workspace(account_id)  # after that: a relay's commit locks the two in this order
     subscriptions.refresh(BrazeIntegration(), account_id)
     BrazeState.objects.get_or_create(account_id=account_id)
     mine = BrazeState.objects.filter(account_id=account_id)
@@ -41,6 +42,7 @@ def _forget_another_workspace(account_id: int) -> None:
 
 def keep_mirror(account_id: int, endpoint: str) -> None:
     """Before another key or endpoint of the *same* workspace is saved: Braze still holds what it held."""
+    lease.revoke(account_id, NAME)
     BrazeState.objects.get_or_create(account_id=account_id)
     BrazeState.objects.filter(account_id=account_id).exclude(mirrored_endpoint="").update(mirrored_endpoint=endpoint)
 

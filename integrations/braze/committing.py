@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Case, F, TextField, Value, When
 
 from integrations.braze import packing, restored
 from integrations.braze.integration import NAME
@@ -41,7 +41,7 @@ def commit(account_id: int, held: Held, composed: Composed) -> tuple[list[Delive
             bundles = [bundle for bundle in bundles if bundle.customer not in locked_out]
             drafts = packing.pack(bundles, round.settings.batch_limit)
             waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
-        _save_purchases(bundles, drafts)
+        _save_purchases(account_id, bundles, drafts)
         deliveries = _requests(drafts, account_id, round.now)
         bulk.insert(Delivery, deliveries)
         _move_entries(account_id, bundles, drafts, round.now)
@@ -74,8 +74,12 @@ def _requests(drafts: Sequence[packing.Draft], account_id: int, now: datetime) -
     return requests
 
 
-def _save_purchases(bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) -> None:
+def _save_purchases(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) -> None:
     """New rows get their primary keys here, before the manifests that name them are written."""
+    if outdated := [purchase_id for bundle in bundles for purchase_id in bundle.outdated]:
+        rows = BrazePurchase.objects.filter(account_id=account_id, purchase_id__among=outdated, fate=Fate.PENDING)
+        if rows.filter(error="").delete()[0] != len(outdated):
+            raise Overtaken
     known: list[int] = []
     for draft in drafts:
         for item in draft.purchases:
@@ -116,9 +120,10 @@ def _skip(account_id: int, by_reason: Mapping[str, set[int]], now: datetime) -> 
     columns = ("pk", "kind", "customer_external_id", "data", "error")
     facts = list(skipped.values_list(*columns)) if by_reason else []
     for reason, ids in by_reason.items():
-        _move(ids, status=Status.SKIPPED, error=reason, settled_at=now)
-        # A part that was refused or is in doubt outlives the rule that skips the rest.
-        OutboxEntry.objects.filter(pk__among=ids).exclude(worst="").update(status=F("worst"))
+        # A part that was refused or is in doubt outlives the rule that skips the rest, and so does its reason.
+        by_worst = Case(When(worst="", then=Value(Status.SKIPPED.value)), default=F("worst"))
+        words = Case(When(worst="", then=Value(reason)), default=F("error"), output_field=TextField())
+        _move(ids, status=by_worst, error=words, settled_at=now)
     by_order: dict[tuple[str, str], list[int]] = defaultdict(list)
     for pk, kind, customer, data, doubt in facts:
         if kind in ORDER_KINDS:
@@ -136,6 +141,14 @@ def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], li
         if ids := by_order.get((row.customer_external_id, row.order_id)):
             BrazePurchase.objects.filter(pk=row.pk).update(fate=Fate.UNKNOWN, settled_at=now)
             OutboxEntry.objects.filter(pk__in=ids).update(status=Status.UNKNOWN, error=row.error)
+    # A doubt that no change shows (its order's were deleted, and it was created again) is shown by what is skipped.
+    doubted = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
+    for row in doubted.filter(fate=Fate.UNKNOWN) if customers else ():
+        key = (row.customer_external_id, row.order_id)
+        theirs = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
+        theirs = theirs.filter(customer_external_id=key[0], data__order_id=key[1])
+        if key in by_order and not theirs.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).exists():
+            OutboxEntry.objects.filter(pk__in=by_order[key]).update(status=Status.UNKNOWN, error=row.error)
 
 
 def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
@@ -148,9 +161,20 @@ def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
         OutboxEntry.objects.filter(pk=pk).update(worst=Status.REJECTED, error=reason)
     for pk, reason in rejected.items():
         _move({pk}, status=Status.REJECTED, error=reason, settled_at=now)
+    _end_purchases(rejected, now)
     for entry in OutboxEntry.objects.filter(pk__among=failed.keys() | rejected.keys()):
         words = "sync failed: account=%s kind=%s entry=%s, not sent, reason=%s"
         logger.warning(words, entry.account_id, entry.kind, entry.pk, entry.error)
+
+
+def _end_purchases(rejected: Mapping[int, str], now: datetime) -> None:
+    """What waited to be sent is refused with its order's changes; what may have arrived is in doubt."""
+    orders = OutboxEntry.objects.filter(pk__among=list(rejected), kind__in=ORDER_KINDS)
+    for account_id, customer, data, pk in orders.values_list("account_id", "customer_external_id", "data", "pk"):
+        rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id=customer)
+        rows = rows.filter(order_id=data.get("order_id", ""), fate=Fate.PENDING)
+        rows.filter(error="").update(fate=Fate.REJECTED, error=rejected[pk], settled_at=now)
+        rows.update(fate=Fate.UNKNOWN, settled_at=now)
 
 
 def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:

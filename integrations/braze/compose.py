@@ -186,7 +186,10 @@ def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
 def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> bool:
     """The order's purchases that were never sent, else its reversals. False where the bundle is full."""
     order = records.orders[entries[0].subject]
-    known = records.purchases.get(order.order_id, [])
+    known: Sequence[AnyPurchase] = records.purchases.get(order.order_id, [])
+    if known and all(row.fate == Fate.PENDING and not row.error for row in known):
+        result.outdated = (*result.outdated, *(row.purchase_id for row in known))
+        known = []  # nothing of it has left: it is sent as it is now
     ids = tuple(entry.pk for entry in entries)
     of_sale = tuple(entry.pk for entry in entries if entry.data.get("status") == "FULFILLED")
     sales, adjustments = _sales(order, known, bool(of_sale), now)
@@ -196,7 +199,7 @@ def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, 
         return True
     if sales and of_sale:
         ids = of_sale  # the entry of the reversal stays pending: the sale's fate is not its own
-    rows = sales or (_reversals(order, known) if _is_closed(order) else [])
+    rows = sales or (_reversals(order, known, result.customer) if _is_closed(order) else [])
     if not rows:
         reason = "nothing to reverse: no purchase of this order was sent" if _is_closed(order) else ALREADY_SENT
         result.skip(ids, reason)
@@ -264,16 +267,18 @@ def _sales(
     return [*waiting, *new], adjustments
 
 
-def _reversals(order: AnyOrder, known: Sequence[AnyPurchase]) -> list[AnyPurchase]:
-    """The negation of each delivered row that has none yet: of what was sent, not of the lines as they are now."""
+def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], customer: str) -> list[AnyPurchase]:
+    """The negation of each delivered row that is not negated yet: of what was sent, not of the lines as they are now.
+
+    The purchases of somebody else, who had an order of this id before, are gone with them.
+    """
     if order.closed_at is None:
         raise ValueError(f"order {order.order_id} is not closed")
-    negated = {row.purchase_id for row in known if row.is_reversal}
-    new = [
-        row
+    negated = {row.purchase_id: row for row in known if row.is_reversal}
+    due: list[AnyPurchase] = [
+        negated.get(row.purchase_id, row)
         for sale in known
-        if not sale.is_reversal and sale.fate == Fate.DELIVERED
+        if not sale.is_reversal and sale.fate == Fate.DELIVERED and sale.customer_external_id == customer
         for row in [purchases.reversal(sale, order.closed_at)]
-        if row.purchase_id not in negated
     ]
-    return [*(row for row in known if row.is_reversal and row.fate == Fate.PENDING), *new]
+    return [row for row in due if row.fate == Fate.PENDING]

@@ -118,8 +118,9 @@ class _Flush:
         end, goes_on, problem = time.monotonic() + SLICE_SECONDS, True, None
         while goes_on or self.flying:
             try:
-                is_in_time = time.monotonic() < end or self._is_held_up()
-                goes_on = goes_on and is_in_time and not shutdown.has_begun() and self._launch()
+                may_launch = (time.monotonic() < end or self._is_held_up()) and not shutdown.has_begun()
+                # What flies when the slice ends may turn out to be slow: then it goes on.
+                goes_on = goes_on and (self._launch() if may_launch else bool(self.flying))
                 self._land()
             except Exception as error:
                 goes_on, problem = False, problem or error
@@ -163,18 +164,22 @@ class _Flush:
         buffer.unclaim(self.account_id, waiting)
         buffer.keep(self.account_id, *slots)
         until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
-        for pk in self._start_all(slots) if slots else ():
+        for pk in self._start_all(slots, settings) if slots else ():
             sending = Sending(pk, *known[pk], settings, slots[pk], until)
             self.flying[self.senders.submit(_send, sending)] = sending
         ours = {sending.id for sending in self.flying.values()}
         self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
 
-    def _start_all(self, delivery_ids: Collection[UUID]) -> set[UUID]:
+    def _start_all(self, delivery_ids: Collection[UUID], settings: BrazeSettings) -> set[UUID]:
         """Redis is told of it before anything leaves: a ledger that is restored to an earlier state is then noticed."""
         with transaction.atomic():
             counted = restored.count_commit(self.account_id)
             won = ledger.start_all(delivery_ids)
+            if not BrazeSettings.objects.filter(pk=settings.pk, updated_at=settings.updated_at).exists():
+                # Composed under newer settings than those at hand: the next tick sends it, where it has to go.
+                transaction.set_rollback(True)
+                return set()
         try:
             restored.tell_redis(counted)
         except redis.RedisError:

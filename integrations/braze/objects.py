@@ -58,8 +58,8 @@ class Bundle:
     """
 
     __slots__ = (
-        "attributes", "customer", "deletions", "events", "fact_bytes", "failed", "is_known", "new_purchases", "parked",
-        "purchases", "rejected", "skipped", "unfinished",
+        "attributes", "customer", "deletions", "events", "fact_bytes", "failed", "is_known", "new_purchases",
+        "outdated", "parked", "purchases", "rejected", "skipped", "unfinished",
     )  # fmt: skip
 
     def __init__(self, customer: str, is_known: bool = False, rejected: Mapping[int, str] = _NONE) -> None:
@@ -73,6 +73,7 @@ class Bundle:
         self.skipped = self.failed = self.parked = _NONE
         self.rejected = rejected
         self.unfinished: frozenset[int] = frozenset()
+        self.outdated: tuple[str, ...] = ()  #: ids of purchases that are made anew, or are not due any more
         self.fact_bytes = 0  #: what events and purchases weigh as JSON
 
     def skip(self, entries: Iterable[int], reason: str) -> None:

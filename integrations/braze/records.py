@@ -84,9 +84,14 @@ def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
     return EventRows({(pk := from_uuid(row[0])): (*row[1:], names[pk]) for row in texts})
 
 
-def mirrored(account_id: int, external_ids: Collection[str]) -> dict[str, Mirrored]:
-    """What is believed of these users, by external id; nothing is known of those who are missing."""
-    rows = _of_profiles(account_id, external_ids).values_list(*_STANDING, *map(text_of, _HELD))
+def mirrored(account_id: int, external_ids: Collection[str], locked: bool = False) -> dict[str, Mirrored]:
+    """What is believed of these users, by external id; nothing is known of those who are missing.
+
+    Whoever writes rows that were read here has them locked: others doubt or forget them meanwhile.
+    """
+    profiles = _of_profiles(account_id, external_ids)
+    profiles = profiles.select_for_update().order_by("pk") if locked else profiles
+    rows = profiles.values_list(*_STANDING, *map(text_of, _HELD))
     return {row[1]: Mirrored(*row[:6], *map(from_our_json, row[6:])) for row in rows}
 
 

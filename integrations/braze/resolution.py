@@ -7,22 +7,17 @@ their purchases' fate, so a decision about one of them is a decision about all t
 
 from collections import defaultdict
 from collections.abc import Collection
-from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from integrations.braze import records
 from integrations.braze.integration import NAME
-from integrations.braze.mapping import purchases as mapped
 from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
-from integrations.braze.objects import Entry
 from integrations.braze.records import ORDER_KINDS
-from integrations.braze.rows import AnyOrder
-from integrations.outbox import bulk, nudge
+from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import IS_ON_THE_WAY, Kind, OutboxEntry, Status
-from masivo_braze.loyalty.models import Customer
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from masivo_braze.loyalty.models import Customer, Order
 
 #: Entries that wait for a person.
 OPEN = (Status.REJECTED, Status.UNKNOWN)
@@ -86,7 +81,6 @@ def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[Outbox
     locked, now = _locked(entries), database_now()
     doubted = _doubtful(locked)
     chosen = [entry for entry in locked if entry.pk in doubted]
-    _add_lost_purchases(chosen, now)
     _purchases(chosen, (Fate.UNKNOWN,)).update(fate=Fate.DELIVERED, settled_at=now)
     refused: dict[object, str] = {
         (row.account_id, row.order_id): row.error for row in _purchases(chosen, (Fate.REJECTED,))
@@ -96,8 +90,27 @@ def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[Outbox
     _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
     for entry in partly:
         _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[_order_of(entry)])
+    _let_be_reversed([entry for entry in chosen if entry not in partly])
     _wake(chosen)
     return chosen
+
+
+def _let_be_reversed(chosen: Collection[OutboxEntry]) -> None:
+    """Sales of orders that are closed by now, whose reversals had nothing to negate or were not captured.
+
+    Their entries go back, as they do where the answer was not lost, and reverse what they have sent.
+    """
+    sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and entry.data.get("status") == "FULFILLED"]
+    closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=("REVERSED", "CANCELLED"))
+    due = {str(pk) for pk in closed.values_list("pk", flat=True)}
+    waiting = OutboxEntry.objects.filter(
+        integration=NAME, status=Status.PENDING, kind__in=ORDER_KINDS, subject__in=due,
+        account_id__in={entry.account_id for entry in sales},
+        customer_external_id__in={entry.customer_external_id for entry in sales},
+    )  # fmt: skip
+    due -= set(waiting.values_list("subject", flat=True))
+    back = [entry for entry in sales if entry.subject in due]
+    _update(back, status=Status.PENDING, worst="", batch=None, settled_at=None)
 
 
 @transaction.atomic
@@ -128,7 +141,10 @@ def _doubtful(entries: Collection[OutboxEntry]) -> set[int]:
 
 
 def _locked(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
-    """Those that still wait for a person, with the others of their orders."""
+    """Those that still wait for a person, with the others of their orders.
+
+    What is on its way of an order is locked, too: settled meanwhile, its purchases would be decided about unseen.
+    """
     named = list(entries.filter(integration=NAME, status__in=OPEN))
     wanted = Q(pk__in=[entry.pk for entry in named])
     for account_id, theirs in _by_account([entry for entry in named if entry.kind in ORDER_KINDS]).items():
@@ -138,8 +154,8 @@ def _locked(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
             kind__in=ORDER_KINDS,
             subject__in={entry.subject for entry in theirs},
         )
-    waiting = OutboxEntry.objects.filter(wanted, integration=NAME, status__in=OPEN)
-    return list(waiting.order_by("pk").select_for_update())
+    waiting = OutboxEntry.objects.filter(wanted, integration=NAME, status__in=(*OPEN, Status.BUFFERED))
+    return [entry for entry in waiting.order_by("pk").select_for_update() if entry.status in OPEN]
 
 
 def _by_account(entries: "Collection[OutboxEntry] | QuerySet[OutboxEntry]") -> dict[int, list[OutboxEntry]]:
@@ -163,27 +179,6 @@ def _purchases(chosen: Collection[OutboxEntry], fates: Collection[str]) -> "Quer
             customer_external_id__in={entry.customer_external_id for entry in theirs},
         )
     return BrazePurchase.objects.filter(wanted, fate__in=fates)
-
-
-def _add_lost_purchases(chosen: Collection[OutboxEntry], now: datetime) -> None:
-    """A restored database may have lost the rows of a sale that did arrive; without them it could not be reversed."""
-    sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and entry.data.get("status") == "FULFILLED"]
-    for account_id, theirs in _by_account(sales).items():
-        loaded = records.load(account_id, [Entry.of(entry) for entry in theirs])
-        for order in loaded.orders.values():
-            if loaded.purchases.get(order.order_id) or _has_more_to_send(order):
-                continue
-            rows, _ = mapped.sales(order, [], now)
-            for row in rows:
-                row.fate, row.settled_at = Fate.DELIVERED if row.fate == Fate.PENDING else row.fate, now
-            bulk.insert(BrazePurchase, rows)
-
-
-def _has_more_to_send(order: AnyOrder) -> bool:
-    """Then its rows are yet to be made, and only some of its lines may have arrived."""
-    mine = OutboxEntry.objects.filter(account_id=order.account_id, integration=NAME, kind__in=ORDER_KINDS)
-    mine = mine.filter(customer_external_id=order.customer.external_id, subject=str(order.pk))
-    return mine.filter(IS_ON_THE_WAY, data__status="FULFILLED").exists()
 
 
 def _update(entries: Collection[OutboxEntry], **changes: object) -> None:

@@ -15,7 +15,7 @@ import redis
 from django.db import connection as database
 from django.db import transaction
 
-from integrations.braze import connection
+from integrations.braze import connection, lost_purchases
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeState, Delivery, Fate, Outcome
 from integrations.braze.models.account import PauseKind
@@ -77,10 +77,9 @@ def has_lost_commits(state: BrazeState | None) -> bool:
     state.refresh_from_db()
     if told <= state.commits:
         return False
-    BrazeState.objects.filter(pk=state.pk).update(
-        paused_at=database_now(), pause_kind=PauseKind.RESTORED, pause_reason=REASON
-    )
-    logger.error("account %s paused: %s", state.account_id, REASON)
+    not_paused = BrazeState.objects.filter(pk=state.pk).exclude(paused_at__isnull=False, pause_kind=PauseKind.RESTORED)
+    if not_paused.update(paused_at=database_now(), pause_kind=PauseKind.RESTORED, pause_reason=REASON):
+        logger.error("account %s paused: %s", state.account_id, REASON)  # once: when it was noticed counts later
     return True
 
 
@@ -108,6 +107,8 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
     mine.filter(status=Status.BUFFERED).update(status=Status.PENDING, batch=None)
     doubtful = mine.filter(status=Status.PENDING, kind__in=FACT_KINDS, created_at__lt=noticed)
     words = f"The database was restored to {since:%Y-%m-%d %H:%M} UTC: this may have been sent since."
+    _doubt_orders(account_id, words)
+    lost_purchases.add(account_id, doubtful.filter(kind__in=ORDER_KINDS), now)
     facts = doubtful.update(status=Status.UNKNOWN, error=words, settled_at=now, parked=False)
     purchases = _doubt_purchases(account_id, words)
     profiles = _doubt_mirror(account_id)
@@ -116,6 +117,22 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
     )
     nudge.after_commit({account_id})
     return {"requests": requests, "events and orders": facts, "purchases": purchases, "profiles": profiles}
+
+
+def _doubt_orders(account_id: int, words: str) -> None:
+    """Orders with purchases that are to be sent, though none of their changes is: somebody has to see the doubt."""
+    waiting = BrazePurchase.objects.filter(account_id=account_id, fate__in=(Fate.PENDING, Fate.BUFFERED))
+    orders = set(waiting.values_list("customer_external_id", "order_id"))
+    changes = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
+    changes = changes.filter(customer_external_id__among={customer for customer, _ in orders})
+    columns = ("customer_external_id", "data", "pk")
+    orders -= {
+        (customer, data.get("order_id", ""))
+        for customer, data, _ in changes.filter(status=Status.PENDING).values_list(*columns)
+    }
+    ended = changes.filter(status=Status.SKIPPED)
+    ids = {pk for customer, data, pk in ended.values_list(*columns) if (customer, data.get("order_id", "")) in orders}
+    ended.filter(pk__among=ids).update(status=Status.UNKNOWN, error=words)
 
 
 def _doubt_purchases(account_id: int, words: str) -> int:

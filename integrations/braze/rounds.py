@@ -11,7 +11,7 @@ from django.db.models import Max
 
 from integrations.braze import ledger, packing, readiness, records, restored
 from integrations.braze.integration import NAME
-from integrations.braze.models import BrazeSettings
+from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import Records
 from integrations.braze.taking import Pass
@@ -83,6 +83,10 @@ def _last_accepted(account_id: int, customers: Collection[str], loaded: Records)
     settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
     settled = settled.filter(status__in=SETTLED, batch__isnull=False, settled_at__isnull=False).order_by()
     latest = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
+    sold = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
+    sold = sold.filter(settled_at__isnull=False).order_by()  # of an order that has more to send, the entry is pending
+    for customer, at in sold.values_list("customer_external_id").annotate(Max("settled_at")):
+        latest[customer] = max(at, latest.get(customer, at))
     for customer in customers:
         profile = loaded.profiles.get(customer)
         if profile and profile.last_accepted_at:

@@ -79,7 +79,10 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
         settled = ledger.finish_all(ends, now)
         if not settled:
             return settled
-        settings = BrazeSettings.objects.filter(account_id=account_id).first()
+        mine = BrazeSettings.objects.filter(account_id=account_id)
+        if any(answer.verdict.traffic == Traffic.PAUSE for answer in answers):
+            mine = mine.select_for_update()  # settings that are being saved have the last word
+        settings = mine.first()
         settings = settings or BrazeSettings(account_id=account_id, updated_at=now)  # deleted: the default policies
         state, _ = BrazeState.objects.get_or_create(account_id=account_id)
         deliveries = _loaded(settled)
@@ -90,7 +93,8 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
                 lines += _acted_on(deliveries[answer.delivery_id], answer.verdict, settings, state, now)
         _settle_purchases(account_id, lines, now)
         _settle_entries(lines, now)
-        _move_mirror(account_id, lines, now)
+        _unpark({line.customer for line in lines if line.purchase is not None}, account_id)
+        _move_mirror(account_id, [_doubted(line, settings) for line in lines], now)
     nudge.after_commit({account_id})
     return settled
 
@@ -133,7 +137,7 @@ def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings
     """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
     if verdict.traffic == Traffic.GO_ON and _unclear_arrays(delivery, verdict):
         return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
-    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
+    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE, Traffic.PAUSE) and settings.updated_at > delivery.created_at:
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
@@ -198,12 +202,12 @@ def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None
             rows.update(fate=Fate.PENDING, delivery_id=None, **({"error": reason} if reason else {}))
         else:
             rows.update(fate=Fate(fate.value), error=reason, settled_at=now)
-    if by_fate:
-        _unpark({line.customer for line in lines if line.purchase is not None}, account_id)
 
 
 def _unpark(customers: set[str], account_id: int) -> None:
     """Reversals that waited for these purchases are looked at again."""
+    if not customers:
+        return
     parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
     parked = parked.filter(due_at__isnull=False)  # as all of them have: these are few, and there is an index on them
     parked.filter(customer_external_id__among=customers).update(parked=False, error="", due_at=None)
@@ -269,7 +273,7 @@ def _move_mirror(account_id: int, lines: list[Line], now: datetime) -> None:
     if not moving:
         return
     customers = {line.customer for line in moving}
-    profiles = records.mirrored(account_id, customers)
+    profiles = records.mirrored(account_id, customers, locked=True)
     strangers = customers - profiles.keys()
     for line in moving:
         profile = profiles.setdefault(line.customer, Mirrored(account_id, line.customer))
@@ -298,6 +302,12 @@ def _state_again(account_id: int, customer: str) -> Change:
 def _tells_nothing_new(line: Line) -> bool:
     """An accepted event or purchase of a user whom Braze was known to have; that is most of them."""
     return line.known and line.told == ObjectFate.DELIVERED and line.array in ("events", "purchases")
+
+
+def _doubted(line: Line, settings: BrazeSettings) -> Line:
+    """What was sent under settings that have changed may have gone to another workspace than the mirror is of."""
+    is_old = settings.updated_at > line.request.created_at and line.array != "deletions"
+    return line._replace(told=ObjectFate.UNKNOWN) if is_old and line.told == ObjectFate.DELIVERED else line
 
 
 def _is_refused(line: Line) -> bool:

@@ -13,12 +13,11 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
 from integrations.outbox import bulk, nudge
+from integrations.outbox.clock import NOW, database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status, Subscription, Topic
 from integrations.outbox.registry import integrations
-from integrations.outbox.sql import moment
 from masivo_braze.loyalty.models import Customer
 
 DELETED_REASON = "customer deleted"
@@ -88,7 +87,8 @@ def _insert(change: Change, customer: str, parameters: Sequence[Any], joined: st
     statement = (  # the names are our own tables', the values are parameters
         f'INSERT INTO "{OutboxEntry._meta.db_table}" (account_id, integration, kind, subject, data, adjustments,'
         " status, error, worst, parked, created_at, customer_external_id)"
-        f" SELECT s.account_id, s.integration, %s, %s, %s{json_cast}, '[]'{json_cast}, %s, '', '', %s, %s, {customer}"
+        f" SELECT s.account_id, s.integration, %s, %s, %s{json_cast}, '[]'{json_cast}, %s, '', '', %s,"
+        f" {NOW[connection.vendor]}, {customer}"
         f' FROM "{Subscription._meta.db_table}" s{joined} WHERE s.account_id = %s'
         f" AND s.topic IN ({', '.join(['%s'] * len(topics))}){once}"
     )  # fmt: skip
@@ -98,7 +98,6 @@ def _insert(change: Change, customer: str, parameters: Sequence[Any], joined: st
         json.dumps(change.data),
         Status.PENDING.value,
         False,
-        moment(timezone.now()),
         *parameters,
         change.account_id,
         *topics,
@@ -109,7 +108,7 @@ def _insert(change: Change, customer: str, parameters: Sequence[Any], joined: st
 
 
 def _record_many(changes: Sequence[Change]) -> int:
-    wanted, now = _wanted({change.account_id for change in changes}), timezone.now()
+    wanted, now = _wanted({change.account_id for change in changes}), database_now()
     deletions = [change for change in changes if change.kind == Kind.CUSTOMER_DELETED]
     if deletions:
         _skip_unstarted(deletions)
@@ -145,4 +144,4 @@ def _skip_unstarted(deletions: Sequence[Change]) -> None:
             account_id=account_id,
             integration__in=list(wanting.values_list("integration", flat=True)),
             customer_external_id__in=customers,
-        ).update(status=Status.SKIPPED, error=DELETED_REASON, settled_at=timezone.now())
+        ).update(status=Status.SKIPPED, error=DELETED_REASON, settled_at=database_now())

@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 from django.db import connection
 
+#: The same within a statement, as SQL that is given parameters.
+NOW = {"postgresql": "clock_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"}
+
 
 def database_now() -> datetime:
     with connection.cursor() as cursor:

@@ -48,6 +48,11 @@ def hold(account_id: int, integration: str, ttl: timedelta) -> Iterator[Held | N
             Lease.objects.filter(pk=held.lease_id, token=held.token).update(token=None)
 
 
+def establish(account_id: int, integration: str) -> None:
+    """There is a lease from now on, so that `revoke` takes it also from the first who ever holds it."""
+    Lease.objects.get_or_create(account_id=account_id, integration=integration)
+
+
 def revoke(account_id: int, integration: str) -> None:
     """Take the lease from whoever holds it: what they have not committed by now, they cannot commit any more."""
     Lease.objects.filter(account_id=account_id, integration=integration).update(token=None)

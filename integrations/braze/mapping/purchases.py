@@ -91,10 +91,15 @@ def purchase(row: AnyPurchase, now: datetime) -> Mapped:
 def totals_due(order: AnyOrder, sent: Sequence[int]) -> dict[int, Decimal]:
     """What is due for each line, by position, in whole smallest units that add up to the order's total.
 
-    Lines that have rows count first and in the order in which they got them, so that what was sent stands.
+    Lines that have rows count first and in the order in which they got them, so that what was sent stands; those that
+    are refused count last, so that what is sent without them stands once they are corrected.
     """
     place = {position: index for index, position in enumerate(sent)}
-    lines = sorted(order.lines.all(), key=lambda line: (place.get(line.position, len(place)), line.position))
+
+    def rank(line: AnyLine) -> tuple[int, bool, int]:
+        return (place.get(line.position, len(place)), line.quantity > MOST_UNITS, line.position)
+
+    lines = sorted(order.lines.all(), key=rank)
     totals = money.rounded([line.paid for line in lines], currency_of(order))
     return {line.position: total for line, total in zip(lines, totals, strict=True)}
 

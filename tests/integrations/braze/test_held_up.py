@@ -42,6 +42,27 @@ def test_a_request_without_an_answer_holds_up_no_other(
         assert flushing.result() == 2
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_request_that_left_just_before_the_end_of_the_slice_holds_up_no_other(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of the slice nothing is held up yet; the thread has to stay all the same."""
+    monkeypatch.setattr(flush, "SLICE_SECONDS", 0.1)
+    monkeypatch.setattr(flush, "HELD_UP_SECONDS", 0.7)
+    sandbox.faults.add(latency=6.0, times=1)
+    Customer.objects.create(account=account, external_id="slow")
+    relay.relay(account.pk)
+    with ThreadPoolExecutor(1) as pool:
+        begun, flushing = time.monotonic(), pool.submit(flush_and_close, account.pk)
+        wait_until(Delivery.objects.filter(started_at__isnull=False).exists, "the first request")
+        wait_until(lambda: time.monotonic() > begun + 0.3, "the end of the slice")
+        Customer.objects.create(account=account, external_id="quick")
+        relay.relay(account.pk)
+        wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
+        assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
+        assert flushing.result() == 2
+
+
 def flush_and_close(account_id: int) -> int:
     try:
         return flush.flush(account_id)

@@ -201,21 +201,3 @@ def test_what_braze_refused_of_an_order_is_never_treated_as_delivered(half_refus
     assert dict(BrazePurchase.objects.values_list("part", "fate")) == {1: "delivered", 2: "rejected"}
     assert orders() == {"order": "rejected", "order_line": "rejected"}
     assert OutboxEntry.objects.get(pk=half_refused.pk).error == "no such product"
-
-
-def test_a_sale_that_the_restored_database_has_lost_can_be_reversed_once_it_is_known_to_have_arrived(
-    unknown_order: Order, sandbox: SandboxServer, sync: Sync
-) -> None:
-    BrazePurchase.objects.all().delete()
-    resolution.treat_as_delivered(OutboxEntry.objects.filter(kind="order"), by="ada")
-    unknown_order.status = "REVERSED"
-    unknown_order.save()
-    sync()
-    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
-
-
-def test_lines_still_on_their_way_are_not_taken_for_lost(unknown_order: Order, sync: Sync) -> None:
-    BrazePurchase.objects.all().delete()
-    OutboxEntry.objects.filter(kind="order_line").update(status="pending")
-    resolution.treat_as_delivered(OutboxEntry.objects.filter(kind="order"), by="ada")
-    assert not BrazePurchase.objects.exists()

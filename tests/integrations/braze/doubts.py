@@ -1,0 +1,41 @@
+"""What tests of orders in doubt, and of two connections at once, have in common."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from threading import Thread
+
+from django.db import connection
+
+from integrations.braze.models import BrazeState
+from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
+
+Sync = Callable[[], None]
+
+
+def fulfilled(account: Account, one: Customer, *lines: tuple[str, int | Decimal], order_id: str = "o1") -> Order:
+    made = Order.objects.create(account=account, customer=one, order_id=order_id, status="FULFILLED")
+    for sku, value in lines:
+        OrderLine.objects.create(order=made, sku=sku, quantity=1, value=value)
+    return made
+
+
+def settle_all(sync: Sync) -> None:
+    """A failed request backs off, is composed anew and may fail again: three times are enough."""
+    for _ in range(3):
+        BrazeState.objects.update(backoff_until=None)
+        sync()
+
+
+def beside(function: Callable[[], object]) -> Thread:
+    """Run it on another connection; where it has to wait for our locks, it goes on after our commit."""
+
+    def run() -> None:
+        try:
+            function()
+        finally:
+            connection.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join(2)
+    return thread

@@ -1,0 +1,114 @@
+"""What one process has read, another commits over: on PostgreSQL, where both go on."""
+
+from typing import Any
+
+import pytest
+
+from integrations.braze import (
+    activation,
+    flush,
+    ledger,
+    records,
+    relay,
+    resend,
+    resolution,
+    settlement,
+    verdicts,
+)
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
+from tests.integrations.braze.doubts import Sync, beside, settle_all
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+
+def test_a_doubt_that_a_person_raises_outlives_a_settlement(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Braze has lost the user: the customer's page sends everything again while an edit is being settled."""
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    sync()
+    sandbox.reset()
+    one.city = "Rome"
+    one.save()
+    relay.relay(account.pk)
+    mirrored, threads = records.mirrored, []
+
+    def read_and_resend(*arguments: Any, **options: Any) -> Any:
+        found = mirrored(*arguments, **options)
+        threads.append(beside(lambda: resend.resend(one)))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement.records, "mirrored", read_and_resend)
+        flush.flush(account.pk)
+    threads[0].join()
+    settle_all(sync)
+    assert sandbox.profile("c1")["standard_attributes"] == {"first_name": "Ada", "home_city": "Rome"}
+
+
+def test_another_workspace_keeps_nothing_of_a_settlement_at_work(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    sync()
+    one.city = "Rome"
+    one.save()
+    relay.relay(account.pk)
+    mirrored, threads = records.mirrored, []
+
+    def read_and_forget(*arguments: Any, **options: Any) -> Any:
+        found = mirrored(*arguments, **options)
+        threads.append(beside(lambda: activation.forget_mirror(account.pk)))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement.records, "mirrored", read_and_forget)
+        flush.flush(account.pk)
+    threads[0].join()
+    held = BrazeProfile.objects.filter(account=account).values_list("attributes", flat=True)
+    assert not any(held)
+
+
+@pytest.mark.parametrize("decision", ["send again", "treat as delivered", "discard"])
+def test_a_decision_concerns_what_was_open_when_it_was_taken(
+    account: Account,
+    braze: BrazeSettings,
+    sandbox: SandboxServer,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+    decision: str,
+) -> None:
+    """A line was added to an order in doubt: its purchase becomes unknown while somebody decides about the others."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="CD", quantity=1, value=10)
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    assert BrazePurchase.objects.get().fate == "unknown"
+    OrderLine.objects.create(order=order, sku="DVD", quantity=1, value=5)
+    relay.relay(account.pk)
+    on_its_way = Delivery.objects.get(finished_at=None)
+    assert ledger.start(on_its_way.pk)  # and never arrives
+    locked, threads = resolution._locked, []
+
+    def lock_and_settle(*arguments: Any) -> Any:
+        found = locked(*arguments)
+        threads.append(beside(lambda: settlement.settle(on_its_way.pk, verdicts.silent())))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resolution, "_locked", lock_and_settle)
+        chosen = OutboxEntry.objects.filter(status="unknown")
+        if decision == "send again":
+            resolution.send_again(chosen)
+        elif decision == "discard":
+            resolution.discard(chosen, by="ada", reason="no")
+        else:
+            resolution.treat_as_delivered(chosen, by="ada")
+    threads[0].join()
+    line = OutboxEntry.objects.filter(kind="order_line").latest("pk")
+    row = BrazePurchase.objects.get(line=2)
+    assert (row.fate, line.status) == ("unknown", "unknown")

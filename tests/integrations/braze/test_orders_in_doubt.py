@@ -1,0 +1,207 @@
+"""An order that failed, was refused or is in doubt, and what happens to it and around it until it ends."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from integrations.braze import (
+    accounting,
+    relay,
+    resolution,
+)
+from integrations.braze.models import BrazePurchase, BrazeSettings
+from integrations.braze.sandbox import SandboxServer
+from integrations.braze.taking import Pass
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
+from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+
+
+def test_an_order_of_a_customer_created_again_is_not_bound_to_a_doubt_that_nobody_can_end(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    one = Customer.objects.create(account=account, external_id="c1")
+    fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    one.delete()
+    settle_all(sync)
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    settle_all(sync)
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    resolution.treat_as_delivered(OutboxEntry.objects.all(), by="ada")
+    settle_all(sync)
+    assert accounting.check(account.pk) == []
+    assert not OutboxEntry.objects.filter(status="pending").exists()
+
+
+def test_a_reversal_of_an_order_that_another_customer_has_now_brings_nobody_back(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    one = Customer.objects.create(account=account, external_id="c1")
+    fulfilled(account, one, ("CD", 10))
+    sync()
+    one.delete()
+    settle_all(sync)
+    assert sandbox.profile("c1") is None
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c2"), ("CD", 10))
+    settle_all(sync)
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    assert sandbox.profile("c1") is None
+
+
+def test_a_refused_line_mapped_anew_adds_up_with_what_was_sent(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = Customer.objects.create(account=account, external_id="c1")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="A", quantity=2_000_000, value=Decimal("0.003"))
+    OrderLine.objects.create(order=order, sku="B", quantity=1, value=Decimal("0.004"))
+    settle_all(sync)
+    first = order.lines.get(sku="A")
+    first.quantity = 1
+    first.save()
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.01"}
+    assert list(accounting.revenue(account.pk)) == []
+
+
+def test_a_sale_whose_reversal_nobody_captured_is_reversed_once_it_is_known_to_have_arrived(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    BrazeSettings.objects.update(sync_purchases=False)
+    order.status = "REVERSED"
+    order.save()
+    BrazeSettings.objects.update(sync_purchases=True)
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+
+
+def test_a_refused_sale_sent_again_after_its_reversal_is_reversed_once_it_is_known_to_have_arrived(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("BAD", 10))
+    sandbox.faults.add(status=400, contains='"BAD"')
+    settle_all(sync)
+    sandbox.faults.clear()
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)  # nothing to reverse
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+
+
+@pytest.fixture
+def not_mapped(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> Order:
+    """A sale that may have arrived was to be sent again, when another order of its customer could not be mapped."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    other = fulfilled(account, one, ("DVD", 5), order_id="o2")
+    sync()
+    order = fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    resolution.send_again(OutboxEntry.objects.filter(status="unknown"))
+    other.status = "REVERSED"
+    other.save()
+    Order.objects.filter(pk=other.pk).update(closed_at=None)
+    settle_all(sync)
+    Order.objects.filter(pk=other.pk).update(closed_at=database_now())
+    return order
+
+
+def test_the_books_balance_where_a_change_cannot_be_mapped(account: Account, not_mapped: Order) -> None:
+    assert accounting.check(account.pk) == []
+
+
+def test_a_sale_in_doubt_that_cannot_be_mapped_can_be_treated_as_delivered(
+    account: Account, not_mapped: Order, sync: Sync, sandbox: SandboxServer
+) -> None:
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(data__order_id="o1"), by="ada")
+    settle_all(sync)
+    assert BrazePurchase.objects.get(order_id="o1").fate == "delivered"
+
+
+def test_a_sale_in_doubt_that_cannot_be_mapped_and_is_discarded_holds_up_no_reversal(
+    account: Account, not_mapped: Order, sync: Sync
+) -> None:
+    resolution.discard(OutboxEntry.objects.filter(data__order_id="o1"), by="ada", reason="no")
+    not_mapped.status = "REVERSED"
+    not_mapped.save()
+    settle_all(sync)
+    assert not OutboxEntry.objects.filter(status="pending").exists()
+
+
+def test_a_sale_that_cannot_be_mapped_and_is_discarded_is_not_sent_by_an_edit(
+    account: Account, not_mapped: Order, sync: Sync, sandbox: SandboxServer
+) -> None:
+    resolution.discard(OutboxEntry.objects.filter(data__order_id="o1"), by="ada", reason="no")
+    not_mapped.channel = "web"
+    not_mapped.save()
+    settle_all(sync)
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+
+
+def test_an_edit_of_a_line_that_never_left_counts(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10), ("DVD", 5))
+    sandbox.faults.add(status=503, times=1)
+    sync()  # not accepted: it is to be sent again
+    order.lines.filter(sku="CD").update(value=7)
+    order.lines.get(sku="DVD").delete()
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "7.00"}
+
+
+def test_an_order_made_again_before_it_left_is_sent_as_it_is_now(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    sandbox.faults.add(status=503, times=1)
+    sync()
+    order.delete()
+    settle_all(sync)
+    fulfilled(account, Customer.objects.create(account=account, external_id="c2"), ("DVD", 7))
+    settle_all(sync)
+    assert sandbox.profile("c1")["purchases"] == []
+    assert sandbox.summary()["revenue"] == {"USD": "7.00"}
+
+
+def test_a_sale_in_doubt_keeps_its_reason_where_its_order_was_reversed_while_the_relay_read_it(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+
+    class Reversing(Pass):
+        def take(self, now: Any) -> Any:
+            taken = super().take(now)
+            if order.status == "FULFILLED":
+                order.status = "REVERSED"
+                order.save()
+            return taken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relay, "Pass", Reversing)
+        relay.relay(account.pk)
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    sale = OutboxEntry.objects.filter(data__status="FULFILLED").first()
+    assert sale.status == "unknown"
+    assert "connection broke" in sale.error
