@@ -78,7 +78,7 @@ def _save_purchases(account_id: int, bundles: Sequence[Bundle], drafts: Sequence
     """New rows get their primary keys here, before the manifests that name them are written."""
     if outdated := [purchase_id for bundle in bundles for purchase_id in bundle.outdated]:
         rows = BrazePurchase.objects.filter(account_id=account_id, purchase_id__among=outdated, fate=Fate.PENDING)
-        if rows.filter(error="").delete()[0] != len(outdated):
+        if rows.filter(error="", settled_at=None).delete()[0] != len(outdated):
             raise Overtaken
     known: list[int] = []
     for draft in drafts:

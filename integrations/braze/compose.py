@@ -187,9 +187,9 @@ def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, 
     """The order's purchases that were never sent, else its reversals. False where the bundle is full."""
     order = records.orders[entries[0].subject]
     known: Sequence[AnyPurchase] = records.purchases.get(order.order_id, [])
-    if known and all(row.fate == Fate.PENDING and not row.error for row in known):
+    if known and all(_never_left(row) for row in known):
         result.outdated = (*result.outdated, *(row.purchase_id for row in known))
-        known = []  # nothing of it has left: it is sent as it is now
+        known = []  # it is sent as it is now
     ids = tuple(entry.pk for entry in entries)
     of_sale = tuple(entry.pk for entry in entries if entry.data.get("status") == "FULFILLED")
     sales, adjustments = _sales(order, known, bool(of_sale), now)
@@ -230,6 +230,11 @@ def _add_purchases(
         result.purchases.append(BrazeObject(result.customer, encoded, ids, True, told, row))
         result.fact_bytes += len(encoded)
     return room
+
+
+def _never_left(row: AnyPurchase) -> bool:
+    """Nor was refused, which may have been after it was in doubt: it has never been settled."""
+    return row.fate == Fate.PENDING and not row.error and row.settled_at is None
 
 
 def _is_unresolved(row: AnyPurchase, has_sale: bool) -> bool:

@@ -118,7 +118,7 @@ class _Flush:
         end, goes_on, problem = time.monotonic() + SLICE_SECONDS, True, None
         while goes_on or self.flying:
             try:
-                may_launch = (time.monotonic() < end or self._is_held_up()) and not shutdown.has_begun()
+                may_launch = (time.monotonic() < end or self._is_held_up(end)) and not shutdown.has_begun()
                 # What flies when the slice ends may turn out to be slow: then it goes on.
                 goes_on = goes_on and (self._launch() if may_launch else bool(self.flying))
                 self._land()
@@ -144,9 +144,13 @@ class _Flush:
             self.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
         return bool(self.flying) or len(claims) > waiting
 
-    def _is_held_up(self) -> bool:
-        """The slice is over and Braze is slow: this thread has to stay, so it may as well send what is ready."""
-        oldest = min((sending.slot for sending in self.flying.values()), default=float("inf"))
+    def _is_held_up(self, end: float) -> bool:
+        """The slice is over and Braze is slow: this thread has to stay, so it may as well send what is ready.
+
+        For what left within the slice: else a backlog that Braze is slow to take would never let go of the thread.
+        """
+        before = (sending.slot for sending in self.flying.values() if sending.slot < end)
+        oldest = min(before, default=float("inf"))
         return time.monotonic() - oldest > HELD_UP_SECONDS
 
     def _readiness(self) -> readiness.Readiness | None:

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from integrations.braze.integration import NAME
-from integrations.braze.models import BrazeProfile, BrazePurchase, Fate
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
@@ -40,7 +40,7 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
         customers = {entry.customer_external_id for entry in theirs}
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
     _purchases(chosen, (Fate.REJECTED,)).update(error="")  # those in doubt may have arrived, and keep the reason
-    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None, settled_at=None)
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None)  # that they were settled, they keep
     back_to = {"status": Status.PENDING, "worst": "", "batch": None, "settled_at": None}
     _update([entry for entry in chosen if _is_doubtful_event(entry)], **back_to)  # and they, too, keep it
     _update([entry for entry in chosen if not _is_doubtful_event(entry)], **back_to, error="")
@@ -109,8 +109,19 @@ def _let_be_reversed(chosen: Collection[OutboxEntry]) -> None:
         customer_external_id__in={entry.customer_external_id for entry in sales},
     )  # fmt: skip
     due -= set(waiting.values_list("subject", flat=True))
-    back = [entry for entry in sales if entry.subject in due]
+    negated = _negated(sales)
+    back = [entry for entry in sales if entry.subject in due and _order_of(entry) not in negated]
     _update(back, status=Status.PENDING, worst="", batch=None, settled_at=None)
+
+
+def _negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:
+    """Orders of which a reversal is there, or is not to be sent."""
+    rows = _purchases(sales, list(Fate)).filter(is_reversal=True)
+    off = BrazeSettings.objects.filter(account_id__in={entry.account_id for entry in sales}, sync_purchases=False)
+    silent = set(off.values_list("account_id", flat=True))
+    return set(rows.values_list("account_id", "order_id")) | {
+        (entry.account_id, entry.data.get("order_id", "")) for entry in sales if entry.account_id in silent
+    }
 
 
 @transaction.atomic

@@ -118,7 +118,7 @@ def _acted_on(
 ) -> list[Line]:
     """What is left to settle, object by object, once the request and its account have been seen to."""
     _note_miscounts(delivery, verdict)
-    verdict = _after_refusal(delivery, verdict, settings)
+    verdict = _after_refusal(delivery, verdict, settings, now)
     if verdict.traffic == Traffic.SPLIT:
         splitting.split(delivery)
         return []
@@ -133,11 +133,13 @@ def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
         Delivery.objects.filter(pk=delivery.pk).update(answer=f"{words} {verdict.words}"[: verdicts.MAX_WORDS])
 
 
-def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Verdict:
+def _after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now: datetime) -> Verdict:
     """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
     if verdict.traffic == Traffic.GO_ON and _unclear_arrays(delivery, verdict):
         return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
-    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE, Traffic.PAUSE) and settings.updated_at > delivery.created_at:
+    if verdict.traffic == Traffic.PAUSE and delivery.created_at < settings.updated_at <= now:
+        return replace(verdict, traffic=Traffic.AS_BEFORE)  # it says nothing of the settings that there are now
+    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:

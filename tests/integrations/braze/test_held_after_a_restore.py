@@ -205,3 +205,19 @@ def test_a_shop_whose_clock_is_ahead_sends_nothing_twice_after_a_restored_backup
     restored.resume(account.pk, BrazeState.objects.get().paused_at)
     settle_all(sync)
     assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
+
+
+def test_a_decision_about_a_sale_and_its_reversal_stands(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    order.status = "REVERSED"
+    order.save()
+    with lost_afterwards():
+        settle_all(sync)
+    sync()
+    restored.resume(account.pk, database_now() - timedelta(hours=1))
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    settle_all(sync)
+    told = OutboxEntry.objects.filter(data__order_id="o1").values_list("status", "error").distinct()
+    assert list(told) == [("delivered", "treated as delivered by ada")]

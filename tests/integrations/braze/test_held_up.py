@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from dev.waiting import wait_until
-from integrations.braze import flush, lanes, relay
+from integrations.braze import flush, lanes, packing, relay
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
@@ -99,3 +99,21 @@ def counting(looks: list[object], real: Callable[..., Any]) -> Callable[..., Any
         return real(*args)
 
     return counted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slice_ends_however_slow_braze_is(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent after its end because something is held up holds up nothing in turn: a backlog would never end."""
+    monkeypatch.setattr(flush, "SLICE_SECONDS", 0.5)
+    monkeypatch.setattr(flush, "HELD_UP_SECONDS", 0.1)
+    monkeypatch.setattr(flush, "LOOK_UNASKED_SECONDS", 0.1)
+    monkeypatch.setattr(flush.buffer, "IN_FLIGHT", 3)
+    monkeypatch.setattr(packing.Draft, "takes", lambda *_: False)  # a request for each customer
+    sandbox.faults.add(latency=[0.2, 0.5])  # some request is always on its way
+    for number in range(40):
+        Customer.objects.create(account=account, external_id=f"c{number}")
+    relay.relay(account.pk)
+    flush.refill(account.pk)
+    assert flush.flush(account.pk) < 40 == Delivery.objects.count()

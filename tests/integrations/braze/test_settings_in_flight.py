@@ -1,10 +1,11 @@
 """Settings that are saved while requests of the old ones are composed, sent and answered."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 
 from integrations.braze import (
     backfill,
@@ -21,6 +22,7 @@ from integrations.braze.client import Answer
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Outcome
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer, Event
 from tests.integrations.braze.doubts import Sync, beside, settle_all
 
@@ -188,3 +190,33 @@ def test_nothing_composed_under_old_settings_is_committed_by_an_account_s_first_
         was_read.wait(3)
     thread.join(10)
     assert sum(Delivery.objects.filter(finished_at=None).values_list("events", flat=True)) == 0
+
+
+def test_a_refusal_of_the_old_key_says_nothing_of_the_new_one(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    relay.relay(account.pk)
+    on_its_way = Delivery.objects.get()
+    assert ledger.start(on_its_way.pk)
+    braze.api_key = "the-new-key-of-the-account"
+    braze.save()
+    until = database_now() + timedelta(seconds=40)
+    BrazeState.objects.update(failures=6, backoff_until=until)
+    verdict = verdicts.of_answer(Answer(401, b'{"message":"Invalid API key"}'), "old-key")
+    settlement.settle(on_its_way.pk, verdict, 401)
+    state = BrazeState.objects.get()
+    assert (state.failures, state.backoff_until, state.paused_at) == (6, until, None)
+
+
+def test_a_wrong_key_pauses_also_where_the_clock_was_set_back(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """The settings are then younger than any request."""
+    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    models.QuerySet(BrazeSettings).update(updated_at=database_now() + timedelta(minutes=5))
+    sandbox.faults.add(status=401)
+    for _ in range(3):
+        relay.relay(account.pk)
+        flush.flush(account.pk)
+    assert BrazeState.objects.get().paused_at
