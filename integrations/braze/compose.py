@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, At
 from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazeSettings, Fate
 from integrations.braze.objects import BrazeObject, Bundle, Entry
-from integrations.braze.records import AUDIENCE_KINDS, FACT_KINDS, ORDER_KINDS, Records, mentioned
+from integrations.braze.records import AUDIENCE_KINDS, CLOSED, FACT_KINDS, ORDER_KINDS, Records, mentioned
 from integrations.braze.rows import AnyOrder, AnyPurchase, Mirrored
 from integrations.outbox.models import Kind
 
@@ -27,6 +28,7 @@ MAX_FACT_BYTES = 3_000_000
 UNRESOLVED = frozenset({Fate.PENDING, Fate.BUFFERED, Fate.UNKNOWN})
 
 ALREADY_SENT = "nothing new: this order's purchases were already sent"
+NOTHING_TO_REVERSE = "nothing to reverse: no purchase of this order was sent"
 
 
 def bundle(
@@ -151,21 +153,34 @@ def _held_names(records: Records, external_id: str) -> set[str]:
 
 
 def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
-    handled: set[str] = set()
+    """Each at its own place, but for an order's sale, which goes whole where the first entry of it stands."""
+    handled, sold = set[int](), set[str]()
     for entry in entries:
-        if entry.subject in handled:
+        if entry.pk in handled:
             continue
-        if not _fits(result, settings):
+        # A reversal waits until its sale has been answered, and what comes after it waits with it.
+        if entry.subject in sold or not _fits(result, settings):
             return
         if entry.kind not in ORDER_KINDS:
             encoded, adjustments = events.event(records.events[entry.subject], now)
             result.events.append(BrazeObject(result.customer, encoded, (entry.pk,), True, adjustments))
             result.fact_bytes += len(encoded)
             continue
-        handled.add(entry.subject)
-        of_order = [e for e in entries if e.kind in ORDER_KINDS and e.subject == entry.subject]
-        if not _add_order(of_order, settings, records, result, now):
+        of_order = [e for e in entries if e.subject == entry.subject and e.kind in ORDER_KINDS]
+        ids = _together(entry, of_order)
+        handled.update(ids)
+        if not _add_order(entry, ids, settings, records, result, now):
             return
+        if entry.is_of_sale and result.skipped.keys().isdisjoint(ids):
+            sold.add(entry.subject)
+
+
+def _together(entry: Entry, of_order: list[Entry]) -> tuple[int, ...]:
+    """Ids of the entries that are dealt with where this one stands: all of the sale, or those that close it as one."""
+    if entry.is_of_sale:
+        return tuple(e.pk for e in of_order if e.is_of_sale)
+    later = of_order[of_order.index(entry) :]
+    return tuple(e.pk for e in takewhile(lambda e: not e.is_of_sale, later))
 
 
 def _fits(result: Bundle, settings: BrazeSettings) -> bool:
@@ -183,33 +198,44 @@ def _room(result: Bundle, settings: BrazeSettings, in_array: int) -> int:
     return MAX_PER_ARRAY - in_array
 
 
-def _add_order(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> bool:
-    """The order's purchases that were never sent, else its reversals. False where the bundle is full."""
-    order = records.orders[entries[0].subject]
+def _add_order(
+    entry: Entry, ids: tuple[int, ...], settings: BrazeSettings, records: Records, result: Bundle, now: datetime
+) -> bool:
+    """The order's purchases that were never sent, else its reversals. False where the bundle is full.
+
+    `ids` are those of the entry and of others that are, like it, of the sale, or of the reversal.
+    """
+    order = records.orders[entry.subject]
     known: Sequence[AnyPurchase] = records.purchases.get(order.order_id, [])
     if known and all(_never_left(row) for row in known):
-        result.outdated = (*result.outdated, *(row.purchase_id for row in known))
+        result.outdated |= {row.purchase_id for row in known}
         known = []  # it is sent as it is now
-    ids = tuple(entry.pk for entry in entries)
-    of_sale = tuple(entry.pk for entry in entries if entry.data.get("status") == "FULFILLED")
-    sales, adjustments = _sales(order, known, bool(of_sale), now)
-    if not sales and _is_closed(order) and any(_is_unresolved(row, bool(of_sale)) for row in known):
-        result.skip(of_sale, ALREADY_SENT)
-        result.park(set(ids) - set(of_sale), "waits for the outcome of the order's purchases")
-        return True
-    if sales and of_sale:
-        ids = of_sale  # the entry of the reversal stays pending: the sale's fate is not its own
-    rows = sales or (_reversals(order, known, result.customer) if _is_closed(order) else [])
+    has_closing = entry.is_of_sale and records.closings.get(entry.subject, 0) > ids[-1]
+    reverses = order.status in CLOSED and not has_closing
+    rows, adjustments = _sales(order, known, now) if entry.is_of_sale else ([], [])
+    is_sale = bool(rows)
+    if not is_sale and reverses:
+        if any(_is_unresolved(row) for row in known):
+            _wait_for_outcome(entry, ids, result)
+            return True
+        rows = _reversals(order, known, result.customer)
     if not rows:
-        reason = "nothing to reverse: no purchase of this order was sent" if _is_closed(order) else ALREADY_SENT
-        result.skip(ids, reason)
+        result.skip(ids, NOTHING_TO_REVERSE if reverses else ALREADY_SENT)
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
     rows = _without_rejected(rows, ids, result)
     room = _add_purchases(rows, ids, adjustments, settings, result, now)
-    if rows and (len(rows) > room or (sales and _is_closed(order) and len(of_sale) in (0, len(entries)))):
+    if rows and (len(rows) > room or (is_sale and reverses)):  # it goes back to send the rest, or to reverse itself
         result.unfinished |= frozenset(ids)
     return len(rows) < room
+
+
+def _wait_for_outcome(entry: Entry, ids: tuple[int, ...], result: Bundle) -> None:
+    """A sale that reverses itself goes back once it is known to have arrived."""
+    if entry.is_of_sale:
+        result.skip(ids, ALREADY_SENT)
+    else:
+        result.park(ids, "waits for the outcome of the order's purchases")
 
 
 def _add_purchases(
@@ -237,13 +263,13 @@ def _never_left(row: AnyPurchase) -> bool:
     return row.fate == Fate.PENDING and not row.error and row.settled_at is None
 
 
-def _is_unresolved(row: AnyPurchase, has_sale: bool) -> bool:
+def _is_unresolved(row: AnyPurchase) -> bool:
     """Whether a reversal has to wait for this purchase.
 
-    Without an entry of the sale, what never left stays here: there is nothing to sell first, or to negate. What may
-    have arrived does leave: its sale was made pending after the reversal's entry was read.
+    What never left has no entry of its sale that would send it: there is nothing to negate. What may have arrived does
+    leave: its sale was made pending after the reversal's entry was read.
     """
-    never_leaves = row.fate == Fate.PENDING and not has_sale and not row.error
+    never_leaves = row.fate == Fate.PENDING and not row.error
     return not row.is_reversal and row.fate in UNRESOLVED and not never_leaves
 
 
@@ -256,16 +282,8 @@ def _without_rejected(rows: list[AnyPurchase], ids: tuple[int, ...], result: Bun
     return sent
 
 
-def _is_closed(order: AnyOrder) -> bool:
-    return order.status in ("REVERSED", "CANCELLED")
-
-
-def _sales(
-    order: AnyOrder, known: Sequence[AnyPurchase], was_fulfilled: bool, now: datetime
-) -> tuple[list[AnyPurchase], list[str]]:
+def _sales(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> tuple[list[AnyPurchase], list[str]]:
     """Rows taken back from a failed request, and new ones for lines that have none, with their adjustments."""
-    if not was_fulfilled:
-        return [], []
     waiting: list[AnyPurchase] = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
     sent = dict.fromkeys(row.line for row in known if not row.is_reversal)
     new, adjustments = purchases.sales(order, list(sent), now)

@@ -34,8 +34,8 @@ def add(account_id: int, entries: "QuerySet[OutboxEntry]", now: datetime) -> Non
 
 def _missing(account_id: int, entries: Sequence[OutboxEntry], now: datetime) -> Iterator[PurchaseRow]:
     loaded = records.load(account_id, [Entry.of(entry) for entry in entries])
-    sold = {entry.subject for entry in entries if entry.data.get("status") == "FULFILLED"}
-    closed = {entry.subject for entry in entries if entry.data.get("status") != "FULFILLED"}
+    sold = {entry.subject for entry in entries if Entry.of(entry).is_of_sale}
+    closed = {entry.subject for entry in entries if not Entry.of(entry).is_of_sale}
     for subject, order in loaded.orders.items():
         known: list[AnyPurchase] = list(loaded.purchases.get(order.order_id, []))
         try:

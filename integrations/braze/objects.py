@@ -23,6 +23,11 @@ class Entry(NamedTuple):
     def of(cls, entry: OutboxEntry) -> Self:
         return cls(entry.pk, entry.kind, entry.customer_external_id, entry.subject, entry.data)
 
+    @property
+    def is_of_sale(self) -> bool:
+        """Of an order's entry: whether the order was fulfilled then, so that purchases are due; else it was closed."""
+        return self.data.get("status") == "FULFILLED"
+
 
 class BrazeObject(NamedTuple):
     """One object of a request body as JSON, and the outbox entries whose fate it decides.
@@ -73,7 +78,7 @@ class Bundle:
         self.skipped = self.failed = self.parked = _NONE
         self.rejected = rejected
         self.unfinished: frozenset[int] = frozenset()
-        self.outdated: tuple[str, ...] = ()  #: ids of purchases that are made anew, or are not due any more
+        self.outdated: frozenset[str] = frozenset()  #: ids of purchases that are made anew, or are not due any more
         self.fact_bytes = 0  #: what events and purchases weigh as JSON
 
     def skip(self, entries: Iterable[int], reason: str) -> None:

@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.db.models.functions import RTrim
 
+from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase
 from integrations.braze.objects import Entry
 from integrations.braze.rows import (
@@ -26,13 +27,15 @@ from integrations.braze.rows import (
     from_uuid,
     text_of,
 )
-from integrations.outbox.models import Kind
+from integrations.outbox.models import Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
 
 AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
 ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
 #: Kinds whose objects are made without the customer's own record.
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
+#: What an order that was sold may become: its purchases are negated.
+CLOSED = frozenset({"REVERSED", "CANCELLED"})
 
 #: The fields of `Mirrored`, in its order: where a user stands, and what is held of them, as JSON.
 _STANDING = ("account_id", "external_id", "is_known", "is_unproven", "deleted_at", "last_accepted_at")
@@ -49,6 +52,8 @@ class Records:
     purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
     audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
     profiles: dict[str, Mirrored]
+    #: By subject, the id of the last pending change that closes the order.
+    closings: Mapping[str, int] = field(default_factory=dict)
 
 
 def load(account_id: int, entries: Sequence[Entry]) -> Records:
@@ -62,6 +67,7 @@ def load(account_id: int, entries: Sequence[Entry]) -> Records:
         purchases=_purchases(account_id, {order.order_id for order in orders.values()}),
         audiences=_audiences(account_id, of_state, entries),
         profiles=mirrored(account_id, of_state) | _standings(account_id, of_facts),
+        closings=_closings(account_id, orders, entries),
     )
 
 
@@ -126,6 +132,21 @@ def _orders(ids: set[str]) -> dict[str, AnyOrder]:
     for order_id, *values, text in lines.values_list("order_id", *columns, text_of(data)):
         of_order[order_id].append(LineRow(from_json(text), *values))
     return orders
+
+
+def _closings(account_id: int, orders: Mapping[str, AnyOrder], entries: Sequence[Entry]) -> dict[str, int]:
+    """Looked up after the orders were, so that no order is found closed whose reversal is not seen."""
+    of_orders = [entry for entry in entries if entry.kind in ORDER_KINDS]
+    last = {entry.subject: entry for entry in of_orders}
+    found = {entry.subject: entry.pk for entry in of_orders if not entry.is_of_sale}
+    sold = {subject for subject, entry in last.items() if entry.is_of_sale}
+    if elsewhere := {subject for subject in sold & orders.keys() if orders[subject].status in CLOSED}:
+        customers = {last[subject].customer_external_id for subject in elsewhere}
+        rows = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+        rows = rows.filter(kind__in=ORDER_KINDS, customer_external_id__among=customers, subject__among=elsewhere)
+        entries_of = (Entry.of(row) for row in rows.order_by("pk"))
+        found |= {entry.subject: entry.pk for entry in entries_of if not entry.is_of_sale}
+    return found
 
 
 def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurchase]]:

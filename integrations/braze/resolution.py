@@ -2,7 +2,8 @@
 
 Every decision leaves its reason on the entry. Sending again never touches a sibling that Braze accepted: the unit of
 fate of a purchase is its row, and only rows that were refused or are unknown go back. The entries of one order share
-their purchases' fate, so a decision about one of them is a decision about all that still wait for one.
+their purchases' fate, so a decision about one of them is a decision about all that still wait for one; only that a sale
+arrived says nothing of its reversal.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ from django.db.models import Q, QuerySet
 
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
+from integrations.braze.objects import Entry
 from integrations.braze.records import ORDER_KINDS
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
@@ -41,7 +43,7 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
     _purchases(chosen, (Fate.REJECTED,)).update(error="")  # those in doubt may have arrived, and keep the reason
     _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None)  # that they were settled, they keep
-    back_to = {"status": Status.PENDING, "worst": "", "batch": None, "settled_at": None}
+    back_to = {"status": Status.PENDING, "worst": "", "batch": None, "due_at": None, "settled_at": None}
     _update([entry for entry in chosen if _is_doubtful_event(entry)], **back_to)  # and they, too, keep it
     _update([entry for entry in chosen if not _is_doubtful_event(entry)], **back_to, error="")
     _wake(chosen)
@@ -76,12 +78,17 @@ def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
 def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[OutboxEntry]:
     """Doubtful entries that did arrive, as somebody has seen in Braze; reversals of them may now go.
 
-    What Braze refused cannot have arrived: an order that has such purchases, too, stays rejected for their sake.
+    What Braze refused cannot have arrived: an order that has such purchases, too, stays rejected for their sake. A sale
+    that arrived says nothing of its reversal, if that is in doubt as well: its own entry has to be named.
     """
-    locked, now = _locked(entries), database_now()
-    doubted = _doubtful(locked)
+    named, now = set(entries.values_list("pk", flat=True)), database_now()
+    locked = _locked(entries)
+    apart = [entry for entry in locked if _is_reversal(entry) and entry.pk not in named]
+    doubted = _doubtful(locked) - {entry.pk for entry in apart}
     chosen = [entry for entry in locked if entry.pk in doubted]
-    _purchases(chosen, (Fate.UNKNOWN,)).update(fate=Fate.DELIVERED, settled_at=now)
+    reversals = list(_purchases(apart, (Fate.UNKNOWN,)).filter(is_reversal=True).values_list("pk", flat=True))
+    arrived = _purchases(chosen, (Fate.UNKNOWN,)).exclude(pk__in=reversals)
+    arrived.update(fate=Fate.DELIVERED, settled_at=now)
     refused: dict[object, str] = {
         (row.account_id, row.order_id): row.error for row in _purchases(chosen, (Fate.REJECTED,))
     }
@@ -95,12 +102,16 @@ def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[Outbox
     return chosen
 
 
+def _is_reversal(entry: OutboxEntry) -> bool:
+    return entry.kind in ORDER_KINDS and not Entry.of(entry).is_of_sale
+
+
 def _let_be_reversed(chosen: Collection[OutboxEntry]) -> None:
     """Sales of orders that are closed by now, whose reversals had nothing to negate or were not captured.
 
     Their entries go back, as they do where the answer was not lost, and reverse what they have sent.
     """
-    sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and entry.data.get("status") == "FULFILLED"]
+    sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and not _is_reversal(entry)]
     closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=("REVERSED", "CANCELLED"))
     due = {str(pk) for pk in closed.values_list("pk", flat=True)}
     waiting = OutboxEntry.objects.filter(

@@ -101,14 +101,17 @@ class Pass:
         return taken + self._of_the_same_orders([entry for entry in taken if entry.customer_external_id in larger], now)
 
     def _of_the_same_orders(self, cut_short: list[Entry], now: datetime) -> list[Entry]:
-        """An order is sent whole: its later entries come along, rather than being found to have nothing to add."""
+        """An order is sold whole: its later entries come along, rather than being found to have nothing to add.
+
+        Not its reversal, which must overtake nothing that was left behind.
+        """
         orders = {(entry.customer_external_id, entry.subject) for entry in cut_short if entry.kind in ORDER_KINDS}
         if not orders:
             return []
         later = self._free(now).filter(kind__in=ORDER_KINDS).exclude(pk__among=[entry.pk for entry in cut_short])
         later = later.filter(customer_external_id__among={customer for customer, _ in orders})
         later = later.filter(subject__among={subject for _, subject in orders})
-        return [_entry(row) for row in later.values_list(*_COLUMNS, text_of(_DATA))]
+        return [entry for entry in map(_entry, later.values_list(*_COLUMNS, text_of(_DATA))) if entry.is_of_sale]
 
 
 def _without_later_events(taken: list[Entry]) -> Iterator[Entry]:

@@ -77,17 +77,30 @@ def profiles(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
 
 
 def sequence(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
-    """Per customer, events take effect in the order of their commits."""
-    last: dict[str, int] = defaultdict(int)
+    """Per customer, events take effect in the order of their commits, and a reversal after those that came before it.
+
+    Within a request, nothing has an order.
+    """
+    ids = dict(OutboxEntry.objects.filter(kind="event").values_list("subject", "pk"))
+    reversed_at: dict[str, int] = {}
+    for pk, data in OutboxEntry.objects.filter(kind__startswith="order").order_by("-pk").values_list("pk", "data"):
+        if data["status"] != "FULFILLED":
+            reversed_at[data["order_id"]] = pk
+    last: dict[str, tuple[int, str]] = defaultdict(lambda: (0, "nothing"))
     seen: set[str] = set()
     for entry in braze.journal:
-        if entry["kind"] != "event":
+        customer, told = entry["customer"], entry["object"].get("properties", {})
+        what = told.get("event_id", told.get("purchase_id", ""))
+        if entry["kind"] == "event":
+            place = ids[what]
+            if what not in seen and place < last[customer][0]:
+                yield f"{customer}: event {told['n']} after {last[customer][1]}"
+        elif entry["kind"] == "purchase" and told.get("reversal"):
+            place = reversed_at[what.split(":")[0]]
+        else:
             continue
-        event_id, number = entry["object"]["properties"]["event_id"], entry["object"]["properties"]["n"]
-        if event_id not in seen and number < last[entry["customer"]]:
-            yield f"{entry['customer']}: event {number} after event {last[entry['customer']]}"
-        last[entry["customer"]] = max(last[entry["customer"]], number)
-        seen.add(event_id)
+        last[customer] = max(last[customer], (place, f"{entry['kind']} {told.get('n', what)}"))
+        seen.add(what)
 
 
 def reversals(braze: Braze, report: dict[str, Any]) -> Iterator[str]:

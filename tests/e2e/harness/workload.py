@@ -101,9 +101,12 @@ def rename_audience(shop: Shop, chance: random.Random) -> None:
 
 
 def event(shop: Shop, chance: random.Random) -> None:
+    _events(shop, _somebody(shop, chance), chance.choice([1, 1, 1, 4]))
+
+
+def _events(shop: Shop, one: "Customer", count: int) -> None:
     """Each customer's events are numbered in the order of their commits."""
-    one = _somebody(shop, chance)
-    for _ in range(chance.choice([1, 1, 1, 4])):
+    for _ in range(count):
         number = shop.counters[one.external_id] = shop.counters.get(one.external_id, 0) + 1
         made = Event(id=uuid.uuid4(), account=shop.account, customer=one, type="STEP", data={"n": number})
         if shop.is_off:
@@ -128,6 +131,20 @@ def reverse(shop: Shop, chance: random.Random) -> None:
     for made in Order.objects.filter(account=shop.account, order_id=order_id):
         made.status = "REVERSED"
         made.save()
+
+
+def reverse_far_behind(shop: Shop, chance: random.Random) -> None:
+    """An order is saved again, with nothing new to send; more events than a request holds follow; then its reversal."""
+    if not shop.open_orders:
+        return
+    order_id = shop.open_orders.pop(chance.randrange(len(shop.open_orders)))
+    with transaction.atomic():
+        for made in Order.objects.filter(account=shop.account, order_id=order_id).select_related("customer"):
+            made.store = "Rome"
+            made.save()
+            _events(shop, made.customer, 90)
+            made.status = "REVERSED"
+            made.save()
 
 
 def delete(shop: Shop, chance: random.Random) -> None:
@@ -166,6 +183,7 @@ STEPS = {
     event: 30,
     order: 14,
     reverse: 6,
+    reverse_far_behind: 1.5,
     delete: 1.5,
     create_again: 1,
     flip_events: 4,

@@ -221,3 +221,28 @@ def test_a_decision_about_a_sale_and_its_reversal_stands(
     settle_all(sync)
     told = OutboxEntry.objects.filter(data__order_id="o1").values_list("status", "error").distinct()
     assert list(told) == [("delivered", "treated as delivered by ada")]
+
+
+def test_a_decision_about_a_sale_held_after_a_restore_says_nothing_of_its_reversal(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """The reversal had waited for the sale's outcome before, and never left: it stays for a decision of its own."""
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    Event.objects.create(account=account, customer=order.customer, type="LOGIN")
+    restore(account, sync)
+    sale = OutboxEntry.objects.filter(kind="order", data__status="FULFILLED")
+    resolution.treat_as_delivered(sale, by="ada")
+    settle_all(sync)
+    reversal = OutboxEntry.objects.filter(data__status="REVERSED")
+    assert (sale.get().status, reversal.get().status) == ("delivered", "unknown")
+    assert sandbox.summary()["revenue"] == {"USD": "10.00"}
+    resolution.send_again(reversal)
+    settle_all(sync)
+    assert reversal.get().status == "delivered"
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert accounting.check(account.pk) == []
