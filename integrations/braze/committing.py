@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Case, F, TextField, Value, When
@@ -31,8 +32,16 @@ class Overtaken(Exception):
     """Entries changed while their requests were composed (their customer was deleted, say): compose anew."""
 
 
-def commit(account_id: int, held: Held, composed: Composed) -> tuple[list[Delivery], Counted]:
-    """The requests that the ledger has now, and its count of commits, of which Redis is to be told."""
+class Committed(NamedTuple):
+    """The requests that the ledger has now, its count of commits, of which Redis is to be told, and how many changes
+    are in these requests or have ended without one."""
+
+    deliveries: list[Delivery]
+    counted: Counted
+    moved: int
+
+
+def commit(account_id: int, held: Held, composed: Composed) -> Committed:
     round, bundles, drafts = composed.round, composed.bundles, composed.drafts
     with transaction.atomic():
         held.confirm()
@@ -44,12 +53,12 @@ def commit(account_id: int, held: Held, composed: Composed) -> tuple[list[Delive
         _save_purchases(account_id, bundles, drafts)
         deliveries = _requests(drafts, account_id, round.now)
         bulk.insert(Delivery, deliveries)
-        _move_entries(account_id, bundles, drafts, round.now)
+        moved = _move_entries(account_id, bundles, drafts, round.now)
         _note_adjustments(drafts)
         _wait(round.by_customer, waiting)
         _discard_purchases(account_id, bundles)
         counted = restored.count_commit(account_id)
-    return deliveries, counted
+    return Committed(deliveries, counted, moved)
 
 
 def _locked_out(by_customer: dict[str, list[Entry]]) -> set[str]:
@@ -94,7 +103,7 @@ def _save_purchases(account_id: int, bundles: Sequence[Bundle], drafts: Sequence
             BrazePurchase.objects.filter(pk__among=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
 
 
-def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> None:
+def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> int:
     requests = {pk: draft.id for draft in drafts for pk in draft.entries()}
     if transitions.buffer(requests) != len(requests):
         raise Overtaken
@@ -108,7 +117,7 @@ def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[p
     _skip(account_id, by_reason, now)
     for reason, ids in parked.items():
         _move(ids, parked=True, error=reason, due_at=now + PARKED)
-    _reject(bundles, now)
+    return len(requests) + sum(map(len, by_reason.values())) + _reject(bundles, now)
 
 
 def _skip(account_id: int, by_reason: Mapping[str, set[int]], now: datetime) -> None:
@@ -151,12 +160,12 @@ def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], li
             OutboxEntry.objects.filter(pk__in=by_order[key]).update(status=Status.UNKNOWN, error=row.error)
 
 
-def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
-    """What Braze would refuse is rare, and logged as a refusal of Braze's own is."""
+def _reject(bundles: Sequence[Bundle], now: datetime) -> int:
+    """What Braze would refuse is rare, and logged as a refusal of Braze's own is; how much of it there is."""
     failed = {pk: reason for bundle in bundles for pk, reason in bundle.failed.items()}
     rejected = {pk: reason for bundle in bundles for pk, reason in bundle.rejected.items()}
     if not failed and not rejected:
-        return
+        return 0
     for pk, reason in failed.items():
         OutboxEntry.objects.filter(pk=pk).update(worst=Status.REJECTED, error=reason)
     for pk, reason in rejected.items():
@@ -165,6 +174,7 @@ def _reject(bundles: Sequence[Bundle], now: datetime) -> None:
     for entry in OutboxEntry.objects.filter(pk__among=failed.keys() | rejected.keys()):
         words = "sync failed: account=%s kind=%s entry=%s, not sent, reason=%s"
         logger.warning(words, entry.account_id, entry.kind, entry.pk, entry.error)
+    return len(rejected)
 
 
 def _end_purchases(rejected: Mapping[int, str], now: datetime) -> None:

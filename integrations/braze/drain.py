@@ -53,9 +53,9 @@ def drain(account_ids: Sequence[int], seconds: float) -> dict[int, Rest]:
 
 
 def _move(account_id: int) -> int:
-    """One bounded slice of an account's work; how many requests were made or sent."""
-    made = relay.relay(account_id)
-    return made + flush.flush(account_id) if flush.refill(account_id) else made
+    """One bounded slice of an account's work; not 0 where anything moved."""
+    moved = relay.relay(account_id)
+    return moved + flush.flush(account_id) if flush.refill(account_id) else moved
 
 
 def _rest(account_id: int, end: float) -> Rest:

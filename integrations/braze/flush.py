@@ -123,7 +123,13 @@ class _Flush:
                 goes_on = goes_on and (self._launch() if may_launch else bool(self.flying))
                 self._land()
             except Exception as error:
-                goes_on, problem = False, problem or error
+                may_pass = isinstance(error, redis.RedisError) and bool(self.flying)
+                goes_on = goes_on and may_pass
+                if may_pass:  # this thread has to stay for an answer anyway, so it may as well try again
+                    logger.warning("flush of account %s tries again: %s", self.account_id, type(error).__name__)
+                    self.look_at = time.monotonic() + LOOK_UNASKED_SECONDS
+                else:
+                    problem = problem or error
         if problem:
             raise problem
         return self.sent

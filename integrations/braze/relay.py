@@ -35,7 +35,10 @@ SLICE_SECONDS = 1.5
 
 
 def relay(account_id: int) -> int:
-    """Compose requests until nothing free is pending, enough is ready, or the slice is over; how many were made."""
+    """Compose requests until nothing free is pending, enough is ready, or the slice is over.
+
+    Returns how many changes it moved on: into requests, or to an end without one.
+    """
     if ledger.is_half_full(account_id):
         return 0  # a pass begins with what was left behind by the last one: it has to be worth it
     with lease.hold(account_id, NAME, LEASE) as held, ThreadPoolExecutor(1, "braze-compose") as composer:
@@ -47,21 +50,21 @@ def _pass(account_id: int, held: Held, composer: Executor) -> int:
 
     Rounds of a pass have no customer in common, so none depends on another's commit.
     """
-    made, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id)
+    moved, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id)
     composing: Future[Composed] | None = None
     while True:
         upcoming = rounds.read(account_id, passing, end)
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
         try:
             if composing:
-                made += _make(account_id, held, composing.result())
+                moved += _make(account_id, held, composing.result())
         except Overtaken:
             passing, following = Pass(account_id), None
         except LeaseLost:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
-            return made
+            return moved
         if following is None and (composing is None or passing.is_over):
-            return made
+            return moved
         composing = following
 
 
@@ -118,11 +121,11 @@ def _bundle(
 
 
 def _make(account_id: int, held: Held, composed: Composed) -> int:
-    """The requests of a round, durably, and then in the buffer; how many they are."""
-    deliveries, counted = commit(account_id, held, composed)
-    if deliveries:
-        _push(account_id, deliveries, counted, composed.round.on_probation)
-    return len(deliveries)
+    """The requests of a round, durably, and then in the buffer; how many changes are moved on by that."""
+    committed = commit(account_id, held, composed)
+    if committed.deliveries:
+        _push(account_id, committed.deliveries, committed.counted, composed.round.on_probation)
+    return committed.moved
 
 
 def _push(account_id: int, deliveries: Sequence[Delivery], counted: Counted, on_probation: bool) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
 from django.db import connection
 
 from dev.waiting import wait_until
@@ -61,6 +62,37 @@ def test_a_request_that_left_just_before_the_end_of_the_slice_holds_up_no_other(
         wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
         assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
         assert flushing.result() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_redis_that_fails_once_while_an_answer_is_waited_for_holds_up_no_other(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flush, "LOOK_UNASKED_SECONDS", 0.1)
+    sandbox.faults.add(latency=6.0, times=1)
+    Customer.objects.create(account=account, external_id="slow")
+    relay.relay(account.pk)
+    with ThreadPoolExecutor(1) as pool:
+        flushing = pool.submit(flush_and_close, account.pk)
+        wait_until(Delivery.objects.filter(started_at__isnull=False).exists, "the first request")
+        failed: list[object] = []
+        monkeypatch.setattr(flush.buffer, "claim_some", failing_once(failed, flush.buffer.claim_some))
+        wait_until(lambda: failed, "the failure")
+        Customer.objects.create(account=account, external_id="quick")
+        relay.relay(account.pk)
+        wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
+        assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
+        assert flushing.result() == 2
+
+
+def failing_once(failed: list[object], claim: Callable[..., Any]) -> Callable[..., Any]:
+    def attempt(*args: Any) -> Any:
+        if not failed:
+            failed.append(args)
+            raise redis.ConnectionError("it was restarted")
+        return claim(*args)
+
+    return attempt
 
 
 def flush_and_close(account_id: int) -> int:

@@ -374,3 +374,14 @@ def test_what_was_captured_before_a_deletion_is_not_sent(
     sync()
     assert sandbox.summary()["requests"] == {"track": 0, "delete": 1, "export": 0}
     assert [status for _, status in ends()] == ["skipped", "skipped", "delivered"]
+
+
+def test_a_slice_in_which_all_is_skipped_goes_on_at_once(account: Account, ada: Customer, sync: Sync) -> None:
+    """It tells that it moved something, though it made no request: a million changes may be waiting behind it."""
+    sync()
+    for _ in range(3):
+        Event.objects.create(account=account, customer=ada, type="VISIT")
+    BrazeSettings.objects.update(sync_events=False)
+    assert relay.relay(account.pk) == 3
+    assert relay.relay(account.pk) == 0
+    assert OutboxEntry.objects.filter(kind="event", status="skipped").count() == 3
