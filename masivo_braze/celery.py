@@ -2,7 +2,7 @@
 
 import os
 
-from masivo_braze import memory
+from masivo_braze import connections, memory
 from masivo_braze.clocks import Hints
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
@@ -11,4 +11,5 @@ app = Hints("masivo_braze")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
+connections.connect(app)
 memory.connect()

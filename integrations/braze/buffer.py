@@ -49,6 +49,11 @@ def claim_some(account_id: int, wanted: int, most: int = IN_FLIGHT) -> list[Clai
     return [Claim(UUID(answer[at].decode()), answer[at + 1]) for at in range(0, len(answer), 2)]
 
 
+def is_empty(account_id: int) -> bool:
+    """Whether there is nothing to claim."""
+    return not connection.client().exists(_keys(account_id)[0])
+
+
 def unclaim(account_id: int, claims: Sequence[Claim]) -> None:
     """Make claimed requests ready again, ahead of the others: they could not be started."""
     arguments: list[str | bytes] = []

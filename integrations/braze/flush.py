@@ -140,7 +140,7 @@ class _Flush:
             return True
         self.look_at = time.monotonic() + LOOK_UNASKED_SECONDS
         room = buffer.IN_FLIGHT - len(self.flying)
-        ready = self._readiness() if room else None
+        ready = self._readiness() if room and not buffer.is_empty(self.account_id) else None
         if ready is None or ready.settings is None:
             return bool(self.flying)
         most = 1 if ready.on_probation else buffer.IN_FLIGHT

@@ -13,11 +13,11 @@ from django.db.models import QuerySet
 from integrations.braze import client, transport
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
-from integrations.outbox.clock import database_now
+from integrations.outbox.clock import NOW, database_now, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.sql import Columns, moment, table_of
 
-_TABLE = Delivery._meta.db_table
+_TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
 
 #: Of a manifest, in the order in which Braze applies them.
 ARRAYS = ("attributes", "events", "purchases", "deletions")
@@ -42,24 +42,33 @@ def unstarted(account_id: int) -> "QuerySet[Delivery]":
     )
 
 
-def has_enough(account_id: int) -> bool:
-    """Whether so much is ready to be sent that a backlog better waits in the database, where it packs full."""
-    return _fullness(account_id) >= 1
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an account stands, at a moment of the database's clock.
+
+    `fullness`: of what may be ready to be sent, before a backlog better waits in the database, where it packs full.
+    """
+
+    now: datetime
+    fullness: float
+    has_deletions: bool  #: that wait
 
 
-def is_half_full(account_id: int) -> bool:
-    return _fullness(account_id) >= 0.5
-
-
-def _fullness(account_id: int) -> float:
+def look(account_id: int) -> Look:
+    """In one statement, and not in Django's words: each round of a relay begins with it."""
+    deletions = (
+        f'SELECT 1 FROM "{_ENTRIES}" WHERE account_id = %s AND integration = %s'
+        f" AND status = '{Status.PENDING.value}' AND kind = '{Kind.CUSTOMER_DELETED.value}'"
+    )
     with connection.cursor() as cursor:
         cursor.execute(
-            f'SELECT count(*), sum(bytes) FROM "{_TABLE}"'
+            f'SELECT count(*), sum(bytes), {NOW[connection.vendor]}, EXISTS ({deletions}) FROM "{_TABLE}"'
             " WHERE account_id = %s AND started_at IS NULL AND finished_at IS NULL",
-            [account_id],
+            [account_id, NAME, account_id],
         )
-        requests, size = cursor.fetchone()
-    return max(int(requests) / settings.BRAZE_READY_REQUESTS, int(size or 0) / settings.BRAZE_READY_BYTES)
+        requests, size, now, has_deletions = cursor.fetchone()
+    fullness = max(int(requests) / settings.BRAZE_READY_REQUESTS, int(size or 0) / settings.BRAZE_READY_BYTES)
+    return Look(moment_of(now), fullness, bool(has_deletions))
 
 
 def next_to_send(account_id: int) -> list[UUID]:
@@ -131,11 +140,12 @@ def dissolve_unstarted(account_id: int) -> None:
 
 
 def make_way_for_deletions(account_id: int) -> None:
-    """Take back unstarted requests with objects of customers who have been deleted since."""
+    """Take back unstarted requests with objects of customers who have been deleted since.
+
+    All that is on its way is looked at: not worth it where no deletion waits.
+    """
     mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
     deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
-    if not deleted.exists():
-        return  # as nearly always: without it, all that is on its way would be looked at
     busy = mine.filter(status=Status.BUFFERED, customer_external_id__in=deleted)
     if batches := [batch for batch in busy.values_list("batch", flat=True).distinct() if batch]:
         _dissolve(unstarted(account_id).filter(pk__among=batches))

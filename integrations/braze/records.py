@@ -95,6 +95,8 @@ def mirrored(account_id: int, external_ids: Collection[str], locked: bool = Fals
 
     Whoever writes rows that were read here has them locked: others doubt or forget them meanwhile.
     """
+    if not external_ids:
+        return {}
     profiles = _of_profiles(account_id, external_ids)
     profiles = profiles.select_for_update().order_by("pk") if locked else profiles
     rows = profiles.values_list(*_STANDING, *map(text_of, _HELD))
@@ -103,6 +105,8 @@ def mirrored(account_id: int, external_ids: Collection[str], locked: bool = Fals
 
 def _standings(account_id: int, external_ids: set[str]) -> dict[str, Mirrored]:
     """The same without what they hold."""
+    if not external_ids:
+        return {}
     rows = _of_profiles(account_id, external_ids).values_list(*_STANDING)
     return {row[1]: Mirrored(*row) for row in rows}
 

@@ -23,7 +23,7 @@ from integrations.braze.records import Records
 from integrations.braze.restored import Counted
 from integrations.braze.rounds import Composed, Round
 from integrations.braze.taking import Pass
-from integrations.outbox import lease
+from integrations.outbox import lease, oldest
 from integrations.outbox.lease import Held, LeaseLost
 
 logger = logging.getLogger(__name__)
@@ -39,18 +39,19 @@ def relay(account_id: int) -> int:
 
     Returns how many changes it moved on: into requests, or to an end without one.
     """
-    if ledger.is_half_full(account_id):
+    first = oldest.first_pending(account_id, NAME)
+    if first is None or ledger.look(account_id).fullness >= 0.5:
         return 0  # a pass begins with what was left behind by the last one: it has to be worth it
     with lease.hold(account_id, NAME, LEASE) as held, ThreadPoolExecutor(1, "braze-compose") as composer:
-        return _pass(account_id, held, composer) if held else 0
+        return _pass(account_id, first, held, composer) if held else 0
 
 
-def _pass(account_id: int, held: Held, composer: Executor) -> int:
+def _pass(account_id: int, first: int, held: Held, composer: Executor) -> int:
     """Compose a round while the one before it is committed and the next one read: the database and we work at once.
 
     Rounds of a pass have no customer in common, so none depends on another's commit.
     """
-    moved, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id)
+    moved, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id, first)
     composing: Future[Composed] | None = None
     while True:
         upcoming = rounds.read(account_id, passing, end)
@@ -59,7 +60,7 @@ def _pass(account_id: int, held: Held, composer: Executor) -> int:
             if composing:
                 moved += _make(account_id, held, composing.result())
         except Overtaken:
-            passing, following = Pass(account_id), None
+            passing, following = Pass(account_id, first), None
         except LeaseLost:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
             return moved

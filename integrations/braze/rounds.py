@@ -15,7 +15,6 @@ from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.braze.objects import Bundle, Entry
 from integrations.braze.records import Records
 from integrations.braze.taking import Pass
-from integrations.outbox.clock import database_now
 from integrations.outbox.models import SETTLED, Kind, OutboxEntry
 
 
@@ -43,11 +42,13 @@ class Composed:
 def read(account_id: int, passing: Pass, end: float) -> Round | None:
     """The next entries that may be sent, and all that is known of them; None where there are none, or not now."""
     while not passing.is_over and monotonic() < end:
-        ready, now = readiness.of(account_id), database_now()
+        ready, look = readiness.of(account_id), ledger.look(account_id)
         is_sound = restored.may_go_on(ready.account_state)
-        if not is_sound or not ready.is_ready or ready.settings is None or ledger.has_enough(account_id):
+        if not is_sound or not ready.is_ready or ready.settings is None or look.fullness >= 1:
             return None
-        ledger.make_way_for_deletions(account_id)
+        if look.has_deletions:
+            ledger.make_way_for_deletions(account_id)
+        now = look.now
         if entries := passing.take(now):
             by_customer: dict[str, list[Entry]] = defaultdict(list)
             for entry in entries:

@@ -41,15 +41,16 @@ class Pass:
     have passed already. Whoever is busy is left to the next pass, even if free before that.
     """
 
-    def __init__(self, account_id: int) -> None:
+    def __init__(self, account_id: int, first: int = 0) -> None:
+        """Nothing is pending before `first`; 0 where that is not known."""
         self.account_id = account_id
         self.is_over = False
-        self._after = 0
+        self._after = max(first - 1, 0)
         self._passed: set[str] | None = None
 
     def take(self, now: datetime) -> list[Entry]:
         """The next free entries, of whole customers where nobody has very many; [] where nothing free is left."""
-        passed = self._passed = self._begin(now) if self._passed is None else self._passed
+        passed = self._passed = self._busy(now) if self._passed is None else self._passed
         ahead = self._free(now).values_list("pk", "customer_external_id")
         # Where those at the front are all busy, the database looks for the next one who is not: there may be millions.
         for look in (ahead, ahead.exclude(customer_external_id__among=passed)):
@@ -65,10 +66,6 @@ class Pass:
             if found:
                 return self._take(found, passed, now)
         return []
-
-    def _begin(self, now: datetime) -> set[str]:
-        self._after = (oldest.first_pending(self.account_id, NAME) or 1) - 1
-        return self._busy(now)
 
     def _busy(self, now: datetime) -> set[str]:
         """Read before the entries are: whoever becomes free in between is merely passed over."""

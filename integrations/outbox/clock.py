@@ -1,6 +1,6 @@
 """The database's clock: the one that all processes share, whatever their machines' clocks say."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
@@ -8,11 +8,20 @@ from django.db import connection
 NOW = {"postgresql": "clock_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"}
 
 
+def now_and(later: timedelta) -> tuple[str, str]:
+    """The same, now and so much later: nobody has to ask for the time before a statement that depends on it."""
+    now, seconds = NOW[connection.vendor], later.total_seconds()
+    if connection.vendor == "postgresql":
+        return now, f"{now} + interval '{seconds} seconds'"
+    return now, now.replace("'now'", f"'now', '+{seconds} seconds'")
+
+
+def moment_of(value: datetime | str) -> datetime:
+    """What a statement gives as the database's time: SQLite gives text."""
+    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value.astimezone(UTC)
+
+
 def database_now() -> datetime:
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT clock_timestamp()")
-            now: datetime = cursor.fetchone()[0]
-            return now.astimezone(UTC)
-        cursor.execute("SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now')")
-        return datetime.fromisoformat(cursor.fetchone()[0]).replace(tzinfo=UTC)
+        cursor.execute(f"SELECT {NOW[connection.vendor]}", ())
+        return moment_of(cursor.fetchone()[0])

@@ -4,13 +4,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import connection
 
-from integrations.outbox.clock import database_now
+from integrations.outbox.clock import now_and
 from integrations.outbox.models import Lease
-from integrations.outbox.sql import moment
 
 _TABLE = Lease._meta.db_table
 
@@ -31,9 +30,9 @@ class Held:
         Call it inside the transaction that it protects: the update holds the row until the commit, so nobody
         else can take the lease in between.
         """
-        now = database_now()
-        mine = Lease.objects.filter(pk=self.lease_id, token=self.token, expires_at__gt=now)
-        if not mine.update(expires_at=now + self.ttl):
+        now, end = now_and(self.ttl)
+        renew = f"UPDATE {_TABLE} SET expires_at = {end} WHERE id = %s AND token = %s AND expires_at > {now}"
+        if not _execute(renew, self.lease_id, self.token):
             raise LeaseLost
 
 
@@ -45,7 +44,7 @@ def hold(account_id: int, integration: str, ttl: timedelta) -> Iterator[Held | N
         yield held
     finally:
         if held:
-            Lease.objects.filter(pk=held.lease_id, token=held.token).update(token=None)
+            _execute(f"UPDATE {_TABLE} SET token = NULL WHERE id = %s AND token = %s", held.lease_id, held.token)
 
 
 def establish(account_id: int, integration: str) -> None:
@@ -59,25 +58,36 @@ def revoke(account_id: int, integration: str) -> None:
 
 
 def _take(account_id: int, integration: str, ttl: timedelta) -> Held | None:
-    token, now = uuid.uuid4(), database_now()
-    taken = _update(account_id, integration, token, now, ttl)
+    token = uuid.uuid4()
+    taken = _update(account_id, integration, token, ttl)
     if taken is None and not Lease.objects.filter(account_id=account_id, integration=integration).exists():
         Lease.objects.get_or_create(account_id=account_id, integration=integration)
-        taken = _update(account_id, integration, token, now, ttl)
+        taken = _update(account_id, integration, token, ttl)
     return None if taken is None else Held(taken, token, ttl)
 
 
-def _update(account_id: int, integration: str, token: uuid.UUID, now: datetime, ttl: timedelta) -> int | None:
+def _update(account_id: int, integration: str, token: uuid.UUID, ttl: timedelta) -> int | None:
     """The id of the lease, where it was free. One statement: each relay begins with it.
 
     A holder at its commit has the row locked: that is "held", not something to wait for. SQLite has one writer anyway.
     """
     lock = " FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
     free = f"SELECT id FROM {_TABLE} WHERE account_id = %s AND integration = %s"
-    free += f" AND (token IS NULL OR expires_at <= %s){lock}"
-    statement = f"UPDATE {_TABLE} SET token = %s, expires_at = %s WHERE id = ({free}) RETURNING id"
-    identity = token if connection.features.has_native_uuid_field else token.hex
+    now, end = now_and(ttl)
+    free += f" AND (token IS NULL OR expires_at <= {now}){lock}"
     with connection.cursor() as cursor:
-        cursor.execute(statement, [identity, moment(now + ttl), account_id, integration, moment(now)])
+        statement = f"UPDATE {_TABLE} SET token = %s, expires_at = {end} WHERE id = ({free}) RETURNING id"
+        cursor.execute(statement, [_identity(token), account_id, integration])
         row = cursor.fetchone()
     return int(row[0]) if row else None
+
+
+def _execute(statement: str, lease_id: int, token: uuid.UUID) -> int:
+    """How many rows it changed. Not in Django's words, which take longer than the database: each relay does this."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [lease_id, _identity(token)])
+        return int(cursor.rowcount)
+
+
+def _identity(token: uuid.UUID) -> uuid.UUID | str:
+    return token if connection.features.has_native_uuid_field else token.hex

@@ -22,20 +22,28 @@ _PENDING = (
     " AND (NOT parked OR due_at <= %s)"
 )
 
+#: In those of `outbox_pending`.
+_FIRST = (
+    f"SELECT id FROM {_TABLE} WHERE account_id = %s AND integration BETWEEN %s AND %s"
+    f" AND status = '{Status.PENDING.value}' AND id >= 0"
+)
+
 
 class Limits(NamedTuple):
     of_each: int  #: entries of one customer
     of_all: int
 
 
-def first_pending(account_id: int, integration: str, **conditions: Any) -> int | None:
-    """The lowest id of what is pending, if anything is.
+def first_pending(account_id: int, integration: str, parked: bool = True) -> int | None:
+    """The lowest id of what is pending, if anything is; of what is not parked, if so asked.
 
     A range, and an order by what it is about: by the primary key, all that is settled would come before it.
     """
-    mine = OutboxEntry.objects.filter(account_id=account_id, integration__range=(integration, integration))
-    mine = mine.filter(status=Status.PENDING, pk__gte=0, **conditions).order_by("integration", "pk")
-    return mine.values_list("pk", flat=True).first()
+    statement = _FIRST if parked else f"{_FIRST} AND NOT parked"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{statement} ORDER BY integration, id LIMIT 1", [account_id, integration, integration])
+        row = cursor.fetchone()
+    return int(row[0]) if row else None
 
 
 def pending_of(

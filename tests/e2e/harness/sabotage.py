@@ -61,8 +61,8 @@ SABOTAGES: dict[str, list[Edit]] = {
     "no token on the lease": [
         Edit(
             "integrations/outbox/lease.py",
-            "mine = Lease.objects.filter(pk=self.lease_id, token=self.token, expires_at__gt=now)",
-            "mine = Lease.objects.filter(pk=self.lease_id)",
+            'AND token = %s AND expires_at > {now}"',
+            'AND %s IS NOT NULL"',
         ),
         Edit(
             "integrations/braze/committing.py",
