@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Case, F, TextField, Value, When
+from django.db.models import Case, F, QuerySet, TextField, Value, When
 
 from integrations.braze import packing, restored
 from integrations.braze.integration import NAME
@@ -21,6 +21,7 @@ from integrations.outbox import bulk, capture, transitions
 from integrations.outbox.clock import database_now
 from integrations.outbox.lease import Held
 from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -61,17 +62,24 @@ def commit(account_id: int, held: Held, composed: Composed) -> Committed:
     return Committed(deliveries, counted, moved)
 
 
+def _still_pending(ids: Any) -> "QuerySet[OutboxEntry]":
+    return OutboxEntry.objects.filter(pk__among=ids, status__unindexed=Status.PENDING)
+
+
+_FREE = Prepared(lambda ids: _still_pending(ids).select_for_update(skip_locked=True).values_list("pk"))
+
+
 def _locked_out(by_customer: dict[str, list[Entry]]) -> set[str]:
     """Customers with an entry that another transaction holds (it deletes the customer, say): they wait, nobody else.
 
     Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
     """
     entries = list(chain.from_iterable(by_customer.values()))
-    mine = OutboxEntry.objects.filter(pk__among=[entry.pk for entry in entries], status__unindexed=Status.PENDING)
-    free = set(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    ids = [entry.pk for entry in entries]
+    free = {pk for (pk,) in _FREE.rows(ids=ids)}
     if len(free) == len(entries):
         return set()
-    if mine.count() != len(entries):
+    if _still_pending(ids).count() != len(entries):
         raise Overtaken
     return {entry.customer_external_id for entry in entries if entry.pk not in free}
 

@@ -34,6 +34,7 @@ from integrations.braze.buffer import Claim
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.settlement import Answered
 from integrations.braze.verdicts import Traffic, Verdict
+from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ class _Flush:
         with transaction.atomic():
             counted = restored.count_commit(self.account_id)
             won = ledger.start_all(delivery_ids)
-            if not BrazeSettings.objects.filter(pk=settings.pk, updated_at=settings.updated_at).exists():
+            if not _UNCHANGED.rows(pk=settings.pk, updated_at=settings.updated_at):
                 # Composed under newer settings than those at hand: the next tick sends it, where it has to go.
                 transaction.set_rollback(True)
                 return set()
@@ -227,13 +228,19 @@ class _Flush:
             refill(self.account_id)
 
 
+_UNCHANGED = Prepared(
+    lambda pk, updated_at: BrazeSettings.objects.filter(pk=pk, updated_at=updated_at).values_list("pk")
+)
+_ENDPOINTS = Prepared(lambda ids: Delivery.objects.filter(pk__among=ids).values_list("pk", "endpoint"))
+
+
 def _found(claims: Sequence[Claim]) -> dict[UUID, tuple[str, bytes]]:
     """Endpoint and compressed body of the claimed requests that the ledger has. Redis may have lost a body."""
     lost = [claim.id for claim in claims if not claim.body]
-    rows = Delivery.objects.filter(pk__among=[claim.id for claim in claims])
-    endpoints = dict(rows.values_list("pk", "endpoint"))
+    endpoints: dict[UUID, str] = dict(_ENDPOINTS.rows(ids=[claim.id for claim in claims]))
     bodies = {claim.id: claim.body for claim in claims}
-    bodies |= {pk: bytes(body) for pk, body in rows.filter(pk__among=lost).values_list("pk", "body")} if lost else {}
+    rows = Delivery.objects.filter(pk__among=lost).values_list("pk", "body") if lost else ()
+    bodies |= {pk: bytes(body) for pk, body in rows}
     return {pk: (endpoint, bodies[pk]) for pk, endpoint in endpoints.items()}
 
 

@@ -15,6 +15,7 @@ from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.outbox.clock import NOW, database_now, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.prepared import Prepared
 from integrations.outbox.sql import Columns, moment, table_of
 
 _TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
@@ -36,10 +37,13 @@ class End:
     words: str
 
 
-def unstarted(account_id: int) -> "QuerySet[Delivery]":
+def unstarted(account_id: Any) -> "QuerySet[Delivery]":
     return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by(
         "created_at", "pk"
     )
+
+
+_UNSTARTED = Prepared(lambda account_id: unstarted(account_id).values_list("pk", "bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,7 @@ def next_to_send(account_id: int) -> list[UUID]:
     """The oldest requests that nobody has started, as many as the buffer may hold of an account: one at least."""
     found: list[UUID] = []
     size = 0
-    rows = unstarted(account_id).values_list("pk", "bytes")
-    for delivery_id, weight in rows[: settings.BRAZE_READY_REQUESTS]:
+    for delivery_id, weight in _UNSTARTED.rows(settings.BRAZE_READY_REQUESTS, account_id=account_id):
         size += weight
         if found and size > settings.BRAZE_READY_BYTES:
             break
@@ -151,12 +154,15 @@ def make_way_for_deletions(account_id: int) -> None:
         _dissolve(unstarted(account_id).filter(pk__among=batches))
 
 
+def named(manifests: Iterable[dict[str, Any]]) -> set[int]:
+    """The ids of the entries that these requests name."""
+    lines = (line for manifest in manifests for array in ARRAYS for line in manifest.get(array, ()))
+    return {pk for line in lines for pk in line["entries"]}
+
+
 def carried(manifests: Iterable[dict[str, Any]]) -> "QuerySet[OutboxEntry]":
     """The entries on their way that these requests name. By primary key: nobody pays for an index on the request."""
-    lines = (line for manifest in manifests for array in ARRAYS for line in manifest.get(array, ()))
-    return OutboxEntry.objects.filter(
-        pk__among={pk for line in lines for pk in line["entries"]}, status__unindexed=Status.BUFFERED
-    )
+    return OutboxEntry.objects.filter(pk__among=named(manifests), status__unindexed=Status.BUFFERED)
 
 
 @transaction.atomic

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from integrations.braze import connection
+from integrations.braze import connection, fingerprint
 from integrations.braze.models import BrazeSettings, Delivery, Endpoint
 from integrations.outbox.clock import database_now
+from integrations.outbox.prepared import Prepared
 
 #: We stay this far below the limit: requests may bunch up on their way to Braze, and Redis may forget which slots it
 #: has handed out ahead of time.
@@ -83,12 +84,22 @@ class Slots:
         return self.granted > 0
 
 
+_LIMITS = Prepared(
+    lambda shared, pk: (
+        BrazeSettings.objects.filter(fingerprint=shared)
+        .exclude(pk=pk)
+        .values_list("calls_per_window", "window_seconds", "calls_per_hour")
+    )
+)
+
+
 def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
     """Accounts with the same key at the same host are one caller to Braze: their tightest limits hold for all."""
     budget = budget_of(settings, endpoint)
     if endpoint == Endpoint.DELETE:
         return Limit(budget, DELETE_CALLS, DELETE_WINDOW_SECONDS)
-    others = [(each.calls_per_window, each.window_seconds, each.calls_per_hour) for each in settings.sharing_key()]
+    shared = fingerprint.of(settings.rest_endpoint, settings.api_key)
+    others = _LIMITS.rows(shared=shared, pk=settings.pk) if shared else []
     caps = [cap for cap in (settings.calls_per_hour, *(cap for _, _, cap in others)) if cap is not None]
     return Limit(
         budget,

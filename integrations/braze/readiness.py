@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from integrations.braze import endpoints
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.outbox.clock import database_now
+from integrations.outbox.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,22 @@ class Readiness:
         return self.state == "healthy"
 
 
+_SETTINGS = Prepared(lambda account_id: BrazeSettings.objects.filter(account_id=account_id))
+_STATE = Prepared(lambda account_id: BrazeState.objects.filter(account_id=account_id))
+
+
 def of(account_id: int, now: datetime | None = None) -> Readiness:
-    settings = BrazeSettings.objects.filter(account_id=account_id).first()
-    state = BrazeState.objects.filter(account_id=account_id).first() if settings else None
+    settings = settings_of(account_id)
+    state = state_of(account_id) if settings else None
     return replace(judge(settings, state, now), account_state=state)
+
+
+def settings_of(account_id: int) -> BrazeSettings | None:
+    return _SETTINGS.first(account_id=account_id)
+
+
+def state_of(account_id: int) -> BrazeState | None:
+    return _STATE.first(account_id=account_id)
 
 
 def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetime | None = None) -> Readiness:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -28,6 +29,7 @@ from integrations.braze.rows import (
     text_of,
 )
 from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.prepared import Prepared
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
 
 AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
@@ -40,6 +42,35 @@ CLOSED = frozenset({"REVERSED", "CANCELLED"})
 #: The fields of `Mirrored`, in its order: where a user stands, and what is held of them, as JSON.
 _STANDING = ("account_id", "external_id", "is_known", "is_unproven", "deleted_at", "last_accepted_at")
 _HELD = ("attributes", "uncertain", "refused", "recent")
+
+
+def _of_customers(account_id: Any, external_ids: Any) -> "QuerySet[Customer, Any]":
+    *columns, tags = CustomerRow._fields
+    rows = Customer.objects.filter(account_id=account_id, external_id__among=external_ids)
+    return rows.values_list(*columns, text_of(tags))
+
+
+def _of_events(ids: Any) -> "QuerySet[Event, Any]":
+    columns = (text_of("pk"), "type", text_of("occurred_at"), text_of("data"))
+    return Event.objects.filter(pk__among=ids).values_list(*columns)
+
+
+def _of_profiles(account_id: Any, external_ids: Any) -> "QuerySet[BrazeProfile]":
+    return BrazeProfile.objects.filter(account_id=account_id, external_id__among=external_ids)
+
+
+def _with_what_they_hold(profiles: "QuerySet[BrazeProfile]") -> "QuerySet[BrazeProfile, Any]":
+    return profiles.values_list(*_STANDING, *map(text_of, _HELD))
+
+
+_CUSTOMERS, _EVENTS = Prepared(_of_customers), Prepared(_of_events)
+_PROFILES = Prepared(lambda account_id, external_ids: _with_what_they_hold(_of_profiles(account_id, external_ids)))
+_LOCKED_PROFILES = Prepared(
+    lambda account_id, external_ids: _with_what_they_hold(
+        _of_profiles(account_id, external_ids).select_for_update().order_by("pk")
+    )
+)
+_STANDINGS = Prepared(lambda account_id, external_ids: _of_profiles(account_id, external_ids).values_list(*_STANDING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +105,7 @@ def load(account_id: int, entries: Sequence[Entry]) -> Records:
 def _customers(account_id: int, external_ids: set[str]) -> dict[str, AnyCustomer]:
     if not external_ids:
         return {}
-    rows = Customer.objects.filter(account_id=account_id, external_id__among=external_ids)
-    *columns, tags = CustomerRow._fields
-    values = rows.values_list(*columns, text_of(tags))
+    values = _CUSTOMERS.rows(account_id=account_id, external_ids=external_ids)
     return {row[0]: CustomerRow._make((*row[:-1], from_json(row[-1]))) for row in values}
 
 
@@ -85,8 +114,7 @@ def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
     if not entries:
         return {}
     names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
-    rows = Event.objects.filter(pk__among=map(UUID, names))
-    texts = rows.values_list(text_of("pk"), "type", text_of("occurred_at"), text_of("data"))
+    texts = _EVENTS.rows(ids=map(UUID, names))
     return EventRows({(pk := from_uuid(row[0])): (*row[1:], names[pk]) for row in texts})
 
 
@@ -97,9 +125,7 @@ def mirrored(account_id: int, external_ids: Collection[str], locked: bool = Fals
     """
     if not external_ids:
         return {}
-    profiles = _of_profiles(account_id, external_ids)
-    profiles = profiles.select_for_update().order_by("pk") if locked else profiles
-    rows = profiles.values_list(*_STANDING, *map(text_of, _HELD))
+    rows = (_LOCKED_PROFILES if locked else _PROFILES).rows(account_id=account_id, external_ids=external_ids)
     return {row[1]: Mirrored(*row[:6], *map(from_our_json, row[6:])) for row in rows}
 
 
@@ -107,12 +133,8 @@ def _standings(account_id: int, external_ids: set[str]) -> dict[str, Mirrored]:
     """The same without what they hold."""
     if not external_ids:
         return {}
-    rows = _of_profiles(account_id, external_ids).values_list(*_STANDING)
+    rows = _STANDINGS.rows(account_id=account_id, external_ids=external_ids)
     return {row[1]: Mirrored(*row) for row in rows}
-
-
-def _of_profiles(account_id: int, external_ids: Collection[str]) -> "QuerySet[BrazeProfile]":
-    return BrazeProfile.objects.filter(account_id=account_id, external_id__among=external_ids)
 
 
 def _subjects(entries: Iterable[Entry], kinds: Iterable[str]) -> set[str]:

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, F, QuerySet, TextField, Value, When
+from django.db.models import Case, F, QuerySet, When
 
-from integrations.braze import ledger, mirror, payloads, records, splitting, verdicts
+from integrations.braze import ledger, mirror, payloads, readiness, records, splitting, verdicts
 from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
 from integrations.braze.models.account import BatchLimit, PauseKind, UnknownPolicy
 from integrations.braze.rows import Mirrored
 from integrations.braze.verdicts import ObjectFate, Traffic, Verdict
-from integrations.outbox import bulk, capture, nudge, oldest
+from integrations.outbox import bulk, capture, nudge, oldest, transitions
 from integrations.outbox.capture import Change
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status, Topic
@@ -29,10 +29,6 @@ logger = logging.getLogger(__name__)
 
 STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
 _MIRRORED = [field.name for field in fields(Mirrored) if field.name not in ("account_id", "external_id")]
-#: What becomes of an entry none of whose objects has to be sent again: it shows the worst of their fates.
-_BY_WORST = Case(When(worst="", then=Value(Status.DELIVERED.value)), default=F("worst"))
-#: An event that was in doubt is not any more.
-_REASON = Case(When(worst="", then=Value("")), default=F("error"), output_field=TextField())
 #: Of what Braze has neither accepted nor refused, where its answer said nothing.
 NO_WORDS = "Braze's answer does not tell whether it arrived."
 BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
@@ -80,12 +76,12 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
         settled = ledger.finish_all(ends, now)
         if not settled:
             return settled
-        mine = BrazeSettings.objects.filter(account_id=account_id)
         if any(answer.verdict.traffic == Traffic.PAUSE for answer in answers):
-            mine = mine.select_for_update()  # settings that are being saved have the last word
-        settings = mine.first()
+            # Settings that are being saved have the last word: they are waited for.
+            list(BrazeSettings.objects.filter(account_id=account_id).select_for_update().values_list("pk"))
+        settings = readiness.settings_of(account_id)
         settings = settings or BrazeSettings(account_id=account_id, updated_at=now)  # deleted: the default policies
-        state, _ = BrazeState.objects.get_or_create(account_id=account_id)
+        state = readiness.state_of(account_id) or BrazeState.objects.get_or_create(account_id=account_id)[0]
         deliveries = _loaded(settled)
         payloads.forget_settled(settled)
         lines: list[Line] = []
@@ -237,7 +233,7 @@ def _settle_entries(lines: list[Line], now: datetime) -> None:
     if again:
         _note_doubts(mine, lines)
         mine.filter(pk__among=again).update(status=Status.PENDING, batch=None)
-    mine.update(status=_BY_WORST, error=_REASON, settled_at=now)
+    transitions.settle(ledger.named(manifests), list(requests), now)
 
 
 def _note_doubts(mine: "QuerySet[OutboxEntry]", lines: list[Line]) -> None:

@@ -19,6 +19,7 @@ from integrations.braze.rows import from_json, text_of
 from integrations.outbox import oldest
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.oldest import Limits
+from integrations.outbox.prepared import Prepared
 
 #: Entries looked at for the customers to be taken together.
 TAKE = 2_000
@@ -30,8 +31,29 @@ _COLUMNS, _DATA = ("id", *Entry._fields[1:-1]), Entry._fields[-1]
 _CUSTOMER = _COLUMNS.index("customer_external_id")
 
 
-def pending(account_id: int) -> "QuerySet[OutboxEntry]":
+def pending(account_id: Any) -> "QuerySet[OutboxEntry]":
     return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+
+
+def _free(account_id: Any, now: Any) -> "QuerySet[OutboxEntry]":
+    return pending(account_id).filter(Q(parked=False) | Q(due_at__lte=now)).order_by("pk")
+
+
+def _ahead(account_id: Any, now: Any, after: Any) -> "QuerySet[OutboxEntry, Any]":
+    return _free(account_id, now).filter(pk__gt=after).values_list("pk", "customer_external_id")
+
+
+def _busy(account_id: Any, now: Any) -> "QuerySet[OutboxEntry, Any]":
+    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME).order_by()
+    theirs = mine.values_list("customer_external_id")
+    waiting = theirs.filter(status=Status.PENDING, parked=False, due_at__gt=now)
+    return theirs.filter(status=Status.BUFFERED).union(waiting)
+
+
+_AHEAD, _BUSY = Prepared(_ahead), Prepared(_busy)
+_AHEAD_OF_OTHERS = Prepared(
+    lambda account_id, now, after, passed: _ahead(account_id, now, after).exclude(customer_external_id__among=passed)
+)
 
 
 class Pass:
@@ -51,12 +73,11 @@ class Pass:
     def take(self, now: datetime) -> list[Entry]:
         """The next free entries, of whole customers where nobody has very many; [] where nothing free is left."""
         passed = self._passed = self._busy(now) if self._passed is None else self._passed
-        ahead = self._free(now).values_list("pk", "customer_external_id")
         # Where those at the front are all busy, the database looks for the next one who is not: there may be millions.
-        for look in (ahead, ahead.exclude(customer_external_id__among=passed)):
+        for look in (_AHEAD, _AHEAD_OF_OTHERS):
             if self.is_over:
                 break
-            rows = list(look.filter(pk__gt=self._after)[:TAKE])
+            rows = look.rows(TAKE, account_id=self.account_id, now=now, after=self._after, passed=passed)
             self.is_over = len(rows) < TAKE
             self._after = rows[-1][0] if rows else self._after
             found: dict[str, int] = {}
@@ -69,13 +90,7 @@ class Pass:
 
     def _busy(self, now: datetime) -> set[str]:
         """Read before the entries are: whoever becomes free in between is merely passed over."""
-        mine = OutboxEntry.objects.filter(account_id=self.account_id, integration=NAME).order_by()
-        theirs = mine.values_list("customer_external_id", flat=True)
-        waiting = theirs.filter(status=Status.PENDING, parked=False, due_at__gt=now)
-        return set(theirs.filter(status=Status.BUFFERED).union(waiting))
-
-    def _free(self, now: datetime) -> "QuerySet[OutboxEntry]":
-        return pending(self.account_id).filter(Q(parked=False) | Q(due_at__lte=now)).order_by("pk")
+        return {customer for (customer,) in _BUSY.rows(account_id=self.account_id, now=now)}
 
     def _take(self, found: dict[str, int], passed: set[str], now: datetime) -> list[Entry]:
         """Of the customers found, by the ids of their first entries, as many as can be taken together."""
@@ -105,7 +120,11 @@ class Pass:
         orders = {(entry.customer_external_id, entry.subject) for entry in cut_short if entry.kind in ORDER_KINDS}
         if not orders:
             return []
-        later = self._free(now).filter(kind__in=ORDER_KINDS).exclude(pk__among=[entry.pk for entry in cut_short])
+        later = (
+            _free(self.account_id, now)
+            .filter(kind__in=ORDER_KINDS)
+            .exclude(pk__among=[entry.pk for entry in cut_short])
+        )
         later = later.filter(customer_external_id__among={customer for customer, _ in orders})
         later = later.filter(subject__among={subject for _, subject in orders})
         return [entry for entry in map(_entry, later.values_list(*_COLUMNS, text_of(_DATA))) if entry.is_of_sale]

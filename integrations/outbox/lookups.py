@@ -11,7 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
-from integrations.outbox.sql import array, json_of, unindexed
+from integrations.outbox.prepared import Parameter
+from integrations.outbox.sql import among, unindexed
 
 if TYPE_CHECKING:
     _Lookup = Lookup[Any]
@@ -31,17 +32,14 @@ class Among(_Lookup):
     lookup_name = "among"
     prepare_rhs = False
 
-    def __init__(self, lhs: Any, rhs: Iterable[Any]) -> None:
-        super().__init__(lhs, list(rhs))
+    def __init__(self, lhs: Any, rhs: "Iterable[Any] | Parameter") -> None:
+        super().__init__(lhs, rhs if isinstance(rhs, Parameter) else list(rhs))
 
-    def as_postgresql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
-        type_ = self.lhs.output_field.cast_db_type(connection)
-        return f"{column} = ANY(%s::{type_}[])", [*parameters, array(self.rhs)]
-
-    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:
-        column, parameters = self.process_lhs(compiler, connection)
-        return f"{column} IN (SELECT value FROM json_each(%s))", [*parameters, json_of(self.rhs)]
+        condition, written = among(column, self.lhs.output_field.cast_db_type(connection))
+        values = self.rhs.through(written) if isinstance(self.rhs, Parameter) else written(self.rhs)
+        return condition, (*parameters, values)
 
 
 class Unindexed(_Lookup):

@@ -4,7 +4,7 @@ PostgreSQL takes an array per column, SQLite a JSON text.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,13 @@ def unindexed(column: str) -> str:
     through all of them, as often as it is asked, for those that are named by their primary keys.
     """
     return f"{column} IS NOT DISTINCT FROM %s" if connection.vendor == "postgresql" else f"+{column} = %s"
+
+
+def among(column: str, type_: str) -> tuple[str, Callable[[Iterable[Any]], str]]:
+    """The condition that a column is one of the values of one parameter, and how that is written."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s::{type_}[])", array
+    return f"{column} IN (SELECT value FROM json_each(%s))", json_of
 
 
 def array(values: Iterable[Any]) -> str:

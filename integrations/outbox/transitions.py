@@ -1,12 +1,13 @@
-"""Moves many entries at once, each to a state of its own, in one statement."""
+"""Moves many entries at once, in one statement: each to its request, or each to the end that it has come to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
 
 from integrations.outbox.models import OutboxEntry, Status
-from integrations.outbox.sql import Columns, table_of, unindexed
+from integrations.outbox.sql import Columns, among, moment, table_of, unindexed
 
 _TABLE = OutboxEntry._meta.db_table
 
@@ -25,4 +26,23 @@ def buffer(requests: Mapping[int, UUID]) -> int:
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [Status.BUFFERED.value, False, "", *parameters, Status.PENDING.value])
+        return int(cursor.rowcount)
+
+
+def settle(ids: Collection[int], requests: Collection[UUID], now: datetime) -> int:
+    """Entries that these requests still carry end: as the worst of their fates, or as delivered. Returns how many.
+
+    The reason of a doubt goes where it has turned out to be none.
+    """
+    (named, written), (carried, written_too) = among("id", "bigint"), among("batch", "uuid")
+    still_carried = unindexed("status")
+    statement = (
+        f'UPDATE "{_TABLE}" SET status = CASE WHEN worst = %s THEN %s ELSE worst END,'
+        f" error = CASE WHEN worst = %s THEN %s ELSE error END, settled_at = %s"
+        f" WHERE {named} AND {still_carried} AND {carried}"
+    )
+    to = ["", Status.DELIVERED.value, "", "", moment(now)]
+    values = [*to, written(ids), Status.BUFFERED.value, written_too(requests)]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
         return int(cursor.rowcount)

@@ -71,8 +71,8 @@ SABOTAGES: dict[str, list[Edit]] = {
         ),
         Edit(
             "integrations/braze/committing.py",
-            "pk__among=[entry.pk for entry in entries], status__unindexed=Status.PENDING)",
-            "pk__among=[entry.pk for entry in entries])",
+            "return OutboxEntry.objects.filter(pk__among=ids, status__unindexed=Status.PENDING)",
+            "return OutboxEntry.objects.filter(pk__among=ids)",
         ),
         Edit(
             "integrations/outbox/transitions.py",

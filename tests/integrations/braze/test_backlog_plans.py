@@ -74,11 +74,19 @@ def buffer(ids: list[int]) -> int:
     return transitions.buffer(dict.fromkeys(ids, uuid4()))
 
 
+def give_back(ids: list[int]) -> int:
+    return carried([{"events": [{"entries": ids}]}]).update(status=Status.PENDING)
+
+
 def settle(ids: list[int]) -> int:
-    return carried([{"events": [{"entries": ids}]}]).update(status=Status.DELIVERED)
+    request = uuid4()
+    OutboxEntry.objects.filter(pk__in=ids).update(batch=request)
+    return transitions.settle(ids, [request], database_now())
 
 
-@pytest.mark.parametrize(("move", "status"), [(buffer, Status.PENDING), (settle, Status.BUFFERED)])
+@pytest.mark.parametrize(
+    ("move", "status"), [(buffer, Status.PENDING), (give_back, Status.BUFFERED), (settle, Status.BUFFERED)]
+)
 def test_entries_are_moved_by_their_ids(
     account: Account, believed: str, move: Callable[[list[int]], int], status: Status
 ) -> None:
