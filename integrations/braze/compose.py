@@ -154,12 +154,12 @@ def _held_names(records: Records, external_id: str) -> set[str]:
 
 def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
     """Each at its own place, but for an order's sale, which goes whole where the first entry of it stands."""
-    handled, sold = set[int](), set[str]()
+    handled, awaited = set[int](), set[str]()
     for entry in entries:
         if entry.pk in handled:
             continue
-        # A reversal waits until its sale has been answered, and what comes after it waits with it.
-        if entry.subject in sold or not _fits(result, settings):
+        # What comes later of an order, a reversal after its sale, waits for the answer; and what follows waits with it.
+        if entry.subject in awaited or not _fits(result, settings):
             return
         if entry.kind not in ORDER_KINDS:
             encoded, adjustments = events.event(records.events[entry.subject], now)
@@ -171,8 +171,8 @@ def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, 
         handled.update(ids)
         if not _add_order(entry, ids, settings, records, result, now):
             return
-        if entry.is_of_sale and result.skipped.keys().isdisjoint(ids):
-            sold.add(entry.subject)
+        if result.skipped.keys().isdisjoint(ids) and result.parked.keys().isdisjoint(ids):
+            awaited.add(entry.subject)
 
 
 def _together(entry: Entry, of_order: list[Entry]) -> tuple[int, ...]:

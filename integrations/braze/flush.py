@@ -34,6 +34,7 @@ from integrations.braze.buffer import Claim
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.settlement import Answered
 from integrations.braze.verdicts import Traffic, Verdict
+from integrations.outbox import nudge
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
@@ -216,9 +217,9 @@ class _Flush:
         self.sent += len(landed)
         try:
             _settle(self.account_id, answers)
-            for sending, sent in landed:
-                if sent is None:
-                    ledger.give_back(sending.id)
+            for late in [sending for sending, sent in landed if sent is None]:
+                ledger.give_back(late.id)
+                nudge.publish_soon(self.account_id)
         finally:
             self._let_go([sending.id for sending, _ in landed])
         for sending, sent in landed:

@@ -89,17 +89,28 @@ def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[Outbox
     reversals = list(_purchases(apart, (Fate.UNKNOWN,)).filter(is_reversal=True).values_list("pk", flat=True))
     arrived = _purchases(chosen, (Fate.UNKNOWN,)).exclude(pk__in=reversals)
     arrived.update(fate=Fate.DELIVERED, settled_at=now)
-    refused: dict[object, str] = {
-        (row.account_id, row.order_id): row.error for row in _purchases(chosen, (Fate.REJECTED,))
-    }
-    partly = [entry for entry in chosen if _order_of(entry) in refused]
+    refused = _refused(chosen, locked)
+    partly = [entry for entry in chosen if entry.pk in refused]
     words = f"treated as delivered by {by}"
     _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
     for entry in partly:
-        _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[_order_of(entry)])
+        _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[entry.pk])
     _let_be_reversed([entry for entry in chosen if entry not in partly])
     _wake(chosen)
     return chosen
+
+
+def _refused(chosen: Collection[OutboxEntry], locked: Collection[OutboxEntry]) -> dict[int, str]:
+    """By entry, Braze's words about a purchase of its order; about a reversal only where no other entry shows that."""
+    shown_elsewhere = {_order_of(entry) for entry in locked if _is_reversal(entry)}
+    rows = list(_purchases(chosen, (Fate.REJECTED,)))
+    return {
+        entry.pk: row.error
+        for entry in chosen
+        for row in rows
+        if _order_of(entry) == (row.account_id, row.order_id)
+        and (not row.is_reversal or _is_reversal(entry) or _order_of(entry) not in shown_elsewhere)
+    }
 
 
 def _is_reversal(entry: OutboxEntry) -> bool:

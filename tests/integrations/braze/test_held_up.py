@@ -1,5 +1,6 @@
 """A request that Braze does not answer holds up its own customers, and nobody else."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from dev.waiting import wait_until
 from integrations.braze import flush, lanes, packing, relay
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox import nudge
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
 
@@ -83,6 +85,33 @@ def test_a_redis_that_fails_once_while_an_answer_is_waited_for_holds_up_no_other
         wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
         assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
         assert flushing.result() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_could_not_leave_in_time_is_relayed_again_at_once(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another request's answer lands with it, and finds nothing that waits."""
+    for name in ("late", "in time"):
+        Customer.objects.create(account=account, external_id=name)
+        relay.relay(account.pk)
+    asked: list[set[int]] = []
+    monkeypatch.setattr(nudge._nudger, "flag", asked.append)
+    send, both = flush._send, threading.Barrier(2, timeout=30)
+    late = Delivery.objects.earliest("created_at").pk
+
+    def sent(sending: flush.Sending) -> flush.Sent:
+        answer = None if sending.id == late else send(sending)
+        both.wait()
+        return answer
+
+    monkeypatch.setattr(flush, "_send", sent)
+    flush.flush(account.pk)
+    assert set(OutboxEntry.objects.values_list("customer_external_id", "status")) == {
+        ("late", "pending"),
+        ("in time", "delivered"),
+    }
+    assert set[int]().union(*asked) == {account.pk}
 
 
 def failing_once(failed: list[object], ask: Callable[..., Any]) -> Callable[..., Any]:

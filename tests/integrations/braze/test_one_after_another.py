@@ -77,6 +77,11 @@ def close(order: Order) -> None:
     order.save()
 
 
+def reopen(order: Order) -> None:
+    order.status, order.closed_at = "FULFILLED", None
+    order.save()
+
+
 def steps(order: Order, count: int, start: int = 0) -> None:
     for number in range(start, start + count):
         Event.objects.create(account=order.account, customer=order.customer, type="STEP", data={"n": number})
@@ -152,10 +157,52 @@ def test_an_order_that_was_opened_again_is_reversed_to_the_last_line(
     """Its reversals have a sale between them, of a line that was added."""
     sync()
     close(sold)
-    sold.status, sold.closed_at = "FULFILLED", None
-    sold.save()
+    reopen(sold)
     OrderLine.objects.create(order=sold, sku="LP", quantity=1, value=5)
     close(sold)
     settle_all(sync)
     assert sorted(map(str, applied(sandbox))) == ["o1:1:1", "o1:1:1:R", "o1:2:1", "o1:2:1:R"]
+    assert not OutboxEntry.objects.filter(status__in=("pending", "buffered")).exists()
+
+
+def test_an_order_closed_opened_and_closed_again_is_reversed_once(
+    sold: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """With nothing new to sell in between; nor does it hold up any other customer."""
+    sync()
+    close(sold)
+    reopen(sold)
+    close(sold)
+    Customer.objects.create(account=sold.account, external_id="c2")
+    settle_all(sync)
+    assert applied(sandbox) == ["o1:1:1", "o1:1:1:R"]
+    assert sandbox.profile("c2") is not None
+    assert not OutboxEntry.objects.filter(status__in=("pending", "buffered")).exists()
+
+
+def test_a_reversal_sent_again_goes_once_though_its_order_was_opened_and_closed_meanwhile(
+    sold: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sync()
+    close(sold)
+    sandbox.faults.add(status=503, times=1)
+    sync()
+    reopen(sold)
+    close(sold)
+    settle_all(sync)
+    assert applied(sandbox) == ["o1:1:1", "o1:1:1:R"]
+
+
+def test_a_change_that_saw_its_order_open_and_comes_after_its_reversal_does_not_repeat_that(
+    sold: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sync()
+    close(sold)
+    last = OutboxEntry.objects.latest("pk")
+    OutboxEntry.objects.create(
+        account=sold.account, integration="braze", kind=last.kind, customer_external_id="c1",
+        subject=last.subject, data={**last.data, "status": "FULFILLED"},
+    )  # fmt: skip
+    settle_all(sync)
+    assert applied(sandbox) == ["o1:1:1", "o1:1:1:R"]
     assert not OutboxEntry.objects.filter(status__in=("pending", "buffered")).exists()

@@ -224,3 +224,26 @@ def test_what_was_in_doubt_before_it_was_refused_is_not_made_anew(
     settle_all(sync)
     assert BrazePurchase.objects.get().price == 10
     assert accounting.check(account.pk) == []
+
+
+def test_a_sale_treated_as_delivered_is_not_rejected_for_its_reversal(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """The order was reversed, which Braze refused, and opened again with another line."""
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    sync()
+    sandbox.faults.add(status=400, contains="o1:1:1:R")
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    order.status, order.closed_at = "FULFILLED", None
+    order.save()
+    sandbox.faults.clear()
+    sandbox.faults.add(close="after", times=1)
+    OrderLine.objects.create(order=order, sku="LP", quantity=1, value=5)
+    settle_all(sync)
+    unknown = list(OutboxEntry.objects.filter(status="unknown").values_list("pk", flat=True))
+    assert unknown
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(pk__in=unknown), by="ada")
+    assert set(OutboxEntry.objects.filter(pk__in=unknown).values_list("status", flat=True)) == {"delivered"}
+    assert OutboxEntry.objects.get(data__status="REVERSED").status == "rejected"
