@@ -127,10 +127,10 @@ def test_settings_can_be_saved_while_a_relay_commits(
     Customer.objects.create(account=account, external_id="c1")
     at_commit, errors, move = threading.Event(), [], committing._move_entries
 
-    def slowly(*args: object) -> None:
+    def slowly(*args: Any) -> int:
         at_commit.set()
         threading.Event().wait(0.5)  # a commit of thousands of entries takes as long
-        move(*args)
+        return move(*args)
 
     monkeypatch.setattr(committing, "_move_entries", slowly)
 
