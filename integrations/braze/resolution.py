@@ -103,13 +103,14 @@ def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[Outbox
 def _refused(chosen: Collection[OutboxEntry], locked: Collection[OutboxEntry]) -> dict[int, str]:
     """By entry, Braze's words about a purchase of its order; about a reversal only where no other entry shows that."""
     shown_elsewhere = {_order_of(entry) for entry in locked if _is_reversal(entry)}
-    rows = list(_purchases(chosen, (Fate.REJECTED,)))
+    by_order: dict[object, list[BrazePurchase]] = defaultdict(list)
+    for row in _purchases(chosen, (Fate.REJECTED,)):
+        by_order[row.account_id, row.order_id].append(row)
     return {
         entry.pk: row.error
         for entry in chosen
-        for row in rows
-        if _order_of(entry) == (row.account_id, row.order_id)
-        and (not row.is_reversal or _is_reversal(entry) or _order_of(entry) not in shown_elsewhere)
+        for row in by_order.get(_order_of(entry), ())
+        if not row.is_reversal or _is_reversal(entry) or _order_of(entry) not in shown_elsewhere
     }
 
 
