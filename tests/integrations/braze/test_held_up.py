@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -38,11 +38,7 @@ def test_a_request_without_an_answer_holds_up_no_other(
         begun, flushing = time.monotonic(), pool.submit(flush_and_close, account.pk)
         wait_until(Delivery.objects.filter(started_at__isnull=False).exists, "the first request")
         wait_until(lambda: time.monotonic() > min(begun + slice_seconds, begun + 0.5), "the end of the short slice")
-        Customer.objects.create(account=account, external_id="quick")
-        relay.relay(account.pk)
-        wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
-        assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
-        assert flushing.result() == 2
+        overtake(account, flushing)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -59,11 +55,7 @@ def test_a_request_that_left_just_before_the_end_of_the_slice_holds_up_no_other(
         begun, flushing = time.monotonic(), pool.submit(flush_and_close, account.pk)
         wait_until(Delivery.objects.filter(started_at__isnull=False).exists, "the first request")
         wait_until(lambda: time.monotonic() > begun + 0.3, "the end of the slice")
-        Customer.objects.create(account=account, external_id="quick")
-        relay.relay(account.pk)
-        wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
-        assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
-        assert flushing.result() == 2
+        overtake(account, flushing)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -80,11 +72,7 @@ def test_a_redis_that_fails_once_while_an_answer_is_waited_for_holds_up_no_other
         failed: list[object] = []
         monkeypatch.setattr(flush.buffer, "is_empty", failing_once(failed, flush.buffer.is_empty))
         wait_until(lambda: failed, "the failure")
-        Customer.objects.create(account=account, external_id="quick")
-        relay.relay(account.pk)
-        wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
-        assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
-        assert flushing.result() == 2
+        overtake(account, flushing)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -112,6 +100,15 @@ def test_what_could_not_leave_in_time_is_relayed_again_at_once(
         ("in time", "delivered"),
     }
     assert set[int]().union(*asked) == {account.pk}
+
+
+def overtake(account: Account, flushing: "Future[int]") -> None:
+    """Another customer's request leaves and is answered, while the first one still waits for its answer."""
+    Customer.objects.create(account=account, external_id="quick")
+    relay.relay(account.pk)
+    wait_until(OutboxEntry.objects.filter(customer_external_id="quick", status="delivered").exists, "the second")
+    assert OutboxEntry.objects.get(customer_external_id="slow").status == "buffered"
+    assert flushing.result() == 2
 
 
 def failing_once(failed: list[object], ask: Callable[..., Any]) -> Callable[..., Any]:
