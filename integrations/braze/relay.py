@@ -12,6 +12,7 @@ from time import monotonic
 
 import redis
 from django.conf import settings as django_settings
+from django.db import DataError, IntegrityError
 from kombu.exceptions import OperationalError
 
 from integrations.braze import buffer, compose, ledger, mirror, packing, restored, rounds
@@ -58,7 +59,7 @@ def _pass(account_id: int, first: int, held: Held, composer: Executor) -> int:
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
         try:
             if composing:
-                moved += _make(account_id, held, composing.result())
+                moved += _make_or_halve(account_id, held, composing.result())
         except Overtaken:
             passing, following = Pass(account_id, first), None
         except LeaseLost:
@@ -117,8 +118,29 @@ def _bundle(
         return compose.bundle(customer, entries, settings, loaded, now)
     except Exception as error:  # whatever is wrong with one customer's records must not hold up the account
         logger.exception("changes of a customer of account %s cannot be mapped", account_id)
-        reason = f"cannot be mapped: {type(error).__name__}: {error}"
-        return Bundle(customer, rejected=dict.fromkeys((entry.pk for entry in entries), reason))
+        return _set_aside(customer, entries, f"cannot be mapped: {type(error).__name__}: {error}")
+
+
+def _set_aside(customer: str, entries: Sequence[Entry], reason: str) -> Bundle:
+    return Bundle(customer, rejected=dict.fromkeys((entry.pk for entry in entries), reason))
+
+
+def _make_or_halve(account_id: int, held: Held, composed: Composed) -> int:
+    """What the database does not take is halved until the culprit stands alone, and that is set aside, visibly.
+
+    No cause of it is known; but the account's commit fails as a whole, each time anew, and nobody gets any further.
+    """
+    try:
+        return _make(account_id, held, composed)
+    except (IntegrityError, DataError) as error:
+        if halves := rounds.halves(account_id, composed.round):
+            return sum(_make_or_halve(account_id, held, _compose(account_id, half)) for half in halves)
+        ((customer, entries),) = composed.round.by_customer.items()
+        words = str(error).partition("\n")[0]  # what follows are values
+        logger.error("changes of a customer of account %s cannot be stored: %s", account_id, words)
+        reason = f"cannot be stored: {type(error).__name__}: {words}"
+        composed.round.waiting.clear()
+        return _make(account_id, held, Composed(composed.round, [_set_aside(customer, entries, reason)], []))
 
 
 def _make(account_id: int, held: Held, composed: Composed) -> int:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
 
@@ -57,6 +57,20 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
             due = _due(account_id, by_customer, loaded, now)
             return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation)
     return None
+
+
+def halves(account_id: int, round: Round) -> list[Round]:
+    """Of its customers, with their records read anew, as a failed commit has changed them; [] where there is one."""
+    names = list(round.by_customer)
+    middle = len(names) // 2
+    return [_of(account_id, round, names[:middle]), _of(account_id, round, names[middle:])] if middle else []
+
+
+def _of(account_id: int, round: Round, names: Collection[str]) -> Round:
+    by_customer = {name: round.by_customer[name] for name in names}
+    waiting = {name: round.waiting[name] for name in names if name in round.waiting}
+    loaded = records.load(account_id, [entry for theirs in by_customer.values() for entry in theirs])
+    return replace(round, by_customer=by_customer, records=loaded, waiting=waiting)
 
 
 def _due(account_id: int, by_customer: dict[str, list[Entry]], loaded: Records, now: datetime) -> dict[str, datetime]:
