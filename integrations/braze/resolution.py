@@ -132,19 +132,30 @@ def _let_be_reversed(chosen: Collection[OutboxEntry]) -> None:
         customer_external_id__in={entry.customer_external_id for entry in sales},
     )  # fmt: skip
     due -= set(waiting.values_list("subject", flat=True))
-    negated = _negated(sales)
-    back = [entry for entry in sales if entry.subject in due and _order_of(entry) not in negated]
+    open_sales = _not_negated(sales)
+    back = [entry for entry in sales if entry.subject in due and _order_of(entry) in open_sales]
     _update(back, status=Status.PENDING, worst="", batch=None, settled_at=None)
 
 
-def _negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:
-    """Orders of which a reversal is there, or is not to be sent."""
-    rows = _purchases(sales, list(Fate)).filter(is_reversal=True)
+def _not_negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:
+    """Orders with a purchase in Braze that has no reversal, where purchases are sent."""
+    rows = list(_purchases(sales, list(Fate)))
+    negated = {_sold(row) for row in rows if row.is_reversal}
     off = BrazeSettings.objects.filter(account_id__in={entry.account_id for entry in sales}, sync_purchases=False)
     silent = set(off.values_list("account_id", flat=True))
-    return set(rows.values_list("account_id", "order_id")) | {
-        (entry.account_id, entry.data.get("order_id", "")) for entry in sales if entry.account_id in silent
+    return {
+        (row.account_id, row.order_id)
+        for row in rows
+        if not row.is_reversal
+        and row.fate == Fate.DELIVERED
+        and row.account_id not in silent
+        and _sold(row) not in negated
     }
+
+
+def _sold(row: BrazePurchase) -> tuple[int, str, int, int]:
+    """What a sale and its reversal have in common."""
+    return row.account_id, row.order_id, row.line, row.part
 
 
 @transaction.atomic

@@ -247,3 +247,29 @@ def test_a_sale_treated_as_delivered_is_not_rejected_for_its_reversal(
     resolution.treat_as_delivered(OutboxEntry.objects.filter(pk__in=unknown), by="ada")
     assert set(OutboxEntry.objects.filter(pk__in=unknown).values_list("status", flat=True)) == {"delivered"}
     assert OutboxEntry.objects.get(data__status="REVERSED").status == "rejected"
+
+
+def test_a_sale_that_arrived_is_reversed_though_another_line_of_its_order_was(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Reversed, opened again with another line, and closed while purchases were off."""
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    sync()
+    order.status = "REVERSED"
+    order.save()
+    sync()
+    order.status, order.closed_at = "FULFILLED", None
+    order.save()
+    sandbox.faults.add(close="after", times=1)
+    OrderLine.objects.create(order=order, sku="LP", quantity=1, value=5)
+    settle_all(sync)
+    BrazeSettings.objects.update(sync_purchases=False)
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    BrazeSettings.objects.update(sync_purchases=True)
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+    assert accounting.check(account.pk) == []
