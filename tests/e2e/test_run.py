@@ -37,18 +37,29 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield {**env, "DATABASE_URL": url} if url else env
 
 
+@pytest.fixture(scope="module")
+def started(env: dict[str, str]) -> "Iterator[list[subprocess.Popen[bytes]]]":
+    """Each `make run` there was, the last one perhaps still up."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    stop(processes, grace=15)
+
+
 @pytest.fixture
-def run(env: dict[str, str], tmp_path: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """`make run` with its banner printed."""
-    log = tmp_path / "run.log"
-    with log.open("wb") as output:
-        process = start(env, output)
+def run(
+    started: "list[subprocess.Popen[bytes]]", env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """`make run` with its banner printed: that of the test before, if it is still up, as it takes long to start."""
+    log = tmp_path_factory.getbasetemp() / "run.log"
+    if not started or started[-1].poll() is not None:
+        with log.open("wb") as output:
+            started.append(start(env, output))
+    process = started[-1]
     try:
         wait_until(lambda: b"Ctrl-C stops everything" in log.read_bytes() or process.poll(), "`make run`", timeout=90)
         assert process.poll() is None, log.read_text()
         yield process
     finally:
-        stop([process], grace=15)
         print(log.read_text())  # shown where the test has failed
 
 
@@ -80,6 +91,18 @@ def test_it_is_found_by_a_shell_beside_it(run: object, env: dict[str, str]) -> N
     assert [account["state"] for account in json.loads(answer.stdout)["accounts"]] == ["healthy"]
 
 
+def test_it_names_a_second_one_and_leaves_the_first_alone(run: object, env: dict[str, str]) -> None:
+    same = start(env, subprocess.PIPE)
+    assert b"Redis is already running" in same.communicate(timeout=20)[0]
+    assert same.returncode == 1
+    elsewhere = start({**env, "VAR_DIR": f"{env['VAR_DIR']}-2"}, subprocess.PIPE)
+    output = elsewhere.communicate(timeout=20)[0].decode()
+    assert elsewhere.returncode == 1
+    assert f"Port {env['PORT']} is in use" in output
+    assert "make run PORT=" in output
+    assert answers(int(env["PORT"]))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_everything_within_ten_seconds(
     run: "subprocess.Popen[bytes]", env: dict[str, str], number: signal.Signals
@@ -92,18 +115,6 @@ def test_it_stops_everything_within_ten_seconds(
     assert run.wait(10) == 0
     assert processes_of(var_dir) == []
     assert not answers(int(env["PORT"]))
-
-
-def test_it_names_a_second_one_and_leaves_the_first_alone(run: object, env: dict[str, str]) -> None:
-    same = start(env, subprocess.PIPE)
-    assert b"Redis is already running" in same.communicate(timeout=20)[0]
-    assert same.returncode == 1
-    elsewhere = start({**env, "VAR_DIR": f"{env['VAR_DIR']}-2"}, subprocess.PIPE)
-    output = elsewhere.communicate(timeout=20)[0].decode()
-    assert elsewhere.returncode == 1
-    assert f"Port {env['PORT']} is in use" in output
-    assert "make run PORT=" in output
-    assert answers(int(env["PORT"]))
 
 
 def test_it_leaves_nothing_behind_when_it_is_killed(run: "subprocess.Popen[bytes]", env: dict[str, str]) -> None:
