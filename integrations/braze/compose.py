@@ -29,6 +29,8 @@ UNRESOLVED = frozenset({Fate.PENDING, Fate.BUFFERED, Fate.UNKNOWN})
 
 ALREADY_SENT = "nothing new: this order's purchases were already sent"
 NOTHING_TO_REVERSE = "nothing to reverse: no purchase of this order was sent"
+ALREADY_REVERSED = "nothing new: this order's purchases were already reversed"
+GIVEN_UP = "not reversed: its reversal was given up"
 
 
 def bundle(
@@ -220,7 +222,7 @@ def _add_order(
             return True
         rows = _reversals(order, known, result.customer)
     if not rows:
-        result.skip(ids, NOTHING_TO_REVERSE if reverses else ALREADY_SENT)
+        result.skip(ids, _why_not_reversed(known) if reverses else ALREADY_SENT)
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
     rows = _without_rejected(rows, ids, result)
@@ -228,6 +230,13 @@ def _add_order(
     if rows and (len(rows) > room or (is_sale and reverses)):  # it goes back to send the rest, or to reverse itself
         result.unfinished |= frozenset(ids)
     return len(rows) < room
+
+
+def _why_not_reversed(known: Sequence[AnyPurchase]) -> str:
+    fates = {row.fate for row in known if row.is_reversal}
+    if not fates:
+        return NOTHING_TO_REVERSE
+    return GIVEN_UP if Fate.DISCARDED in fates else ALREADY_REVERSED
 
 
 def _wait_for_outcome(entry: Entry, ids: tuple[int, ...], result: Bundle) -> None:
@@ -304,4 +313,10 @@ def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], customer: str) -> 
         if not sale.is_reversal and sale.fate == Fate.DELIVERED and sale.customer_external_id == customer
         for row in [purchases.reversal(sale, order.closed_at)]
     ]
-    return [row for row in due if row.fate == Fate.PENDING]
+    return [row for row in due if row.fate == Fate.PENDING or _is_closed_anew(order, row)]
+
+
+def _is_closed_anew(order: AnyOrder, reversal: AnyPurchase) -> bool:
+    """Somebody gave up on reversing an order that was open again, as it seems, and is closed now once more."""
+    given_up_at = reversal.settled_at if reversal.fate == Fate.DISCARDED else None
+    return order.closed_at is not None and given_up_at is not None and order.closed_at > given_up_at

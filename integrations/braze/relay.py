@@ -125,16 +125,18 @@ def _set_aside(customer: str, entries: Sequence[Entry], reason: str) -> Bundle:
     return Bundle(customer, rejected=dict.fromkeys((entry.pk for entry in entries), reason))
 
 
-def _make_or_halve(account_id: int, held: Held, composed: Composed) -> int:
+def _make_or_halve(account_id: int, held: Held, composed: Composed, is_anew: bool = False) -> int:
     """What the database does not take is halved until the culprit stands alone, and that is set aside, visibly.
 
     No cause of it is known; but the account's commit fails as a whole, each time anew, and nobody gets any further.
+    `is_anew`: its records were read since the round before was committed, which may have been all that was wrong.
     """
     try:
         return _make(account_id, held, composed)
     except (IntegrityError, DataError) as error:
-        if halves := rounds.halves(account_id, composed.round):
-            return sum(_make_or_halve(account_id, held, _compose(account_id, half)) for half in halves)
+        parts = rounds.halves(account_id, composed.round)
+        if len(parts) > 1 or not is_anew:
+            return sum(_make_or_halve(account_id, held, _compose(account_id, part), True) for part in parts)
         ((customer, entries),) = composed.round.by_customer.items()
         words = str(error).partition("\n")[0]  # what follows are values
         logger.error("changes of a customer of account %s cannot be stored: %s", account_id, words)

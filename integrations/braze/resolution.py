@@ -95,7 +95,7 @@ def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[Outbox
     _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
     for entry in partly:
         _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[entry.pk])
-    _let_be_reversed([entry for entry in chosen if entry not in partly])
+    _let_be_reversed(chosen, refused)
     _wake(chosen)
     return chosen
 
@@ -118,10 +118,11 @@ def _is_reversal(entry: OutboxEntry) -> bool:
     return entry.kind in ORDER_KINDS and not Entry.of(entry).is_of_sale
 
 
-def _let_be_reversed(chosen: Collection[OutboxEntry]) -> None:
+def _let_be_reversed(chosen: Collection[OutboxEntry], refused: Collection[int]) -> None:
     """Sales of orders that are closed by now, whose reversals had nothing to negate or were not captured.
 
-    Their entries go back, as they do where the answer was not lost, and reverse what they have sent.
+    Their entries go back, as they do where the answer was not lost, and reverse what they have sent. Those that are
+    `refused` in part end as rejected after that.
     """
     sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and not _is_reversal(entry)]
     closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=("REVERSED", "CANCELLED"))
@@ -134,7 +135,9 @@ def _let_be_reversed(chosen: Collection[OutboxEntry]) -> None:
     due -= set(waiting.values_list("subject", flat=True))
     open_sales = _not_negated(sales)
     back = [entry for entry in sales if entry.subject in due and _order_of(entry) in open_sales]
-    _update(back, status=Status.PENDING, worst="", batch=None, settled_at=None)
+    to = {"status": Status.PENDING, "batch": None, "settled_at": None}
+    _update([entry for entry in back if entry.pk in refused], **to)
+    _update([entry for entry in back if entry.pk not in refused], **to, worst="")
 
 
 def _not_negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:

@@ -60,10 +60,10 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
 
 
 def halves(account_id: int, round: Round) -> list[Round]:
-    """Of its customers, with their records read anew, as a failed commit has changed them; [] where there is one."""
+    """Of its customers, with their records read anew, as a failed commit has changed them; one where there is one."""
     names = list(round.by_customer)
     middle = len(names) // 2
-    return [_of(account_id, round, names[:middle]), _of(account_id, round, names[middle:])] if middle else []
+    return [_of(account_id, round, part) for part in (names[:middle], names[middle:]) if part]
 
 
 def _of(account_id: int, round: Round, names: Collection[str]) -> Round:

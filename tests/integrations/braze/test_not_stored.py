@@ -1,9 +1,13 @@
 """A change that the database does not take, whyever that is, stands alone in the end: the others go on."""
 
+from datetime import datetime
+from itertools import count
+
 import pytest
 
-from integrations.braze import accounting, resolution
+from integrations.braze import accounting, relay, resolution, taking
 from integrations.braze.models import BrazePurchase, BrazeSettings
+from integrations.braze.objects import Entry
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
@@ -45,3 +49,30 @@ def test_it_goes_once_the_cause_is_gone(
     sync()
     assert sandbox.summary()["purchases"] == 11
     assert accounting.check(account.pk) == []
+
+
+def test_who_was_read_before_the_commit_ahead_is_read_anew_before_they_are_set_aside(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """c1's order is deleted while it is composed, and its number given to one of c2, read before c1's commit."""
+    one, two = (Customer.objects.create(account=account, external_id=name) for name in ("c1", "c2"))
+    sync()
+    order = fulfilled(account, one, ("CD", 10))
+    Customer.objects.filter(pk=two.pk).update(first_name="Bea")
+    monkeypatch.setattr(taking, "TAKE", 2)
+    takes = count(1)
+
+    class Moving(taking.Pass):
+        def take(self, now: datetime) -> list[Entry]:
+            if next(takes) == 2:
+                order.delete()
+                fulfilled(account, two, ("CD", 10))
+            return super().take(now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(relay, "Pass", Moving)
+        relay.relay(account.pk)
+    sync()
+    assert next(takes) > 2
+    assert not OutboxEntry.objects.filter(status="rejected").exists()
+    assert sandbox.profile("c2")["attributes"]["first_name"] == "Bea"

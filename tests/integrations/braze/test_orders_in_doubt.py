@@ -273,3 +273,64 @@ def test_a_sale_that_arrived_is_reversed_though_another_line_of_its_order_was(
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
     assert sandbox.summary()["duplicates"]["purchase_id"] == 0
     assert accounting.check(account.pk) == []
+
+
+def test_a_sale_that_arrived_in_part_is_reversed(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Both lines were refused, so that its reversal had nothing to negate; sent again, one of them arrives."""
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10), ("BAD", 5))
+    sandbox.faults.add(status=400, contains='"CD"')
+    sandbox.faults.add(status=400, contains='"BAD"')
+    settle_all(sync)
+    sandbox.faults.clear()
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    sandbox.faults.add(status=400, contains='"BAD"')
+    sandbox.faults.add(close="after", contains='"CD"', after=1)  # not the request of both, which is refused
+    settle_all(sync)
+    sandbox.faults.clear()
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert OutboxEntry.objects.filter(status="rejected", error__contains="400").exists()
+    assert accounting.check(account.pk) == []
+
+
+@pytest.fixture
+def given_up(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> Order:
+    """A reversal that did not arrive was discarded, as its order had been opened again."""
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    settle_all(sync)
+    sandbox.faults.add(close="before", times=1)
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    order.status, order.closed_at = "FULFILLED", None
+    order.save()
+    settle_all(sync)
+    resolution.discard(OutboxEntry.objects.filter(status="unknown"), by="ada", reason="opened again")
+    return order
+
+
+def test_an_order_closed_after_its_reversal_was_discarded_is_reversed(
+    account: Account, given_up: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    given_up.status = "REVERSED"
+    given_up.save()
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert accounting.check(account.pk) == []
+
+
+def test_an_edit_of_an_order_whose_reversal_was_discarded_reverses_nothing(
+    account: Account, given_up: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    closed_before = BrazePurchase.objects.get(fate="discarded").time
+    given_up.status, given_up.closed_at = "REVERSED", closed_before
+    given_up.save()
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "10.00"}
+    assert OutboxEntry.objects.latest("pk").error == "not reversed: its reversal was given up"
