@@ -69,8 +69,7 @@ def create_venv() -> None:
 
 def install() -> None:
     print("Installing requirements-dev.txt (about half a minute, once)", flush=True)
-    # Compiling all of it takes as long as installing it; what is imported is compiled then.
-    pip = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--no-compile", "-qq"]
+    pip = [str(VENV_PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--quiet"]
     if subprocess.run([*pip, "-r", str(REQUIREMENTS[-1])], check=False).returncode:
         sys.exit(f"\n{NOT_INSTALLED}")
 
