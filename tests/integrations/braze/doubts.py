@@ -19,6 +19,16 @@ def fulfilled(account: Account, one: Customer, *lines: tuple[str, int | Decimal]
     return made
 
 
+def reverse(order: Order) -> None:
+    order.status = "REVERSED"
+    order.save()
+
+
+def open_again(order: Order) -> None:
+    order.status, order.closed_at = "FULFILLED", None
+    order.save()
+
+
 def settle_all(sync: Sync) -> None:
     """A failed request backs off, is composed anew and may fail again: three times are enough."""
     for _ in range(3):

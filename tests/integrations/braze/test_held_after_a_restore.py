@@ -19,7 +19,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
 from tests.integrations.braze.test_restored import lost_afterwards
 
 
@@ -61,8 +61,7 @@ def test_a_reversal_waits_for_a_sale_held_after_a_restore(
 ) -> None:
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     restore(account, sync)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
     resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
     settle_all(sync)
@@ -74,8 +73,7 @@ def test_a_reversal_held_after_a_restore_and_treated_as_delivered_is_not_repeate
 ) -> None:
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     sync()
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     restore(account, sync)
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
     resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
@@ -114,8 +112,7 @@ def test_a_sale_and_its_reversal_held_after_a_restore_are_not_reversed_by_an_edi
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
 ) -> None:
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     with lost_afterwards():
         settle_all(sync)
     sync()
@@ -143,8 +140,7 @@ def test_a_purchase_that_never_left_is_not_in_doubt_for_ever_after_a_restore(
     sync()
     restored.resume(account.pk, database_now() - timedelta(hours=1))
     BrazeSettings.objects.update(sync_purchases=True)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
     for decide in (
         lambda all_: resolution.treat_as_delivered(all_, by="ada"),
@@ -211,8 +207,7 @@ def test_a_decision_about_a_sale_and_its_reversal_stands(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
 ) -> None:
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     with lost_afterwards():
         settle_all(sync)
     sync()
@@ -230,8 +225,7 @@ def test_a_decision_about_a_sale_held_after_a_restore_says_nothing_of_its_revers
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     sandbox.faults.add(close="after", times=1)
     settle_all(sync)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
     Event.objects.create(account=account, customer=order.customer, type="LOGIN")
     restore(account, sync)

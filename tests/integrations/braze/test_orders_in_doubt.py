@@ -16,7 +16,7 @@ from integrations.braze.taking import Pass
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
 
 
 def test_an_order_of_a_customer_created_again_is_not_bound_to_a_doubt_that_nobody_can_end(
@@ -31,8 +31,7 @@ def test_an_order_of_a_customer_created_again_is_not_bound_to_a_doubt_that_nobod
     settle_all(sync)
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     settle_all(sync)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
     resolution.treat_as_delivered(OutboxEntry.objects.all(), by="ada")
     settle_all(sync)
@@ -52,8 +51,7 @@ def test_a_reversal_of_an_order_that_another_customer_has_now_brings_nobody_back
     assert sandbox.profile("c1") is None
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c2"), ("CD", 10))
     settle_all(sync)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
     assert sandbox.profile("c1") is None
 
@@ -80,8 +78,7 @@ def test_a_sale_whose_reversal_nobody_captured_is_reversed_once_it_is_known_to_h
 ) -> None:
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     BrazeSettings.objects.update(sync_purchases=False)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     BrazeSettings.objects.update(sync_purchases=True)
     sandbox.faults.add(close="after", times=1)
     settle_all(sync)
@@ -97,8 +94,7 @@ def test_a_refused_sale_sent_again_after_its_reversal_is_reversed_once_it_is_kno
     sandbox.faults.add(status=400, contains='"BAD"')
     settle_all(sync)
     sandbox.faults.clear()
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)  # nothing to reverse
     resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
     sandbox.faults.add(close="after", times=1)
@@ -118,8 +114,7 @@ def not_mapped(account: Account, braze: BrazeSettings, sandbox: SandboxServer, s
     sandbox.faults.add(close="after", times=1)
     sync()
     resolution.send_again(OutboxEntry.objects.filter(status="unknown"))
-    other.status = "REVERSED"
-    other.save()
+    reverse(other)
     Order.objects.filter(pk=other.pk).update(closed_at=None)
     settle_all(sync)
     Order.objects.filter(pk=other.pk).update(closed_at=database_now())
@@ -142,8 +137,7 @@ def test_a_sale_in_doubt_that_cannot_be_mapped_and_is_discarded_holds_up_no_reve
     account: Account, not_mapped: Order, sync: Sync
 ) -> None:
     resolution.discard(OutboxEntry.objects.filter(data__order_id="o1"), by="ada", reason="no")
-    not_mapped.status = "REVERSED"
-    not_mapped.save()
+    reverse(not_mapped)
     settle_all(sync)
     assert not OutboxEntry.objects.filter(status="pending").exists()
 
@@ -193,8 +187,7 @@ def test_a_sale_in_doubt_keeps_its_reason_where_its_order_was_reversed_while_the
         def take(self, now: Any) -> Any:
             taken = super().take(now)
             if order.status == "FULFILLED":
-                order.status = "REVERSED"
-                order.save()
+                reverse(order)
             return taken
 
     with monkeypatch.context() as patch:
@@ -233,11 +226,9 @@ def test_a_sale_treated_as_delivered_is_not_rejected_for_its_reversal(
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     sync()
     sandbox.faults.add(status=400, contains="o1:1:1:R")
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
-    order.status, order.closed_at = "FULFILLED", None
-    order.save()
+    open_again(order)
     sandbox.faults.clear()
     sandbox.faults.add(close="after", times=1)
     OrderLine.objects.create(order=order, sku="LP", quantity=1, value=5)
@@ -255,17 +246,14 @@ def test_a_sale_that_arrived_is_reversed_though_another_line_of_its_order_was(
     """Reversed, opened again with another line, and closed while purchases were off."""
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     sync()
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     sync()
-    order.status, order.closed_at = "FULFILLED", None
-    order.save()
+    open_again(order)
     sandbox.faults.add(close="after", times=1)
     OrderLine.objects.create(order=order, sku="LP", quantity=1, value=5)
     settle_all(sync)
     BrazeSettings.objects.update(sync_purchases=False)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
     BrazeSettings.objects.update(sync_purchases=True)
     resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
@@ -284,8 +272,7 @@ def test_a_sale_that_arrived_in_part_is_reversed(
     sandbox.faults.add(status=400, contains='"BAD"')
     settle_all(sync)
     sandbox.faults.clear()
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
     resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
     sandbox.faults.add(status=400, contains='"BAD"')
@@ -305,11 +292,9 @@ def given_up(account: Account, braze: BrazeSettings, sandbox: SandboxServer, syn
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     settle_all(sync)
     sandbox.faults.add(close="before", times=1)
-    order.status = "REVERSED"
-    order.save()
+    reverse(order)
     settle_all(sync)
-    order.status, order.closed_at = "FULFILLED", None
-    order.save()
+    open_again(order)
     settle_all(sync)
     resolution.discard(OutboxEntry.objects.filter(status="unknown"), by="ada", reason="opened again")
     return order
@@ -318,8 +303,7 @@ def given_up(account: Account, braze: BrazeSettings, sandbox: SandboxServer, syn
 def test_an_order_closed_after_its_reversal_was_discarded_is_reversed(
     account: Account, given_up: Order, sandbox: SandboxServer, sync: Sync
 ) -> None:
-    given_up.status = "REVERSED"
-    given_up.save()
+    reverse(given_up)
     settle_all(sync)
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
     assert accounting.check(account.pk) == []
