@@ -73,8 +73,9 @@ def sweep(accounts: int = 1_000, busy: int = 10) -> dict[str, object]:
     from integrations.outbox import sweep as sweeping
     from masivo_braze.loyalty.models import Event
 
-    made = [shop.account(f"sweep-{number}", "", is_enabled=number < busy) for number in range(accounts)]
-    for account in made[:busy]:
+    shop.idle_accounts(accounts - busy)
+    for number in range(busy):
+        account = shop.account(f"busy-{number}", "")
         (customer,) = shop.customers(account, 1)
         Event.objects.create(account=account, customer=customer, type="SEEN")
     with mock.patch.object(nudge, "publish") as published:

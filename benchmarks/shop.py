@@ -33,6 +33,12 @@ def account(slug: str, endpoint: str, **settings: Any) -> Account:
     return made
 
 
+def idle_accounts(count: int) -> None:
+    """With settings that are switched off, and nothing captured."""
+    made = Account.objects.bulk_create(Account(name=f"Idle {n}", slug=f"idle-{n}") for n in range(count))
+    BrazeSettings.objects.bulk_create(BrazeSettings(account=account) for account in made)
+
+
 def pause(account: Account) -> None:
     """Captured changes wait until `resume`."""
     BrazeState.objects.filter(account=account).update(paused_at=timezone.now(), pause_kind="refused")
