@@ -30,6 +30,7 @@ UNRESOLVED = frozenset({Fate.PENDING, Fate.BUFFERED, Fate.UNKNOWN})
 ALREADY_SENT = "nothing new: this order's purchases were already sent"
 NOTHING_TO_REVERSE = "nothing to reverse: no purchase of this order was sent"
 ALREADY_REVERSED = "nothing new: this order's purchases were already reversed"
+OF_ANOTHER = "Braze has this order's purchases for customer {}, and moves none to another"
 GIVEN_UP = "not reversed: its reversal was given up"
 
 
@@ -222,7 +223,7 @@ def _add_order(
             return True
         rows = _reversals(order, known, result.customer)
     if not rows:
-        result.skip(ids, _why_not_reversed(known) if reverses else ALREADY_SENT)
+        _end_without_rows(ids, known, reverses, result)
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
     rows = _without_rejected(rows, ids, result)
@@ -230,6 +231,17 @@ def _add_order(
     if rows and (len(rows) > room or (is_sale and reverses)):  # it goes back to send the rest, or to reverse itself
         result.unfinished |= frozenset(ids)
     return len(rows) < room
+
+
+def _end_without_rows(ids: tuple[int, ...], known: Sequence[AnyPurchase], reverses: bool, result: Bundle) -> None:
+    """Nothing is left to be sent; or what there is was sent for somebody else, whose it stays in Braze."""
+    mine = [row for row in known if row.customer_external_id == result.customer]
+    if reverses:
+        result.skip(ids, _why_not_reversed(mine))
+    elif known and not mine:
+        result.reject(ids, OF_ANOTHER.format(known[0].customer_external_id))
+    else:
+        result.skip(ids, ALREADY_SENT)
 
 
 def _why_not_reversed(known: Sequence[AnyPurchase]) -> str:

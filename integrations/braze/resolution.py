@@ -7,7 +7,7 @@ arrived says nothing of its reversal.
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -75,21 +75,25 @@ def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
 
 
 @transaction.atomic
-def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[OutboxEntry]:
-    """Doubtful entries that did arrive, as somebody has seen in Braze; reversals of them may now go.
+def treat_as_delivered(
+    entries: "QuerySet[OutboxEntry]", by: str, not_arrived: Collection[int] = ()
+) -> list[OutboxEntry]:
+    """Doubtful entries that did arrive, as somebody has seen in Braze; returns them. Reversals of them may now go.
 
+    `not_arrived` are ids of purchase rows of these that did not: they stay in doubt, and so does what shows them.
     What Braze refused cannot have arrived: an order that has such purchases, too, stays rejected for their sake. A sale
     that arrived says nothing of its reversal, if that is in doubt as well: its own entry has to be named.
     """
     named, now = set(entries.values_list("pk", flat=True)), database_now()
     locked = _locked(entries)
-    apart = [entry for entry in locked if _is_reversal(entry) and entry.pk not in named]
+    apart = _apart(locked, named)
     doubted = _doubtful(locked) - {entry.pk for entry in apart}
-    chosen = [entry for entry in locked if entry.pk in doubted]
-    reversals = list(_purchases(apart, (Fate.UNKNOWN,)).filter(is_reversal=True).values_list("pk", flat=True))
-    arrived = _purchases(chosen, (Fate.UNKNOWN,)).exclude(pk__in=reversals)
-    arrived.update(fate=Fate.DELIVERED, settled_at=now)
-    refused = _refused(chosen, locked)
+    rows = _in_doubt(locked, apart)
+    left = list(rows.filter(pk__in=not_arrived))
+    rows.exclude(pk__in=not_arrived).update(fate=Fate.DELIVERED, settled_at=now)
+    in_part = _shown(left, locked)
+    chosen = [entry for entry in locked if entry.pk in doubted and entry.pk not in in_part]
+    refused = _shown(_purchases(chosen, (Fate.REJECTED,)), locked)
     partly = [entry for entry in chosen if entry.pk in refused]
     words = f"treated as delivered by {by}"
     _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
@@ -100,15 +104,15 @@ def treat_as_delivered(entries: "QuerySet[OutboxEntry]", by: str) -> list[Outbox
     return chosen
 
 
-def _refused(chosen: Collection[OutboxEntry], locked: Collection[OutboxEntry]) -> dict[int, str]:
-    """By entry, Braze's words about a purchase of its order; about a reversal only where no other entry shows that."""
+def _shown(rows: Iterable[BrazePurchase], locked: Collection[OutboxEntry]) -> dict[int, str]:
+    """By entry, the words about a purchase of its order; about a reversal only where no other entry shows that."""
     shown_elsewhere = {_order_of(entry) for entry in locked if _is_reversal(entry)}
     by_order: dict[object, list[BrazePurchase]] = defaultdict(list)
-    for row in _purchases(chosen, (Fate.REJECTED,)):
+    for row in rows:
         by_order[row.account_id, row.order_id].append(row)
     return {
         entry.pk: row.error
-        for entry in chosen
+        for entry in locked
         for row in by_order.get(_order_of(entry), ())
         if not row.is_reversal or _is_reversal(entry) or _order_of(entry) not in shown_elsewhere
     }
@@ -170,6 +174,25 @@ def discard(entries: "QuerySet[OutboxEntry]", by: str, reason: str) -> list[Outb
     _update(chosen, status=Status.DISCARDED, error=words, settled_at=now)
     _wake(chosen)
     return chosen
+
+
+@transaction.atomic
+def in_doubt(entries: "QuerySet[OutboxEntry]") -> "QuerySet[BrazePurchase]":
+    """The purchase rows that `treat_as_delivered` would take for delivered."""
+    named = set(entries.values_list("pk", flat=True))
+    locked = _locked(entries)
+    return _in_doubt(locked, _apart(locked, named)).order_by("pk")
+
+
+def _apart(locked: Collection[OutboxEntry], named: Collection[int]) -> list[OutboxEntry]:
+    """Reversals that were not named, of orders of which another change was."""
+    return [entry for entry in locked if _is_reversal(entry) and entry.pk not in named]
+
+
+def _in_doubt(locked: Collection[OutboxEntry], apart: Collection[OutboxEntry]) -> "QuerySet[BrazePurchase]":
+    chosen = [entry for entry in locked if entry not in apart]
+    reversals = _purchases(apart, (Fate.UNKNOWN,)).filter(is_reversal=True)
+    return _purchases(chosen, (Fate.UNKNOWN,)).exclude(pk__in=list(reversals.values_list("pk", flat=True)))
 
 
 def doubtful(entries: "QuerySet[OutboxEntry]") -> set[int]:

@@ -108,7 +108,7 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
     doubtful = mine.filter(status=Status.PENDING, kind__in=FACT_KINDS, created_at__lt=noticed)
     words = f"The database was restored to {since:%Y-%m-%d %H:%M} UTC: this may have been sent since."
     _doubt_orders(account_id, words)
-    lost_purchases.add(account_id, doubtful.filter(kind__in=ORDER_KINDS), now)
+    lost_purchases.add(account_id, doubtful.filter(kind__in=ORDER_KINDS), noticed, now)
     facts = doubtful.update(status=Status.UNKNOWN, error=words, settled_at=now, parked=False, due_at=None)
     purchases = _doubt_purchases(account_id, words)
     profiles = _doubt_mirror(account_id)

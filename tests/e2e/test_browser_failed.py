@@ -172,6 +172,16 @@ def test_a_person_looks_asks_braze_and_decides(browser: Browser, failed: dict[st
     assert statuses() == {"delivered": 2, "unknown": 1, "rejected": 1}
 
 
+def test_a_person_says_which_purchases_have_not_arrived(browser: Browser, failed: dict[str, OutboxEntry]) -> None:
+    browser.open(f"/admin/braze/failedsync/{failed['order'].pk}/change/")
+    browser.click("button[value=treat_as_delivered]")
+    browser.looks_right("arrived-in-part")
+    browser.find("input[name=arrived]").click()
+    browser.click("#content form button")
+    assert "1 change has purchases that did not arrive" in browser.text("#main")
+    assert statuses() == {"unknown": 3, "rejected": 1}
+
+
 def test_a_person_discards_with_a_reason(browser: Browser, failed: dict[str, OutboxEntry]) -> None:
     browser.open(f"/admin/braze/failedsync/{failed['refused'].pk}/change/")
     browser.looks_right("refused")

@@ -1,7 +1,10 @@
 """A person's decision about failed syncs: the page that explains it, carrying it out, and the trace it leaves."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -11,7 +14,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from integrations.braze import resolution
+from integrations.braze import money, resolution
+from integrations.braze.admin.request_page import may_view_payloads
+from integrations.braze.models import BrazePurchase, Delivery
+from integrations.outbox.admin import to_the_second
+from integrations.outbox.deadlocks import through_deadlocks
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.base import ModelAdmin
 
@@ -19,14 +26,25 @@ from masivo_braze.console.base import ModelAdmin
 MOST = 10_000
 #: Listed on the page that asks.
 SHOWN = 20
+#: Purchases of which each can be said to have arrived or not; of more, all are meant.
+MOST_PURCHASES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person has decided, and of whom it is; `not_arrived` are ids of purchases that are to stay in doubt."""
+
+    by: str
+    reason: str = ""
+    not_arrived: Collection[int] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One action. `carry_out(entries, by, reason)` returns what it changed, the others of the same orders included.
+    """One action. `carry_out(entries, said)` returns what it changed, the others of the same orders included.
 
-    `only_doubtful`: it means nothing for what Braze refused. `asks` is "always", or "doubtful": where any of the chosen
-    may have arrived.
+    `only_doubtful`: it means nothing for what Braze refused; of each purchase it is asked whether it is meant. `asks`
+    is "always", or "doubtful": where any of the chosen may have arrived.
     """
 
     action: str
@@ -34,7 +52,7 @@ class Decision:
     explanation: str
     button: str
     done: str
-    carry_out: Callable[["QuerySet[OutboxEntry]", str, str], list[OutboxEntry]]
+    carry_out: Callable[["QuerySet[OutboxEntry]", Said], list[OutboxEntry]]
     asks: str = "always"
     only_doubtful: bool = False
     needs_reason: bool = False
@@ -48,7 +66,7 @@ SEND_AGAIN = Decision(
     "good. “Ask Braze” on the page of a change shows what Braze has counted so far.",
     button="Send again",
     done="to be sent again",
-    carry_out=lambda entries, by, reason: resolution.send_again(entries),
+    carry_out=lambda entries, said: resolution.send_again(entries),
     asks="doubtful",
 )
 TREAT_AS_DELIVERED = Decision(
@@ -58,7 +76,7 @@ TREAT_AS_DELIVERED = Decision(
     "missing in Braze for good. A reversal that waits for them will be sent.",
     button="Yes, treat as delivered",
     done="treated as delivered",
-    carry_out=lambda entries, by, reason: resolution.treat_as_delivered(entries, by),
+    carry_out=lambda entries, said: resolution.treat_as_delivered(entries, said.by, said.not_arrived),
     only_doubtful=True,
 )
 DISCARD = Decision(
@@ -68,7 +86,7 @@ DISCARD = Decision(
     "not reversed.",
     button="Discard",
     done="discarded",
-    carry_out=resolution.discard,
+    carry_out=lambda entries, said: resolution.discard(entries, said.by, said.reason),
     needs_reason=True,
 )
 
@@ -81,7 +99,8 @@ def decide(
         chosen = [int(pk) for pk in request.POST["chosen"].split(",") if pk.isdecimal()]
         reason = request.POST.get("reason", "").replace("\0", "").strip()
         if reason or not decision.needs_reason:
-            _carry_out(page, request, chosen, decision, reason, asked=len(chosen))
+            said = Said(request.user.get_username(), reason, _numbers(request, "listed") - _numbers(request, "arrived"))
+            _carry_out(page, request, chosen, decision, said, asked=len(chosen))
             return None
         return _ask(page, request, chosen, decision, error="Say why: the reason stays with the changes.")
     chosen = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST + 1])
@@ -95,8 +114,13 @@ def decide(
     if chosen and (decision.asks == "always" or doubtful):
         return _ask(page, request, chosen, decision)
     if chosen or not decision.only_doubtful:
-        _carry_out(page, request, chosen, decision, "", asked=max(len(chosen), _ticked(request)))
+        said = Said(request.user.get_username())
+        _carry_out(page, request, chosen, decision, said, asked=max(len(chosen), _ticked(request)))
     return None
+
+
+def _numbers(request: HttpRequest, name: str) -> set[int]:
+    return {int(word) for word in request.POST.getlist(name) if word.isdecimal()}
 
 
 def _ticked(request: HttpRequest) -> int:
@@ -120,6 +144,7 @@ def _ask(
 ) -> HttpResponse:
     named = _named(page, request, chosen)
     doubtful = resolution.doubtful(named)
+    purchases = list(resolution.in_doubt(named)[: MOST_PURCHASES + 1]) if decision.only_doubtful else []
     context = {
         **page.admin_site.each_context(request),
         "opts": page.model._meta,
@@ -129,6 +154,7 @@ def _ask(
         "number": len(chosen),
         "doubtful": len(doubtful),
         "more": max(len(chosen) - SHOWN, 0),
+        "purchases": _in_words(request, purchases) if len(purchases) <= MOST_PURCHASES else [],
         "chosen": ",".join(map(str, chosen)),
         "checkbox_name": ACTION_CHECKBOX_NAME,
         "first": chosen[0],
@@ -137,23 +163,59 @@ def _ask(
     return TemplateResponse(request, "admin/braze/failedsync/decision.html", context)
 
 
+def _in_words(request: HttpRequest, purchases: list[BrazePurchase]) -> list[dict[str, Any]]:
+    """What each was, to those who may see that, and when it may have arrived."""
+    may_see = may_view_payloads(request)
+    sent = Delivery.objects.filter(pk__in={row.delivery_id for row in purchases if row.delivery_id})
+    started: dict[UUID | None, datetime | None] = dict(sent.values_list("pk", "started_at"))
+    return [
+        {
+            "id": row.pk,
+            "name": row.purchase_id,
+            "product": row.product_id if may_see else "",
+            "amount": f"{money.in_words(row.price, row.currency)} × {row.quantity}" if may_see else "",
+            "sent": to_the_second(started.get(row.delivery_id)),
+        }
+        for row in purchases
+    ]
+
+
 # --- carried out ----------------------------------------------------------------------------------------
 
 
 def _carry_out(
-    page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, reason: str, asked: int
+    page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, said: Said, asked: int
 ) -> None:
-    by = request.user.get_username()
-    with transaction.atomic():
-        done = decision.carry_out(_named(page, request, chosen), by, reason)
-        words = f"{decision.done}: {reason}" if reason else decision.done
-        LogEntry.objects.log_actions(request.user.pk, done, CHANGE, words.capitalize())  # type: ignore[arg-type]
+    done, in_part = through_deadlocks(lambda: _done(page, request, chosen, decision, said))
     mine = {entry.pk for entry in done} & set(chosen)
-    _tell(request, decision, len(mine), len(done) - len(mine), asked - len(mine))
+    _tell(request, decision, len(mine), len(done) - len(mine), asked - len(mine) - len(in_part))
+    if in_part:
+        has, them = ("has", "it") if len(in_part) == 1 else ("have", "them")
+        messages.warning(
+            request,
+            f"{_changes(len(in_part))} {has} purchases that did not arrive: send {them} again, or discard {them}.",
+        )
+
+
+@transaction.atomic
+def _done(
+    page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, said: Said
+) -> tuple[list[OutboxEntry], list[OutboxEntry]]:
+    """What was changed; and of the chosen, those of which something is left in doubt."""
+    done = decision.carry_out(_named(page, request, chosen), said)
+    in_part = list(_named(page, request, chosen)) if said.not_arrived else []
+    for entries, words in (
+        (done, f"{decision.done}: {said.reason}" if said.reason else decision.done),
+        (in_part, f"{decision.done} in part"),
+    ):
+        LogEntry.objects.log_actions(request.user.pk, entries, CHANGE, words.capitalize())  # type: ignore[arg-type]
+    return done, in_part
 
 
 def _tell(request: HttpRequest, decision: Decision, done: int, siblings: int, missed: int) -> None:
     words = f"{_changes(done)} {decision.done}"
+    if not done and not missed:
+        return
     if siblings:
         words += f", and {siblings:,} more of the same orders with them"
     (messages.success if done else messages.warning)(request, f"{words}.")

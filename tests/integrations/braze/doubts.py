@@ -38,6 +38,13 @@ def settle_all(sync: Sync) -> None:
 
 def beside(function: Callable[[], object]) -> Thread:
     """Run it on another connection; where it has to wait for our locks, it goes on after our commit."""
+    thread = started(function)
+    thread.join(2)
+    return thread
+
+
+def started(function: Callable[[], object]) -> Thread:
+    """It runs on another connection."""
 
     def run() -> None:
         try:
@@ -47,5 +54,4 @@ def beside(function: Callable[[], object]) -> Thread:
 
     thread = Thread(target=run)
     thread.start()
-    thread.join(2)
     return thread

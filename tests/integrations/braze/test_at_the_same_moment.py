@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
+from django.test import Client
 
+from dev.waiting import wait_until
 from integrations.braze import (
     activation,
     flush,
@@ -19,7 +22,7 @@ from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, beside, settle_all
+from tests.integrations.braze.doubts import Sync, beside, fulfilled, settle_all, started
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -112,3 +115,27 @@ def test_a_decision_concerns_what_was_open_when_it_was_taken(
     line = OutboxEntry.objects.filter(kind="order_line").latest("pk")
     row = BrazePurchase.objects.get(line=2)
     assert (row.fate, line.status) == ("unknown", "unknown")
+
+
+def test_a_decision_that_the_database_ends_for_another_s_sake_is_taken_again(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, admin_client: Client
+) -> None:
+    """A decision locks the changes of an order one after the other; somebody else has locked the last one first."""
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    first, last = OutboxEntry.objects.filter(data__order_id=order.order_id).order_by("pk")
+    asked = {"action": "treat_as_delivered", "chosen": first.pk, "_selected_action": first.pk}
+    with transaction.atomic():
+        list(OutboxEntry.objects.filter(pk=last.pk).select_for_update())
+        thread = started(lambda: admin_client.post("/admin/braze/failedsync/", asked))
+        wait_until(somebody_waits, "the decision")
+        list(OutboxEntry.objects.filter(pk=first.pk).select_for_update())
+    thread.join()
+    assert set(OutboxEntry.objects.filter(data__order_id="o1").values_list("status", flat=True)) == {"delivered"}
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])

@@ -56,6 +56,20 @@ def test_a_reversal_of_an_order_that_another_customer_has_now_brings_nobody_back
     assert sandbox.profile("c1") is None
 
 
+def test_an_order_that_another_customer_has_now_shows_that_its_purchases_stay_where_they_are(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    sync()
+    order.delete()
+    fulfilled(account, Customer.objects.create(account=account, external_id="c2"), ("CD", 10))
+    settle_all(sync)
+    entries = OutboxEntry.objects.filter(customer_external_id="c2", kind__startswith="order")
+    assert set(entries.values_list("status", flat=True)) == {"rejected"}
+    assert entries[0].error == "Braze has this order's purchases for customer c1, and moves none to another"
+    assert accounting.check(account.pk) == []
+
+
 def test_a_refused_line_mapped_anew_adds_up_with_what_was_sent(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
 ) -> None:
