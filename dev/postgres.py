@@ -22,8 +22,9 @@ from dev.waiting import wait_until
 MISSING = """PostgreSQL's programs (initdb, postgres) were not found.
 On Debian and Ubuntu: apt-get install postgresql; on macOS: brew install postgresql. Or put pg_config on the PATH."""
 
-#: Nothing in a temporary cluster has to survive a power cut.
-SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300")
+#: Nothing in a temporary cluster has to survive a power cut; for the rest it is as a small production server.
+UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+SETTINGS = (*UNSAFE, "shared_buffers=512MB", "max_wal_size=4GB", "max_connections=300")
 
 
 def main() -> int:

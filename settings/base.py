@@ -171,6 +171,8 @@ BRAZE_RETENTION_DAYS: float = env.float("BRAZE_RETENTION_DAYS", default=30.0)
 BRAZE_PAYLOAD_DAYS: float = env.float("BRAZE_PAYLOAD_DAYS", default=7.0)
 #: How long a relay may work on an account without a commit before another one may take over.
 BRAZE_LEASE_SECONDS: float = env.float("BRAZE_LEASE_SECONDS", default=30.0)
+#: What a backlog leaves to others after each round, at most, where they have something to do; 0: nothing.
+BRAZE_GIVE_WAY_SECONDS: float = env.float("BRAZE_GIVE_WAY_SECONDS", default=0.5)
 #: What an account may have ready in Redis; the rest waits in the database.
 BRAZE_READY_REQUESTS: int = env.int("BRAZE_READY_REQUESTS", default=200)
 BRAZE_READY_BYTES: int = env.int("BRAZE_READY_BYTES", default=32 * 1024 * 1024)

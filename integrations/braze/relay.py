@@ -5,6 +5,7 @@ transaction; then one commit writes the round's requests and moves its entries, 
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -33,27 +34,31 @@ LEASE = timedelta(seconds=django_settings.BRAZE_LEASE_SECONDS)
 #: One task does one bounded slice. Where as many accounts have backlogs as there are relay processes, another account
 #: waits for one of these; a shorter one would find out anew who is busy too often.
 SLICE_SECONDS = 1.5
+#: Whoever had something within this time is likely to have more soon.
+OTHERS_WITHIN = timedelta(seconds=1)
 
 
-def relay(account_id: int) -> int:
+def relay(account_id: int, gives_way: bool = False) -> int:
     """Compose requests until nothing free is pending, enough is ready, or the slice is over.
 
+    `gives_way`: others who share this machine and its database have as much time as a backlog takes.
     Returns how many changes it moved on: into requests, or to an end without one.
     """
     first = oldest.first_pending(account_id, NAME)
     if first is None or ledger.look(account_id).fullness >= 0.5:
         return 0  # a pass begins with what was left behind by the last one: it has to be worth it
     with lease.hold(account_id, NAME, LEASE) as held, ThreadPoolExecutor(1, "braze-compose") as composer:
-        return _pass(account_id, first, held, composer) if held else 0
+        return _pass(account_id, first, held, composer, gives_way) if held else 0
 
 
-def _pass(account_id: int, first: int, held: Held, composer: Executor) -> int:
+def _pass(account_id: int, first: int, held: Held, composer: Executor, gives_way: bool) -> int:
     """Compose a round while the one before it is committed and the next one read: the database and we work at once.
 
     Rounds of a pass have no customer in common, so none depends on another's commit.
     """
     moved, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id, first)
     composing: Future[Composed] | None = None
+    begun = monotonic()
     while True:
         upcoming = rounds.read(account_id, passing, end)
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
@@ -66,8 +71,23 @@ def _pass(account_id: int, first: int, held: Held, composer: Executor) -> int:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
             return moved
         if following is None and (composing is None or passing.is_over):
+            held.has_emptied = moved > 0 and passing.is_over
             return moved
-        composing = following
+        if composing and gives_way:
+            give_way(account_id, monotonic() - begun)
+        composing, begun = following, monotonic()
+
+
+def give_way(account_id: int, seconds: float) -> float:
+    """Wait for as long as a round took, where others have little to do and do it; how long that was.
+
+    A round uses the whole machine and its database, and what others have to do in it takes twice as long or more.
+    """
+    seconds = min(seconds, django_settings.BRAZE_GIVE_WAY_SECONDS)
+    if seconds <= 0 or not lease.have_others_emptied(account_id, OTHERS_WITHIN):
+        return 0.0
+    threading.Event().wait(seconds)
+    return seconds
 
 
 def _compose(account_id: int, round: Round) -> Composed:

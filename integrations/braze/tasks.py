@@ -23,7 +23,7 @@ LANES = 4
 
 @shared_task(ignore_result=True)
 def relay(account_id: int) -> None:
-    if relaying.relay(account_id) and oldest.first_pending(account_id, NAME, parked=False):
+    if relaying.relay(account_id, gives_way=True) and oldest.first_pending(account_id, NAME, parked=False):
         nudge.publish_soon(account_id)
 
 

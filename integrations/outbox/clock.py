@@ -13,7 +13,7 @@ def now_and(later: timedelta) -> tuple[str, str]:
     now, seconds = NOW[connection.vendor], later.total_seconds()
     if connection.vendor == "postgresql":
         return now, f"{now} + interval '{seconds} seconds'"
-    return now, now.replace("'now'", f"'now', '+{seconds} seconds'")
+    return now, now.replace("'now'", f"'now', '{seconds:+} seconds'")
 
 
 def moment_of(value: datetime | str) -> datetime:

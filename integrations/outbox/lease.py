@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from django.db import connection
 
-from integrations.outbox.clock import now_and
+from integrations.outbox.clock import NOW, now_and
 from integrations.outbox.models import Lease
 
 _TABLE = Lease._meta.db_table
@@ -18,11 +18,14 @@ class LeaseLost(Exception):
     """The lease ran out before the work was committed; another holder may be at work."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Held:
+    """`has_emptied` is for the holder to say: something was moved, and nothing was left behind."""
+
     lease_id: int
     token: uuid.UUID
     ttl: timedelta
+    has_emptied: bool = False
 
     def confirm(self) -> None:
         """Renew the lease; raises `LeaseLost` where it ran out.
@@ -44,7 +47,18 @@ def hold(account_id: int, integration: str, ttl: timedelta) -> Iterator[Held | N
         yield held
     finally:
         if held:
-            _execute(f"UPDATE {_TABLE} SET token = NULL WHERE id = %s AND token = %s", held.lease_id, held.token)
+            emptied = f", emptied_at = {NOW[connection.vendor]}" if held.has_emptied else ""
+            release = f"UPDATE {_TABLE} SET token = NULL{emptied} WHERE id = %s AND token = %s"
+            _execute(release, held.lease_id, held.token)
+
+
+def have_others_emptied(account_id: int, within: timedelta) -> bool:
+    """Whether other accounts had something within this time, and no backlog: they are likely to have more soon."""
+    _, then = now_and(-within)
+    others = f"SELECT 1 FROM {_TABLE} WHERE account_id <> %s AND emptied_at > {then}"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS ({others})", [account_id])
+        return bool(cursor.fetchone()[0])
 
 
 def establish(account_id: int, integration: str) -> None:

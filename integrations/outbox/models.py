@@ -145,12 +145,16 @@ class OutboxEntry(models.Model):
 
 
 class Lease(models.Model):
-    """Who relays an account for an integration right now: one holder, for a limited time, by token."""
+    """Who relays an account for an integration right now: one holder, for a limited time, by token.
+
+    `emptied_at` is when a holder was last done with all there was, so that nothing is left of a backlog.
+    """
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
     integration = models.CharField(max_length=32)
     token = models.UUIDField(null=True, blank=True)
     expires_at = models.DateTimeField(default=timezone.now)
+    emptied_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "integration"], name="outbox_one_lease")]
