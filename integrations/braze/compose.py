@@ -30,7 +30,7 @@ UNRESOLVED = frozenset({Fate.PENDING, Fate.BUFFERED, Fate.UNKNOWN})
 ALREADY_SENT = "nothing new: this order's purchases were already sent"
 NOTHING_TO_REVERSE = "nothing to reverse: no purchase of this order was sent"
 ALREADY_REVERSED = "nothing new: this order's purchases were already reversed"
-OF_ANOTHER = "Braze has this order's purchases for customer {}, and moves none to another"
+OF_ANOTHER = "an order of this number was customer {}'s before: its purchases stay theirs, and are not made twice"
 GIVEN_UP = "not reversed: its reversal was given up"
 
 
@@ -210,12 +210,12 @@ def _add_order(
     """
     order = records.orders[entry.subject]
     known: Sequence[AnyPurchase] = records.purchases.get(order.order_id, [])
-    if known and all(_never_left(row) for row in known):
+    if known and all(never_left(row) for row in known):
         result.outdated |= {row.purchase_id for row in known}
         known = []  # it is sent as it is now
     has_closing = entry.is_of_sale and records.closings.get(entry.subject, 0) > ids[-1]
     reverses = order.status in CLOSED and not has_closing
-    rows, adjustments = _sales(order, known, now) if entry.is_of_sale else ([], [])
+    rows, adjustments = _sales(order, known, result.customer, now) if entry.is_of_sale else ([], [])
     is_sale = bool(rows)
     if not is_sale and reverses:
         if any(_is_unresolved(row) for row in known):
@@ -227,6 +227,8 @@ def _add_order(
         return True
     result.new_purchases += [row for row in rows if row.pk is None]
     rows = _without_rejected(rows, ids, result)
+    if is_sale and (reason := _of_another(known, result.customer)):
+        result.fail(ids, reason)
     room = _add_purchases(rows, ids, adjustments, settings, result, now)
     if rows and (len(rows) > room or (is_sale and reverses)):  # it goes back to send the rest, or to reverse itself
         result.unfinished |= frozenset(ids)
@@ -234,14 +236,26 @@ def _add_order(
 
 
 def _end_without_rows(ids: tuple[int, ...], known: Sequence[AnyPurchase], reverses: bool, result: Bundle) -> None:
-    """Nothing is left to be sent; or what there is was sent for somebody else, whose it stays in Braze."""
+    """Nothing is left to be sent; or what there is was refused, or is somebody else's."""
     mine = [row for row in known if row.customer_external_id == result.customer]
     if reverses:
         result.skip(ids, _why_not_reversed(mine))
-    elif known and not mine:
-        result.reject(ids, OF_ANOTHER.format(known[0].customer_external_id))
+    elif reason := _of_another(known, result.customer) or _refused(mine):
+        result.reject(ids, reason)
     else:
         result.skip(ids, ALREADY_SENT)
+
+
+def _of_another(known: Sequence[AnyPurchase], customer: str) -> str:
+    """In words, whose this order's purchases are, where any are another's; their ids are taken."""
+    others = [row.customer_external_id for row in known if row.customer_external_id != customer]
+    return OF_ANOTHER.format(others[0]) if others else ""
+
+
+def _refused(mine: Sequence[AnyPurchase]) -> str:
+    """Braze's words, where it has refused all there is: of an order that was made anew, no other change says so."""
+    is_refused = bool(mine) and all(row.fate == Fate.REJECTED for row in mine)
+    return f"line {mine[0].line}: {mine[0].error}" if is_refused else ""
 
 
 def _why_not_reversed(known: Sequence[AnyPurchase]) -> str:
@@ -279,7 +293,7 @@ def _add_purchases(
     return room
 
 
-def _never_left(row: AnyPurchase) -> bool:
+def never_left(row: AnyPurchase) -> bool:
     """Nor was refused, which may have been after it was in doubt: it has never been settled."""
     return row.fate == Fate.PENDING and not row.error and row.settled_at is None
 
@@ -303,9 +317,12 @@ def _without_rejected(rows: list[AnyPurchase], ids: tuple[int, ...], result: Bun
     return sent
 
 
-def _sales(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> tuple[list[AnyPurchase], list[str]]:
+def _sales(
+    order: AnyOrder, known: Sequence[AnyPurchase], customer: str, now: datetime
+) -> tuple[list[AnyPurchase], list[str]]:
     """Rows taken back from a failed request, and new ones for lines that have none, with their adjustments."""
-    waiting: list[AnyPurchase] = [row for row in known if row.fate == Fate.PENDING and not row.is_reversal]
+    mine = [row for row in known if row.customer_external_id == customer]
+    waiting: list[AnyPurchase] = [row for row in mine if row.fate == Fate.PENDING and not row.is_reversal]
     sent = dict.fromkeys(row.line for row in known if not row.is_reversal)
     new, adjustments = purchases.sales(order, list(sent), now)
     return [*waiting, *new], adjustments

@@ -12,13 +12,13 @@ from itertools import islice
 from django.db.models import QuerySet
 
 from integrations.braze import records
-from integrations.braze.integration import NAME
+from integrations.braze.compose import never_left
 from integrations.braze.mapping import purchases as mapped
 from integrations.braze.models import BrazePurchase, Fate
 from integrations.braze.objects import Entry
 from integrations.braze.rows import AnyOrder, AnyPurchase, PurchaseRow
 from integrations.outbox import bulk
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import OutboxEntry
 
 logger = logging.getLogger(__name__)
 
@@ -26,47 +26,33 @@ logger = logging.getLogger(__name__)
 CHUNK = 2_000
 
 
-def add(account_id: int, entries: "QuerySet[OutboxEntry]", noticed: datetime, now: datetime) -> None:
-    """Insert the rows that these changes of orders may have led to, where they are not there: pending.
-
-    Nothing was sent after the loss was `noticed`.
-    """
+def add(account_id: int, entries: "QuerySet[OutboxEntry]", now: datetime) -> None:
+    """Insert the rows that these changes of orders may have led to, where they are not there: pending."""
     each = entries.order_by("pk").iterator(CHUNK)
     while some := list(islice(each, CHUNK)):
-        bulk.insert(BrazePurchase, list(_missing(account_id, some, noticed, now)))
+        bulk.insert(BrazePurchase, list(_missing(account_id, some, now)))
 
 
-def _missing(
-    account_id: int, entries: Sequence[OutboxEntry], noticed: datetime, now: datetime
-) -> Iterator[PurchaseRow]:
+def _missing(account_id: int, entries: Sequence[OutboxEntry], now: datetime) -> Iterator[PurchaseRow]:
     loaded = records.load(account_id, [Entry.of(entry) for entry in entries])
     sold = {entry.subject for entry in entries if Entry.of(entry).is_of_sale}
     closed = {entry.subject for entry in entries if not Entry.of(entry).is_of_sale}
-    # A sale reverses itself where its order is closed by then, and no change of its own says so.
-    closed |= {
-        subject for subject, order in loaded.orders.items() if subject in sold and _was_closed(order, noticed)
-    } - _closed_since(account_id, entries, noticed)
+    # A sale reverses itself where its order is closed by then, and no change of its own says so. (Where one that was
+    # captured since does, whoever decides knows that no reversal has arrived.)
+    closed |= {subject for subject in sold & loaded.orders.keys() if loaded.orders[subject].status in records.CLOSED}
     for subject, order in loaded.orders.items():
         known: list[AnyPurchase] = list(loaded.purchases.get(order.order_id, []))
+        if subject in sold and known and all(never_left(row) for row in known):
+            # What was sent since, if anything, was made anew of the order.
+            BrazePurchase.objects.filter(pk__in=[row.pk for row in known]).delete()
+            known = []
         try:
             sales = _sales(order, known, now) if subject in sold else []
-            reversals = _reversals(order, [*known, *sales]) if subject in closed else []
+            reversals = _reversals(order, [*known, *sales], now) if subject in closed else []
         except Exception:  # as where it is composed: what is wrong with one order must not hold up the account
             logger.exception("order %s of account %s cannot be mapped", order.order_id, account_id)
             continue
         yield from (*sales, *reversals)
-
-
-def _was_closed(order: AnyOrder, noticed: datetime) -> bool:
-    return order.status in records.CLOSED and order.closed_at is not None and order.closed_at < noticed
-
-
-def _closed_since(account_id: int, entries: Sequence[OutboxEntry], noticed: datetime) -> set[str]:
-    """Orders whose closing was captured in the pause: it will reverse them, as it would have before."""
-    customers = {entry.customer_external_id for entry in entries}
-    later = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
-    later = later.filter(customer_external_id__among=customers, kind__in=records.ORDER_KINDS, created_at__gte=noticed)
-    return {entry.subject for entry in later if not Entry.of(entry).is_of_sale}
 
 
 def _sales(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> list[PurchaseRow]:
@@ -76,9 +62,9 @@ def _sales(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> list
     return rows
 
 
-def _reversals(order: AnyOrder, known: Sequence[AnyPurchase]) -> list[PurchaseRow]:
-    if order.closed_at is None:
-        return []
+def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> list[PurchaseRow]:
+    """Also of an order that has been opened again since it was closed."""
     negated = {row.purchase_id for row in known if row.is_reversal}
     sales = [row for row in known if not row.is_reversal and row.fate not in (Fate.REJECTED, Fate.DISCARDED)]
-    return [row for sale in sales if (row := mapped.reversal(sale, order.closed_at)).purchase_id not in negated]
+    due = [mapped.reversal(sale, order.closed_at or now) for sale in sales]
+    return [row for row in due if row.purchase_id not in negated]

@@ -14,23 +14,27 @@ from django.db.models import Q, QuerySet
 
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
+from integrations.braze.models.purchase import IN_DOUBT_BEFORE
 from integrations.braze.objects import Entry
 from integrations.braze.records import ORDER_KINDS
-from integrations.outbox import nudge
+from integrations.outbox import capture, nudge
+from integrations.outbox.capture import Change
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import Kind, OutboxEntry, Status, Topic
 from masivo_braze.loyalty.models import Customer, Order
 
 #: Entries that wait for a person.
 OPEN = (Status.REJECTED, Status.UNKNOWN)
 OPEN_FATES = (Fate.REJECTED, Fate.UNKNOWN)
+#: Surely not in Braze.
+_IS_REFUSED = Q(fate=Fate.REJECTED) & ~Q(error__startswith=IN_DOUBT_BEFORE)
 
 
 @transaction.atomic
 def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     """Refused and unknown entries become pending; returns them. Doubtful ones may arrive twice.
 
-    Lines that were refused before they were sent are mapped anew, from what the order says now. A deletion of a
+    Lines of which nothing was taken are mapped anew, from what the order says now. A deletion of a
     customer who exists again is not repeated.
     """
     locked = _locked(entries)
@@ -41,7 +45,8 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     for account_id, theirs in _by_account(chosen).items():
         customers = {entry.customer_external_id for entry in theirs}
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
-    _purchases(chosen, (Fate.REJECTED,)).update(error="")  # those in doubt may have arrived, and keep the reason
+    # Those in doubt may have arrived, and keep the reason.
+    _purchases(chosen, (Fate.REJECTED,)).filter(_IS_REFUSED).update(error="")
     _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None)  # that they were settled, they keep
     back_to = {"status": Status.PENDING, "worst": "", "batch": None, "due_at": None, "settled_at": None}
     _update([entry for entry in chosen if _is_doubtful_event(entry)], **back_to)  # and they, too, keep it
@@ -66,11 +71,11 @@ def _came_back(entries: Collection[OutboxEntry]) -> list[OutboxEntry]:
 
 
 def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
-    """Rows that were never in a request: they would only repeat what was found wrong with the line."""
+    """Rows of lines of which nothing was taken: sent as they are, they would only be refused once more."""
     refused = [row for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal]
     for row in refused:
         line = BrazePurchase.objects.filter(account_id=row.account_id, order_id=row.order_id, line=row.line)
-        if not line.exclude(fate=Fate.REJECTED, delivery_id=None).exists():
+        if not line.exclude(_IS_REFUSED).exists():
             line.delete()
 
 
@@ -100,6 +105,7 @@ def treat_as_delivered(
     for entry in partly:
         _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[entry.pk])
     _let_be_reversed(chosen, refused)
+    _capture_closings([entry for entry in locked if entry.pk in in_part])
     _wake(chosen)
     return chosen
 
@@ -128,6 +134,22 @@ def _let_be_reversed(chosen: Collection[OutboxEntry], refused: Collection[int]) 
     Their entries go back, as they do where the answer was not lost, and reverse what they have sent. Those that are
     `refused` in part end as rejected after that.
     """
+    back = _closed_unseen(chosen)
+    to = {"status": Status.PENDING, "batch": None, "settled_at": None}
+    _update([entry for entry in back if entry.pk in refused], **to)
+    _update([entry for entry in back if entry.pk not in refused], **to, worst="")
+
+
+def _capture_closings(in_part: Collection[OutboxEntry]) -> None:
+    """The same where the entry has to stay in doubt: a change of its own reverses what has arrived, after that."""
+    orders = {(e.account_id, e.customer_external_id, e.subject): e.data["order_id"] for e in _closed_unseen(in_part)}
+    for (account_id, customer, subject), order_id in orders.items():
+        data = {"order_id": order_id, "status": "REVERSED"}
+        capture.record([Change(account_id, Kind.ORDER, customer, (Topic.ORDERS,), subject, data)])
+
+
+def _closed_unseen(chosen: Collection[OutboxEntry]) -> list[OutboxEntry]:
+    """Sales with a purchase to be negated, of orders that are closed, where no change that waits would see to it."""
     sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and not _is_reversal(entry)]
     closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=("REVERSED", "CANCELLED"))
     due = {str(pk) for pk in closed.values_list("pk", flat=True)}
@@ -138,10 +160,7 @@ def _let_be_reversed(chosen: Collection[OutboxEntry], refused: Collection[int]) 
     )  # fmt: skip
     due -= set(waiting.values_list("subject", flat=True))
     open_sales = _not_negated(sales)
-    back = [entry for entry in sales if entry.subject in due and _order_of(entry) in open_sales]
-    to = {"status": Status.PENDING, "batch": None, "settled_at": None}
-    _update([entry for entry in back if entry.pk in refused], **to)
-    _update([entry for entry in back if entry.pk not in refused], **to, worst="")
+    return [entry for entry in sales if entry.subject in due and _order_of(entry) in open_sales]
 
 
 def _not_negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:

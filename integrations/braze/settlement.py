@@ -18,6 +18,7 @@ from integrations.braze.compose import MAX_PER_ARRAY
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
 from integrations.braze.models.account import BatchLimit, PauseKind, UnknownPolicy
+from integrations.braze.models.purchase import IN_DOUBT_BEFORE
 from integrations.braze.rows import Mirrored
 from integrations.braze.verdicts import ObjectFate, Traffic, Verdict
 from integrations.outbox import bulk, capture, nudge, oldest, transitions
@@ -205,8 +206,18 @@ def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None
         rows = BrazePurchase.objects.filter(pk__among=ids)
         if fate == ObjectFate.RETRY:
             rows.update(fate=Fate.PENDING, delivery_id=None, **({"error": reason} if reason else {}))
+        elif fate == ObjectFate.REJECTED:
+            _nothing_to_negate(account_id, rows)
+            rows.exclude(error="").update(fate=Fate.REJECTED, error=IN_DOUBT_BEFORE + reason, settled_at=now)
+            rows.filter(error="").update(fate=Fate.REJECTED, error=reason, settled_at=now)
         else:
             rows.update(fate=Fate(fate.value), error=reason, settled_at=now)
+
+
+def _nothing_to_negate(account_id: int, refused: "QuerySet[BrazePurchase]") -> None:
+    """Reversals of what was refused, which a restored backup brought back with their sales."""
+    reversals = [f"{purchase_id}:R" for purchase_id in refused.values_list("purchase_id", flat=True)]
+    BrazePurchase.objects.filter(account_id=account_id, purchase_id__in=reversals, fate=Fate.PENDING).delete()
 
 
 def _unpark(customers: set[str], account_id: int) -> None:

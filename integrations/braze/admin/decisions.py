@@ -1,7 +1,7 @@
 """A person's decision about failed syncs: the page that explains it, carrying it out, and the trace it leaves."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -32,11 +32,12 @@ MOST_PURCHASES = 200
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person has decided, and of whom it is; `not_arrived` are ids of purchases that are to stay in doubt."""
+    """What a person has decided, and who it was; of the purchases `listed`, by their ids, which have `arrived`."""
 
     by: str
     reason: str = ""
-    not_arrived: Collection[int] = field(default_factory=frozenset)
+    listed: Collection[int] = frozenset()
+    arrived: Collection[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ class Decision:
     needs_reason: bool = False
 
 
+def _treat_as_delivered(entries: "QuerySet[OutboxEntry]", said: Said) -> list[OutboxEntry]:
+    """Nobody was asked about what has come into doubt since the page was shown: it stays there."""
+    left = resolution.in_doubt(entries).exclude(pk__in=said.arrived) if said.listed else BrazePurchase.objects.none()
+    return resolution.treat_as_delivered(entries, said.by, list(left.values_list("pk", flat=True)))
+
+
 SEND_AGAIN = Decision(
     action="send_again",
     title="Send again, though it may arrive twice?",
@@ -76,7 +83,7 @@ TREAT_AS_DELIVERED = Decision(
     "missing in Braze for good. A reversal that waits for them will be sent.",
     button="Yes, treat as delivered",
     done="treated as delivered",
-    carry_out=lambda entries, said: resolution.treat_as_delivered(entries, said.by, said.not_arrived),
+    carry_out=_treat_as_delivered,
     only_doubtful=True,
 )
 DISCARD = Decision(
@@ -99,7 +106,8 @@ def decide(
         chosen = [int(pk) for pk in request.POST["chosen"].split(",") if pk.isdecimal()]
         reason = request.POST.get("reason", "").replace("\0", "").strip()
         if reason or not decision.needs_reason:
-            said = Said(request.user.get_username(), reason, _numbers(request, "listed") - _numbers(request, "arrived"))
+            by, listed, arrived = request.user.get_username(), _numbers(request, "listed"), _numbers(request, "arrived")
+            said = Said(by, reason, listed, arrived)
             _carry_out(page, request, chosen, decision, said, asked=len(chosen))
             return None
         return _ask(page, request, chosen, decision, error="Say why: the reason stays with the changes.")
@@ -171,7 +179,7 @@ def _in_words(request: HttpRequest, purchases: list[BrazePurchase]) -> list[dict
     return [
         {
             "id": row.pk,
-            "name": row.purchase_id,
+            "name": f"{row.purchase_id} (reversal)" if row.is_reversal else row.purchase_id,
             "product": row.product_id if may_see else "",
             "amount": f"{money.in_words(row.price, row.currency)} × {row.quantity}" if may_see else "",
             "sent": to_the_second(started.get(row.delivery_id)),
@@ -203,7 +211,8 @@ def _done(
 ) -> tuple[list[OutboxEntry], list[OutboxEntry]]:
     """What was changed; and of the chosen, those of which something is left in doubt."""
     done = decision.carry_out(_named(page, request, chosen), said)
-    in_part = list(_named(page, request, chosen)) if said.not_arrived else []
+    left = _named(page, request, chosen).exclude(pk__in=[entry.pk for entry in done])
+    in_part = list(left) if said.listed else []
     for entries, words in (
         (done, f"{decision.done}: {said.reason}" if said.reason else decision.done),
         (in_part, f"{decision.done} in part"),

@@ -15,6 +15,10 @@ class Fate(models.TextChoices):
     DISCARDED = "discarded", "never sent"
 
 
+#: How the reason of a purchase begins that Braze refused when it was sent again: the first time, it may have arrived.
+IN_DOUBT_BEFORE = "may have arrived before; refused when sent again: "
+
+
 class BrazePurchase(models.Model):
     """One object of Braze's `purchases` array: a line of an order, or a part of one. Kept for ever.
 

@@ -146,7 +146,10 @@ def test_a_closing_captured_in_the_pause_reverses_a_sale_that_was_lost(
     order.closed_at = database_now() - timedelta(hours=1)  # by the till's clock
     reverse(order)
     restored.resume(account.pk, database_now())
-    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    everything, reversals = OutboxEntry.objects.filter(status="unknown"), the_rest(order, is_reversal=True)
+    resolution.treat_as_delivered(everything, by="ada", not_arrived=reversals)
+    settle_all(sync)
+    resolution.send_again(everything)
     settle_all(sync)
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
     assert accounting.check(account.pk) == []

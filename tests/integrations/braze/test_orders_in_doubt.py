@@ -7,6 +7,7 @@ import pytest
 
 from integrations.braze import (
     accounting,
+    compose,
     relay,
     resolution,
 )
@@ -66,7 +67,7 @@ def test_an_order_that_another_customer_has_now_shows_that_its_purchases_stay_wh
     settle_all(sync)
     entries = OutboxEntry.objects.filter(customer_external_id="c2", kind__startswith="order")
     assert set(entries.values_list("status", flat=True)) == {"rejected"}
-    assert entries[0].error == "Braze has this order's purchases for customer c1, and moves none to another"
+    assert entries[0].error == compose.OF_ANOTHER.format("c1")
     assert accounting.check(account.pk) == []
 
 
