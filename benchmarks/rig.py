@@ -14,7 +14,7 @@ from dev.waiting import wait_until
 
 #: As a small production server: commits are on disk when they are acknowledged.
 POSTGRES = ("fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=4GB", "max_connections=300")
-POSTGRES += ("shared_preload_libraries=pg_stat_statements", "random_page_cost=1.1")
+POSTGRES += ("shared_preload_libraries=pg_stat_statements",)
 
 #: Between two looks whether all is settled: the database passes over a backlog's dead rows at each look.
 POLL_SECONDS = 0.1

@@ -7,7 +7,8 @@ class OutboxConfig(AppConfig):
     verbose_name = "Braze"
 
     def ready(self) -> None:
-        from integrations.outbox import lookups, receivers
+        from integrations.outbox import lookups, planner, receivers
 
         lookups.register()
         receivers.connect()
+        planner.connect()
