@@ -1,8 +1,9 @@
 """What PostgreSQL's planner is told of each connection.
 
 By its default, a page that an index leads to costs four times as much as the next page of a table, as on a spinning
-disk. For the thousands of entries that a statement names by their ids, it then goes through a table of a million rows
-instead: 300 µs an entry were seen, where the index takes 22. A seek costs next to nothing on an SSD or in memory.
+disk. For the thousands of entries that a statement names by their ids, that is about the price of a table of a million
+rows: once in a while it went through that instead, and an entry took 300 µs where the index takes 22. On an SSD, or in
+memory, a seek costs next to nothing.
 """
 
 from typing import Any
