@@ -19,8 +19,9 @@ SETTLE_SECONDS = 150
 SENDERS = ("worker", "flush", "probation")
 #: Requests seen by the sandbox before the workers are killed: the sync is then in full swing.
 KILL_AFTER_REQUESTS = 15
-#: How long Braze takes for an answer then, so that the kill meets requests in flight.
-SLOW_ANSWER_SECONDS = 0.3
+#: How long Braze takes for an answer then, so that the kill meets requests in flight; and for how long one is waited
+#: for, as what was in flight is only then known to be of unknown outcome.
+SLOW_ANSWER_SECONDS, ANSWER_WITHIN_SECONDS = 0.3, 10.0
 
 
 def run(stack: Stack, kill_worker: bool) -> bool:
@@ -51,6 +52,7 @@ def _load_then_kill(stack: Stack, account: Account) -> None:
     """Workers that die between start and answer leave requests of unknown outcome: those are held, not sent again."""
     BrazeSettings.objects.filter(account=account).update(unknown_events=UnknownPolicy.HOLD)
     stack.sandbox.set_faults({"latency": SLOW_ANSWER_SECONDS})
+    stack.env["BRAZE_READ_TIMEOUT_SECONDS"] = str(ANSWER_WITHIN_SECONDS)
     _load(account)
     stack.start(*WORKERS)
     wait_until(lambda: _requests(stack) >= KILL_AFTER_REQUESTS, "the sync to get going", every=0.01)
