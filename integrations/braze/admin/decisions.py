@@ -61,8 +61,8 @@ class Decision:
 
 def _treat_as_delivered(entries: "QuerySet[OutboxEntry]", said: Said) -> list[OutboxEntry]:
     """Nobody was asked about what has come into doubt since the page was shown: it stays there."""
-    left = resolution.in_doubt(entries).exclude(pk__in=said.arrived) if said.listed else BrazePurchase.objects.none()
-    return resolution.treat_as_delivered(entries, said.by, list(left.values_list("pk", flat=True)))
+    rows = resolution.in_doubt(entries).values_list("pk", flat=True) if said.listed else ()
+    return resolution.treat_as_delivered(entries, said.by, [pk for pk in rows if pk not in said.arrived])
 
 
 SEND_AGAIN = Decision(

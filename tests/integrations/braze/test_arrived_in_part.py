@@ -168,6 +168,13 @@ def test_the_page_asks_of_each_purchase(order: Order, admin_client: Client) -> N
     assert LogEntry.objects.get().change_message == "Treated as delivered in part"
 
 
+@pytest.mark.parametrize("word", ["no number", "-1", "9" * 40, "\0"])
+def test_a_form_that_names_no_purchase_takes_none_for_arrived(order: Order, admin_client: Client, word: str) -> None:
+    page = act(admin_client, "treat_as_delivered", in_doubt()[:1])
+    confirm(admin_client, "treat_as_delivered", page, listed=the_rest(order), arrived=[word])
+    assert set(BrazePurchase.objects.values_list("fate", flat=True)) == {"unknown"}
+
+
 def test_only_who_may_see_payloads_sees_what_each_purchase_was(order: Order, client: Client) -> None:
     create_permissions(apps.get_app_config("braze"), verbosity=0)
     user = User.objects.create_user("eve", is_staff=True)
