@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ceiling [--requests N]`: prebuilt requests, posted by the bare `requests` session.
+"""`python -m benchmarks.ceiling [--requests N] [--latency-ms MS]`: prebuilt requests, posted by the bare session.
 
 As many at once as one account of ours has in flight. What is left out is everything that is ours: rows to objects,
 the ledger, the buffer, the limiter, settlement.
@@ -18,8 +18,9 @@ from benchmarks.rig import rig
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=2_000)
+    parser.add_argument("--latency-ms", type=float, default=0.0)
     options = parser.parse_args()
-    with rig() as running:
+    with rig(options.latency_ms) as running:
         report.show("ceiling", [run(running.sandbox.url, options.requests)])
 
 

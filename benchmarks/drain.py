@@ -4,12 +4,12 @@ By the Procfile's own workers; `--first`: only so many of the workloads.
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 from benchmarks import report
-from benchmarks.rig import POLL_SECONDS, Rig, rig
+from benchmarks.rig import Rig, rig
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def run(running: Rig, scale: float, first: int | None = None) -> list[dict[str, 
     return [measure(name, account, capture) for name, capture in islice(workloads.items(), first)]
 
 
-def measure(name: str, account: object, capture: Callable[[], None]) -> dict[str, object]:
+def measure(name: str, account: Any, capture: Callable[[], None]) -> dict[str, object]:
     from benchmarks import shop
     from integrations.braze.models import Delivery
     from integrations.outbox.models import OutboxEntry
@@ -59,11 +59,8 @@ def measure(name: str, account: object, capture: Callable[[], None]) -> dict[str
     last = Delivery.objects.order_by("-created_at").values_list("created_at", flat=True).first()
     captured = OutboxEntry.objects.filter(status="pending").count()
     shop.count_rows()
-    begun = time.perf_counter()
     shop.resume(account)
-    while shop.is_moving(account):
-        time.sleep(POLL_SECONDS)
-    seconds = time.perf_counter() - begun
+    seconds = shop.seconds_until_settled(account)
     made = Delivery.objects.filter(created_at__gt=last) if last else Delivery.objects.all()
     requests, objects = made.count(), sum(sum(row) for row in made.values_list("attributes", "events", "purchases"))
     return {

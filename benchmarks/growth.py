@@ -7,7 +7,7 @@ import argparse
 import time
 
 from benchmarks import report
-from benchmarks.rig import POLL_SECONDS, Rig, rig
+from benchmarks.rig import Rig, rig
 
 
 def main() -> None:
@@ -31,19 +31,16 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
     account = shop.account("growth", running.sandbox.url)
     shop.customers(account, 20_000)
     moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
-    while shop.is_moving(account):
-        time.sleep(POLL_SECONDS)
+    shop.seconds_until_settled(account)
     rows = []
     for size in backlogs:
         shop.pause(account)
         backlog.add_events(account.pk, size - moving.count())
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
+        before = moving.count()
         shop.resume(account)
-        before, begun = moving.count(), time.perf_counter()
-        while time.perf_counter() - begun < seconds and shop.is_moving(account):
-            time.sleep(POLL_SECONDS)
-        took = time.perf_counter() - begun
+        took = shop.seconds_until_settled(account, most=seconds)
         rows.append({"backlog": before, "events/s": round((before - moving.count()) / took), **_memory(running)})
     return rows
 

@@ -16,9 +16,6 @@ from dev.waiting import wait_until
 POSTGRES = ("fsync=on", "synchronous_commit=on", "shared_buffers=512MB", "max_wal_size=4GB", "max_connections=300")
 POSTGRES += ("shared_preload_libraries=pg_stat_statements",)
 
-#: Between two looks whether all is settled: the database passes over a backlog's dead rows at each look.
-POLL_SECONDS = 0.1
-
 
 class Rig(Stack):
     """A stack whose Braze is the sink; `latency_ms` is how long that takes to answer."""

@@ -1,6 +1,7 @@
 """A shop to measure with: an account that sends everything, and captured changes of each sort."""
 
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,9 @@ TOGGLES = (
     "create_customers", "update_customers", "delete_customers",
 )  # fmt: skip
 CHUNK = 10_000
+#: Between two looks whether all is settled, at most; and in shares of what has been waited, so that a short drain is
+#: measured as exactly as a long one. Looks cost: the database passes over a backlog's dead rows at each.
+POLL_SECONDS, POLL_SHARE = 0.1, 0.02
 COLOURS = ("red", "green", "blue", "black", "white")
 
 
@@ -52,6 +56,14 @@ def is_moving(account: Account) -> bool:
     busy = OutboxEntry.objects.filter(account=account, integration="braze", status="buffered")
     is_pending = oldest.first_pending(account.pk, "braze") is not None
     return is_pending or bool(busy.order_by("customer_external_id").values_list("pk")[:1])
+
+
+def seconds_until_settled(*accounts: Account, most: float = float("inf")) -> float:
+    """Waits, `most` seconds at most; how long that was."""
+    begun = time.perf_counter()
+    while (waited := time.perf_counter() - begun) < most and any(map(is_moving, accounts)):
+        time.sleep(min(POLL_SECONDS, waited * POLL_SHARE))
+    return waited
 
 
 def count_rows() -> None:

@@ -4,10 +4,10 @@ On a machine of few cores more processes do not do more; what is shown is that t
 """
 
 import argparse
-import time
+from typing import Any
 
 from benchmarks import report
-from benchmarks.rig import POLL_SECONDS, Rig, rig
+from benchmarks.rig import Rig, rig
 
 ACCOUNTS = 4
 
@@ -30,7 +30,7 @@ def run(running: Rig, scale: float) -> list[dict[str, object]]:
     for number, processes in enumerate((1, 2, 4)):
         running.env["RELAY_CONCURRENCY"] = str(processes)
         running.start("worker")
-        _until_settled(accounts)
+        shop.seconds_until_settled(*accounts)
         for place, (account, theirs) in enumerate(zip(accounts, people, strict=True)):
             shop.pause(account)
             shop.events(account, theirs, int(6_000 * scale), seed=100 + 10 * place + number)
@@ -39,26 +39,18 @@ def run(running: Rig, scale: float) -> list[dict[str, object]]:
     return rows
 
 
-def _row(running: Rig, accounts: list[object], processes: int, changes: int) -> dict[str, object]:
+def _row(running: Rig, accounts: list[Any], processes: int, changes: int) -> dict[str, object]:
     from benchmarks import shop
 
-    before, begun = _processor_seconds(running), time.perf_counter()
+    before = _processor_seconds(running)
     for account in accounts:
         shop.resume(account)
-    _until_settled(accounts)
-    seconds = time.perf_counter() - begun
+    seconds = shop.seconds_until_settled(*accounts)
     worked = sorted(after - before.get(pid, 0.0) for pid, after in _processor_seconds(running).items())
     return {
         "relay processes": processes, "changes/s": round(changes / seconds),
         "seconds of work each": ", ".join(f"{each:.1f}" for each in worked),
     }  # fmt: skip
-
-
-def _until_settled(accounts: list[object]) -> None:
-    from benchmarks import shop
-
-    while any(map(shop.is_moving, accounts)):
-        time.sleep(POLL_SECONDS)
 
 
 def _processor_seconds(running: Rig) -> dict[int, float]:
