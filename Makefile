@@ -7,7 +7,7 @@ TEST_JOBS ?= 2
 QUICK := not e2e and not browser and not measured
 SLOW := e2e or browser
 # What needs no database is tested once; of what starts real processes, the shop's path and the fault harness go twice.
-NO_DATABASE := --ignore tests/integrations/braze/sandbox --ignore tests/integrations/braze/test_limiter_processes.py
+NO_DATABASE := --ignore tests/integrations/braze/sandbox --ignore tests/integrations/braze/delivery/test_limiter_processes.py
 ON_POSTGRES := tests/e2e/test_demo.py tests/e2e/test_restored_backup.py tests/e2e/test_torture.py
 
 .DEFAULT_GOAL := help

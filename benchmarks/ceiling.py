@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def run(url: str, count: int) -> dict[str, object]:
-    from integrations.braze import buffer
+    from integrations.braze.delivery import buffer
 
     body, objects = prebuilt()
     session = requests.Session()

@@ -42,7 +42,8 @@ def run(running: Rig, scale: float) -> list[dict[str, object]]:
 
 
 def _sync(account_id: int) -> None:
-    from integrations.braze import flush, relay
+    from integrations.braze.composing import relay
+    from integrations.braze.delivery import flush
 
     while relay.relay(account_id):
         while flush.flush(account_id):

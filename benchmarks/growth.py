@@ -65,7 +65,7 @@ def sweep(accounts: int = 1_000, busy: int = 10) -> dict[str, object]:
     from unittest import mock
 
     from benchmarks import shop
-    from integrations.braze import flush
+    from integrations.braze.delivery import flush
     from integrations.outbox import nudge
     from integrations.outbox import sweep as sweeping
     from masivo_braze.loyalty.models import Event

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import report
 
 if TYPE_CHECKING:
+    from integrations.braze.composing.records import Records
+    from integrations.braze.mapping.objects import Entry
+    from integrations.braze.mapping.rows import CustomerRow
     from integrations.braze.models import BrazeSettings
-    from integrations.braze.objects import Entry
-    from integrations.braze.records import Records
-    from integrations.braze.rows import CustomerRow
 
     #: A round: what is taken together, and what it is about.
     Round = tuple[list[Entry], Records]
@@ -50,8 +50,8 @@ def run(count: int, rounds: int, only: str | None = None) -> list[dict[str, obje
 
 def _row(sort: str, count: int, rounds: int) -> dict[str, object]:
     from benchmarks.shop import TOGGLES
+    from integrations.braze.composing.taking import TAKE
     from integrations.braze.models import BrazeSettings
-    from integrations.braze.taking import TAKE
 
     settings = BrazeSettings(**dict.fromkeys(TOGGLES, True))
     loaded = [SORTS[sort](random.Random(start), min(TAKE, count - start)) for start in range(0, count, TAKE)]
@@ -75,7 +75,7 @@ def _timed(loaded: "list[Round]", settings: "BrazeSettings") -> tuple[float, int
 
 def _bodies(entries: "list[Entry]", records: "Records", settings: "BrazeSettings") -> list[bytes]:
     """As the relay makes them (`relay._compose`)."""
-    from integrations.braze import compose, packing
+    from integrations.braze.composing import compose, packing
 
     by_customer: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -89,9 +89,9 @@ def _bodies(entries: "list[Entry]", records: "Records", settings: "BrazeSettings
 
 def events(chance: random.Random, count: int) -> "Round":
     from benchmarks.shop import event_data
-    from integrations.braze.objects import Entry
-    from integrations.braze.records import Records
-    from integrations.braze.rows import CustomerName, EventRow
+    from integrations.braze.composing.records import Records
+    from integrations.braze.mapping.objects import Entry
+    from integrations.braze.mapping.rows import CustomerName, EventRow
 
     entries, records = [], {}
     for number in range(count):
@@ -105,10 +105,10 @@ def events(chance: random.Random, count: int) -> "Round":
 
 def edits(chance: random.Random, count: int) -> "Round":
     """Two attributes and a tag each, of different customers whom Braze knows."""
+    from integrations.braze.composing.records import Records
     from integrations.braze.mapping import customers
-    from integrations.braze.objects import Entry
-    from integrations.braze.records import Records
-    from integrations.braze.rows import Mirrored
+    from integrations.braze.mapping.objects import Entry
+    from integrations.braze.mapping.rows import Mirrored
 
     entries, edited, profiles = [], {}, {}
     for number, before in enumerate(_customers(chance, count)):
@@ -127,7 +127,7 @@ def edits(chance: random.Random, count: int) -> "Round":
 
 def _customers(chance: random.Random, count: int) -> "Iterator[CustomerRow]":
     from benchmarks.shop import customer
-    from integrations.braze.rows import CustomerRow
+    from integrations.braze.mapping.rows import CustomerRow
 
     for number in chance.sample(range(10**7), count):
         made = customer(None, number)  # type: ignore[arg-type]
@@ -137,9 +137,9 @@ def _customers(chance: random.Random, count: int) -> "Iterator[CustomerRow]":
 def orders(chance: random.Random, count: int) -> "Round":
     """Fulfilled, of one to three lines."""
     from benchmarks.shop import lines
-    from integrations.braze.objects import Entry
-    from integrations.braze.records import Records
-    from integrations.braze.rows import CustomerName, LineRow, Lines, OrderRow
+    from integrations.braze.composing.records import Records
+    from integrations.braze.mapping.objects import Entry
+    from integrations.braze.mapping.rows import CustomerName, LineRow, Lines, OrderRow
 
     entries, records = [], {}
     for number in range(count):

@@ -90,7 +90,8 @@ def _order(customer: Any, number: int) -> int:
 
 def _sync(account_id: int) -> None:
     """Relay and flush in this process until nothing moves."""
-    from integrations.braze import flush, relay
+    from integrations.braze.composing import relay
+    from integrations.braze.delivery import flush
 
     while relay.relay(account_id) or flush.refill(account_id):
         if not flush.flush(account_id):

@@ -7,7 +7,10 @@ class BrazeConfig(AppConfig):
     verbose_name = "Braze"
 
     def ready(self) -> None:
-        from integrations.braze import activation, checks, lanes, scrubbing, shutdown
+        from integrations.braze import checks
+        from integrations.braze.account import activation
+        from integrations.braze.delivery import lanes, shutdown
+        from integrations.braze.erasure import scrubbing
         from integrations.braze.integration import BrazeIntegration
         from integrations.outbox import registry
 

@@ -6,7 +6,7 @@ import redis
 from celery.signals import worker_init
 from django.core.checks import CheckMessage, Error, Warning, register
 
-from integrations.braze import connection
+from integrations.braze.delivery import connection
 
 HINT = "Set maxmemory-policy to noeviction: an evicting Redis drops queued tasks and the limiter's state in silence."
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from integrations.braze.rows import AnyProfile
+from integrations.braze.mapping.rows import AnyProfile
 
 _ABSENT = object()
 #: The longest gap between changes of an attribute that an account can ask for.

@@ -8,11 +8,13 @@ import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
-from integrations.braze import backfill as backfilling
-from integrations.braze import buffer, lanes, notices, payloads, readiness, retention, scrubbing
-from integrations.braze import flush as flushing
-from integrations.braze import relay as relaying
+from integrations.braze.composing import relay as relaying
+from integrations.braze.delivery import buffer, lanes, readiness
+from integrations.braze.delivery import flush as flushing
+from integrations.braze.erasure import payloads, retention, scrubbing
 from integrations.braze.integration import NAME
+from integrations.braze.recovery import backfill as backfilling
+from integrations.braze.reporting import notices
 from integrations.outbox import nudge, oldest
 
 logger = logging.getLogger(__name__)

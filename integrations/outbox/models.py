@@ -45,6 +45,8 @@ class Status(models.TextChoices):
 
 #: Where an entry stays, unless a person decides anew.
 SETTLED = (Status.DELIVERED, Status.SKIPPED, Status.REJECTED, Status.UNKNOWN, Status.DISCARDED)
+#: Where a person may decide anew.
+OPEN = (Status.REJECTED, Status.UNKNOWN)
 #: True of entries that are yet to be settled; and of any. A customer's are looked for with one of these: an index of
 #: customers holds some states only, and the database has to be told that it may ask several.
 IS_ON_THE_WAY = Q(status=Status.PENDING) | Q(status=Status.BUFFERED)

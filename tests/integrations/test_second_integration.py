@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from integrations.braze import flush, relay
+from integrations.braze.composing import relay
+from integrations.braze.delivery import flush
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
 from integrations.braze.sandbox import SandboxServer

@@ -10,7 +10,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 
-from integrations.braze import preview
 from integrations.braze.admin import comparison
 from integrations.braze.admin.pages import (
     MOST_ACCOUNTS,
@@ -19,6 +18,7 @@ from integrations.braze.admin.pages import (
     visible_accounts,
 )
 from integrations.braze.admin.request_page import may_view_payloads
+from integrations.braze.composing import preview
 from integrations.braze.console import search, timeline
 from integrations.braze.console.search import Found
 from integrations.braze.models import BrazeProfile

@@ -9,13 +9,13 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from integrations.braze import readiness
 from integrations.braze.admin.arrival import address
+from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.console import search
 from integrations.braze.console.search import Found
+from integrations.braze.delivery import readiness
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeProfile
-from integrations.braze.records import ORDER_KINDS
 from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.console import beside
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine

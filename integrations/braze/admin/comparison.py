@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.models import Sum
 
-from integrations.braze import export
-from integrations.braze.export import Exported, Tally
+from integrations.braze.delivery import export
+from integrations.braze.delivery.export import Exported, Tally
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
 

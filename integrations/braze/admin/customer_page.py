@@ -5,8 +5,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from integrations.braze import resend
 from integrations.braze.admin.beside import may_resend
+from integrations.braze.recovery import resend
 from masivo_braze.console import history
 from masivo_braze.console.scoping import within
 from masivo_braze.loyalty.models import Customer

@@ -7,10 +7,10 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from integrations.braze import resolution
+from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.console import sent
 from integrations.braze.models import BrazePurchase, Delivery
-from integrations.braze.records import ORDER_KINDS
+from integrations.braze.recovery import resolution
 from integrations.outbox.admin import link_to, pretty_json, to_the_second
 from integrations.outbox.models import OutboxEntry
 

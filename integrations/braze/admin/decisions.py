@@ -14,9 +14,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from integrations.braze import money, resolution
 from integrations.braze.admin.request_page import may_view_payloads
+from integrations.braze.mapping import money
 from integrations.braze.models import BrazePurchase, Delivery
+from integrations.braze.recovery import resolution
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.deadlocks import through_deadlocks
 from integrations.outbox.models import OutboxEntry

@@ -11,7 +11,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 
-from integrations.braze import resolution
 from integrations.braze.admin import comparison, dead_letters, decisions
 from integrations.braze.admin.arrival import address
 from integrations.braze.admin.reasons import ByReasonAdmin, ReasonFilter, SettledFilter
@@ -19,7 +18,7 @@ from integrations.braze.admin.request_page import may_view_payloads
 from integrations.braze.console import search
 from integrations.braze.integration import NAME
 from integrations.outbox.admin import DECISION_PAGES, to_the_second
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import OPEN, OutboxEntry, Status
 
 DECISION_PAGES[NAME] = "admin:braze_failedsync_change"
 
@@ -60,7 +59,7 @@ class FailedSyncAdmin(ByReasonAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(integration=NAME, status__in=resolution.OPEN)
+        return super().get_queryset(request).filter(integration=NAME, status__in=OPEN)
 
     def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return request.user.has_perm("braze.change_failedsync")

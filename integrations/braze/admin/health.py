@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from integrations.braze import steering
+from integrations.braze.account import steering
 from integrations.braze.admin.pages import MOST_ACCOUNTS, PageAdmin, visible_account, visible_accounts
 from integrations.braze.console import health, rates
 from integrations.braze.console.rates import Chart, Period

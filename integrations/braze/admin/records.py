@@ -7,10 +7,10 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from integrations.braze import money
 from integrations.braze.admin.reasons import SettledFilter
 from integrations.braze.admin.request_page import HIDDEN, may_view_payloads, objects_table, payload, personal
 from integrations.braze.integration import NAME
+from integrations.braze.mapping import money
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
 from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pretty_json, to_the_second
 

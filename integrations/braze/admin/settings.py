@@ -18,16 +18,16 @@ from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from integrations.braze import activation, diagnosis, readiness
+from integrations.braze.account import activation, diagnosis
 from integrations.braze.admin import customer_page, resend_page, settings_words
 from integrations.braze.admin.failed_syncs import FailedSync
-from integrations.braze.forms import ANOTHER, SAME, BrazeSettingsForm
+from integrations.braze.admin.forms import ANOTHER, SAME, BrazeSettingsForm
+from integrations.braze.delivery import readiness
 from integrations.braze.integration import NAME, TOPICS
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.models.account import BatchLimit, PauseKind
-from integrations.braze.resolution import OPEN
 from integrations.outbox.admin import to_the_second
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import OPEN, OutboxEntry
 from masivo_braze.console import history
 from masivo_braze.console.scoping import ScopedAdmin
 

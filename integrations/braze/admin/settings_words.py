@@ -2,9 +2,9 @@
 
 from django.http import HttpRequest
 
-from integrations.braze import endpoints, readiness
+from integrations.braze.delivery import readiness
 from integrations.braze.integration import TOPICS
-from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.braze.models import BrazeSettings, BrazeState, endpoints
 from integrations.braze.models.account import PauseKind
 from integrations.outbox.admin import to_the_second
 from masivo_braze.console.scoping import accounts_of

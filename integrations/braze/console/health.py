@@ -10,13 +10,13 @@ from django.core.cache import cache
 from django.db.models import Count, QuerySet
 from django.utils import timezone
 
-from integrations.braze import readiness
 from integrations.braze.console import ages, rates, sent
 from integrations.braze.console.rates import ARRIVED, Pace
+from integrations.braze.delivery import readiness
+from integrations.braze.delivery.readiness import Readiness
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.models.account import PauseKind
-from integrations.braze.readiness import Readiness
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account
 

@@ -10,11 +10,11 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 
+from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.console import sent
 from integrations.braze.console.search import Found
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Outcome
-from integrations.braze.records import ORDER_KINDS
 from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 
 #: Changes on a page, and purchases of one order.

@@ -7,9 +7,9 @@ from typing import Any
 
 from integrations.braze.mapping import contacts, dates, places
 from integrations.braze.mapping.dates import can_be_time
+from integrations.braze.mapping.rows import AnyCustomer
 from integrations.braze.mapping.text import MAX_TEXT, fitted, is_fine, shown
 from integrations.braze.mapping.values import scalar
-from integrations.braze.rows import AnyCustomer
 
 AUDIENCE_PREFIX = "masivo_"
 TAG_PREFIX = "tag_"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from integrations.braze import money
+from integrations.braze.mapping import money
 from integrations.braze.mapping.purchases import currency_of, product_of, totals_due
 from integrations.braze.models import BrazePurchase, Fate
 from masivo_braze.loyalty.models import Order, OrderLine

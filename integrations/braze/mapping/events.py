@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from integrations.braze.mapping.properties import MAX_PROPERTIES, Names, flattened, lightened
+from integrations.braze.mapping.rows import AnyEvent
 from integrations.braze.mapping.text import fitted, shown, summed_up
 from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, timestamp
-from integrations.braze.rows import AnyEvent
 
 #: Property names that Braze refuses, and our own.
 RESERVED = frozenset({"time", "event_name"})

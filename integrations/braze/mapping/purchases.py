@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 
-from integrations.braze import money
+from integrations.braze.mapping import money
 from integrations.braze.mapping.events import past
 from integrations.braze.mapping.properties import MAX_PROPERTIES, Names, flattened, lightened
+from integrations.braze.mapping.rows import AnyLine, AnyOrder, AnyPurchase, PurchaseRow
 from integrations.braze.mapping.text import cleaned, fitted
 from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, is_exact, number
 from integrations.braze.models import Fate
-from integrations.braze.rows import AnyLine, AnyOrder, AnyPurchase, PurchaseRow
 
 #: Property names that Braze refuses, and our own.
 RESERVED = frozenset({"time", "product_id", "quantity", "event_name", "price", "currency"})

@@ -3,8 +3,8 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import integrations.braze.endpoints
-import integrations.braze.fields
+import integrations.braze.models.endpoints
+import integrations.braze.models.fields
 import uuid
 from django.db import migrations, models
 
@@ -37,8 +37,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('is_enabled', models.BooleanField(default=False, help_text='Nothing is recorded or sent while this is off.', verbose_name='enabled')),
-                ('api_key', integrations.braze.fields.EncryptedTextField(blank=True, default='', help_text='A REST API key with the permissions users.track and users.delete (and users.export.ids, to ask Braze what it holds). In Braze: Settings → APIs and Identifiers → API Keys. It is encrypted when saved and never shown again.', verbose_name='API key')),
-                ('rest_endpoint', models.CharField(blank=True, help_text='For example https://rest.iad-01.braze.com. In Braze: Settings → APIs and Identifiers shows your instance; each instance has one REST endpoint.', max_length=200, validators=[integrations.braze.endpoints.validate_endpoint], verbose_name='REST endpoint')),
+                ('api_key', integrations.braze.models.fields.EncryptedTextField(blank=True, default='', help_text='A REST API key with the permissions users.track and users.delete (and users.export.ids, to ask Braze what it holds). In Braze: Settings → APIs and Identifiers → API Keys. It is encrypted when saved and never shown again.', verbose_name='API key')),
+                ('rest_endpoint', models.CharField(blank=True, help_text='For example https://rest.iad-01.braze.com. In Braze: Settings → APIs and Identifiers shows your instance; each instance has one REST endpoint.', max_length=200, validators=[integrations.braze.models.endpoints.validate_endpoint], verbose_name='REST endpoint')),
                 ('sync_audiences', models.BooleanField(default=False, help_text='Joining an audience sets the attribute masivo_<audience>, leaving clears it.', verbose_name='audiences')),
                 ('sync_events', models.BooleanField(default=False, help_text='Each event becomes a custom event, internal ones excepted.', verbose_name='events')),
                 ('sync_purchases', models.BooleanField(default=False, help_text='Each line of a fulfilled order becomes a purchase; reversals negate it.', verbose_name='purchases')),

@@ -1,8 +1,8 @@
 from django.db import migrations
 
-from integrations.braze import fingerprint
-from integrations.braze.fields import Undecryptable
-from integrations.braze.fingerprint import FingerprintField
+from integrations.braze.models import fingerprint
+from integrations.braze.models.fields import Undecryptable
+from integrations.braze.models.fingerprint import FingerprintField
 
 
 def note_fingerprints(apps, schema_editor):

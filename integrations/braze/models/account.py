@@ -9,10 +9,10 @@ from django.db import models, transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
-from integrations.braze import fingerprint
-from integrations.braze.endpoints import normalised, validate_endpoint
-from integrations.braze.fields import EncryptedTextField, Undecryptable
-from integrations.braze.fingerprint import FingerprintField
+from integrations.braze.models import fingerprint
+from integrations.braze.models.endpoints import normalised, validate_endpoint
+from integrations.braze.models.fields import EncryptedTextField, Undecryptable
+from integrations.braze.models.fingerprint import FingerprintField
 from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account
 

@@ -8,7 +8,7 @@ from django import template
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from integrations.braze import money
+from integrations.braze.mapping import money
 
 register = template.Library()
 

@@ -97,8 +97,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     django.setup()
 
-    from integrations.braze.fields import Undecryptable
     from integrations.braze.models import BrazeSettings
+    from integrations.braze.models.fields import Undecryptable
     from masivo_braze.loyalty.models import Account, Customer
 
     set_up(options.endpoint)

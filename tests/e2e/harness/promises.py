@@ -14,8 +14,8 @@ from typing import Any
 
 from django.core.management import call_command
 
-from integrations.braze import accounting
 from integrations.braze.models import BrazePurchase, BrazeState, Delivery
+from integrations.braze.reporting import accounting
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 from tests.e2e.harness import resolve, scenario

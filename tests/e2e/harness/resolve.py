@@ -1,8 +1,8 @@
 """The operator at the end: what is unknown is treated as delivered where Braze has it, else sent again."""
 
-from integrations.braze import resolution
+from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.models import BrazePurchase, Fate
-from integrations.braze.records import ORDER_KINDS
+from integrations.braze.recovery import resolution
 from integrations.outbox.models import OutboxEntry, Status
 from tests.e2e.harness.journal import Braze
 

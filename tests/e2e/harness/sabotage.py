@@ -38,21 +38,21 @@ class Found:
 SABOTAGES: dict[str, list[Edit]] = {
     "start without the condition": [
         Edit(
-            "integrations/braze/ledger.py",
+            "integrations/braze/delivery/ledger.py",
             "= chosen.id AND started_at IS NULL AND finished_at IS NULL RETURNING",
             "= chosen.id RETURNING",
         )
     ],
     "busy customers not left out": [
         Edit(
-            "integrations/braze/taking.py",
+            "integrations/braze/composing/taking.py",
             "                if customer not in passed:\n                    found.setdefault(customer, pk)",
             "                found.setdefault(customer, pk)",
         )
     ],
     "mirror before verdict": [
         Edit(
-            "integrations/braze/settlement.py",
+            "integrations/braze/delivery/settlement.py",
             "if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN) or",
             "if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN, ObjectFate.RETRY) or",
         )
@@ -65,12 +65,12 @@ SABOTAGES: dict[str, list[Edit]] = {
             'AND %s IS NOT NULL"',
         ),
         Edit(
-            "integrations/braze/committing.py",
+            "integrations/braze/composing/committing.py",
             "pk__among=ids, status__unindexed=Status.PENDING).update(**changes) != len(ids):",
             "pk__among=ids).update(**changes) != len(ids):",
         ),
         Edit(
-            "integrations/braze/committing.py",
+            "integrations/braze/composing/committing.py",
             "return OutboxEntry.objects.filter(pk__among=ids, status__unindexed=Status.PENDING)",
             "return OutboxEntry.objects.filter(pk__among=ids)",
         ),
@@ -82,12 +82,12 @@ SABOTAGES: dict[str, list[Edit]] = {
     ],
     "ledger after the request": [
         Edit(
-            "integrations/braze/flush.py",
+            "integrations/braze/delivery/flush.py",
             "won = ledger.start_all(delivery_ids)",
             "won = set(ledger.unstarted(self.account_id).filter(pk__among=delivery_ids).values_list('pk', flat=True))",
         ),
         Edit(
-            "integrations/braze/flush.py",
+            "integrations/braze/delivery/flush.py",
             "            _settle(self.account_id, answers)",
             "            ledger.start_all([each.delivery_id for each in answers])\n"
             "            _settle(self.account_id, answers)",
@@ -95,14 +95,14 @@ SABOTAGES: dict[str, list[Edit]] = {
     ],
     "index taken across arrays": [
         Edit(
-            "integrations/braze/verdicts.py",
+            "integrations/braze/delivery/verdicts.py",
             "return self.fates.get((array, index), self.by_array.get(array, self.otherwise))",
             "return {at: fate for (_, at), fate in self.fates.items()}.get(index, self.otherwise)",
         )
     ],
     "400 retried whole": [
         Edit(
-            "integrations/braze/verdicts.py",
+            "integrations/braze/delivery/verdicts.py",
             "traffic = Traffic.COMBINE if is_too_many else Traffic.SPLIT",
             "traffic = Traffic.COMBINE if is_too_many else Traffic.BACK_OFF",
         )
@@ -110,26 +110,26 @@ SABOTAGES: dict[str, list[Edit]] = {
     # Off is off three times over: the rule at composing, and requests and relays that were under way are revoked.
     "toggle checked only at capture": [
         Edit(
-            "integrations/braze/rules.py",
+            "integrations/braze/composing/rules.py",
             '    if not settings.sync_events:\n        return "Events is switched off"\n',
             "",
         ),
     ],
     "limiter failing open": [
         Edit(
-            "integrations/braze/limiter.py",
+            "integrations/braze/delivery/limiter.py",
             "return Slots(granted, microseconds / 1_000_000)",
             "return Slots(wanted, 0.0)",
         )
     ],
     "reversal before its sale": [
         Edit(
-            "integrations/braze/compose.py",
+            "integrations/braze/composing/compose.py",
             "any(_is_unresolved(row) for row in known)",
             "False",
         ),
         Edit(
-            "integrations/braze/compose.py",
+            "integrations/braze/composing/compose.py",
             "if not sale.is_reversal and sale.fate == Fate.DELIVERED",
             "if not sale.is_reversal",
         ),

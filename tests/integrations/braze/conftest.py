@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 
 from dev.ports import free_port
-from integrations.braze import client, settlement
-from integrations.braze import flush as flushing
-from integrations.braze import relay as relaying
+from integrations.braze.composing import relay as relaying
+from integrations.braze.delivery import client, settlement
+from integrations.braze.delivery import flush as flushing
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze import calling
+from tests.integrations.braze.delivery import calling
 
 KEY = "0f1e2d3c-test-key"
 

@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from typing import Any
 
-from integrations.braze import accounting
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
+from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Customer, Event, Order

@@ -7,18 +7,11 @@ from django.db import connection, transaction
 from django.test import Client
 
 from dev.waiting import wait_until
-from integrations.braze import (
-    activation,
-    flush,
-    ledger,
-    records,
-    relay,
-    resend,
-    resolution,
-    settlement,
-    verdicts,
-)
+from integrations.braze.account import activation
+from integrations.braze.composing import relay
+from integrations.braze.delivery import flush, ledger, profiles, settlement, verdicts
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
+from integrations.braze.recovery import resend, resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
@@ -37,7 +30,7 @@ def test_a_doubt_that_a_person_raises_outlives_a_settlement(
     one.city = "Rome"
     one.save()
     relay.relay(account.pk)
-    mirrored, threads = records.mirrored, []
+    mirrored, threads = profiles.mirrored, []
 
     def read_and_resend(*arguments: Any, **options: Any) -> Any:
         found = mirrored(*arguments, **options)
@@ -45,7 +38,7 @@ def test_a_doubt_that_a_person_raises_outlives_a_settlement(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(settlement.records, "mirrored", read_and_resend)
+        patch.setattr(settlement, "mirrored", read_and_resend)
         flush.flush(account.pk)
     threads[0].join()
     settle_all(sync)
@@ -60,7 +53,7 @@ def test_another_workspace_keeps_nothing_of_a_settlement_at_work(
     one.city = "Rome"
     one.save()
     relay.relay(account.pk)
-    mirrored, threads = records.mirrored, []
+    mirrored, threads = profiles.mirrored, []
 
     def read_and_forget(*arguments: Any, **options: Any) -> Any:
         found = mirrored(*arguments, **options)
@@ -68,7 +61,7 @@ def test_another_workspace_keeps_nothing_of_a_settlement_at_work(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(settlement.records, "mirrored", read_and_forget)
+        patch.setattr(settlement, "mirrored", read_and_forget)
         flush.flush(account.pk)
     threads[0].join()
     held = BrazeProfile.objects.filter(account=account).values_list("attributes", flat=True)

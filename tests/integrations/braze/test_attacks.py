@@ -7,26 +7,16 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
-from integrations.braze import (
-    backfill,
-    client,
-    committing,
-    flush,
-    ledger,
-    records,
-    relay,
-    resolution,
-    restored,
-    retention,
-    settlement,
-    verdicts,
-)
+from integrations.braze.composing import committing, records, relay
+from integrations.braze.delivery import client, commits, flush, ledger, settlement, verdicts
+from integrations.braze.erasure import retention
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Outcome
+from integrations.braze.recovery import backfill, resolution, restored
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
-from tests.integrations.braze.test_restored import lost_afterwards
+from tests.integrations.braze.recovery.test_restored import lost_afterwards
 
 Sync = Callable[[], None]
 
@@ -245,7 +235,7 @@ def test_what_the_flush_sends_from_the_ledger_counts_in_redis_too(
     flush.refill(account.pk)
     flush.flush(account.pk)
     BrazeState.objects.update(commits=0)
-    assert restored.has_lost_commits(BrazeState.objects.get())
+    assert commits.has_lost_commits(BrazeState.objects.get())
 
 
 def test_an_order_of_another_customer_is_another_order(account: Account, one: Customer, sync: Sync) -> None:

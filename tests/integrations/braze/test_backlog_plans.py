@@ -10,10 +10,10 @@ from uuid import uuid4
 import pytest
 from django.db import connection, transaction
 
-from integrations.braze import taking
+from integrations.braze.composing import taking
+from integrations.braze.composing.taking import Pass
+from integrations.braze.delivery.ledger import carried
 from integrations.braze.integration import NAME
-from integrations.braze.ledger import carried
-from integrations.braze.taking import Pass
 from integrations.outbox import oldest, sweep, transitions
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status

@@ -13,8 +13,10 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from dev.ports import free_port
-from integrations.braze import backfill, connection, ledger, relay
+from integrations.braze.composing import relay
+from integrations.braze.delivery import connection, ledger
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.recovery import backfill
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status

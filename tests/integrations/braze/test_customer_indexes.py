@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from integrations.braze import resend, scrubbing
 from integrations.braze.admin import beside
 from integrations.braze.console import search, timeline
+from integrations.braze.erasure import scrubbing
 from integrations.braze.models import BrazeState
+from integrations.braze.recovery import resend
 from integrations.outbox import capture
 from integrations.outbox.models import Kind, Status, Subscription, Topic
 from masivo_braze.loyalty.models import Account, Customer

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from integrations.braze import buffer, flush, ledger, relay, taking
+from integrations.braze.composing import relay, taking
+from integrations.braze.delivery import buffer, flush, ledger
 from integrations.braze.models import BrazeSettings
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer

@@ -20,22 +20,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from integrations.braze import (
-    buffer,
-    compose,
-    connection,
-    flush,
-    ledger,
-    limiter,
-    packing,
-    relay,
-    restored,
-    settlement,
-)
+from integrations.braze.composing import compose, packing, relay
+from integrations.braze.delivery import buffer, commits, connection, flush, ledger, limiter, settlement
+from integrations.braze.delivery.settlement import Answered
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
-from integrations.braze.settlement import Answered
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
@@ -137,7 +127,7 @@ class Machine(Promises, RuleBasedStateMachine):
     def relay(self, crash: str) -> None:
         self.forget_waiting()
         with (
-            crashing_in(restored, "count_commit", crash == "before the commit"),
+            crashing_in(commits, "count_commit", crash == "before the commit"),
             crashing_in(relay, "_push", crash == "after the commit"),
         ):
             relay.relay(self.account.pk)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from integrations.braze import relay, taking
+from integrations.braze.composing import relay, taking
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery, Fate
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry

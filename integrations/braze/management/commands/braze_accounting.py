@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations.braze import accounting
 from integrations.braze.models import BrazeSettings
+from integrations.braze.reporting import accounting
 from integrations.outbox.models import Status
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations.braze import backfill
 from integrations.braze.integration import BrazeIntegration
+from integrations.braze.recovery import backfill
 from masivo_braze.loyalty.models import Account
 
 

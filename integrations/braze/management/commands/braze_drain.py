@@ -5,8 +5,9 @@ from typing import Any
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from integrations.braze import drain, scrubbing
-from integrations.braze.drain import Rest
+from integrations.braze.erasure import scrubbing
+from integrations.braze.recovery import drain
+from integrations.braze.recovery.drain import Rest
 from masivo_braze.loyalty.models import Account
 
 

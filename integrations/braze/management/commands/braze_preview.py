@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
-from integrations.braze import preview
+from integrations.braze.composing import preview
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
 

@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from integrations.braze import restored
 from integrations.braze.models import BrazeState
 from integrations.braze.models.account import PauseKind
+from integrations.braze.recovery import restored
 
 
 class Command(BaseCommand):

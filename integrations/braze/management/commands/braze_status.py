@@ -5,8 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from integrations.braze import status
-from integrations.braze.status import COUNTED, AccountStatus
+from integrations.braze.reporting import status
+from integrations.braze.reporting.status import COUNTED, AccountStatus
 
 
 class Command(BaseCommand):

@@ -1,0 +1,49 @@
+"""What a person can do about an account's traffic: pause it, resume it, have it tried at once."""
+
+from django.db import transaction
+
+from integrations.braze.delivery import ledger
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazeState
+from integrations.braze.models.account import PauseKind
+from integrations.outbox import lease, nudge
+from integrations.outbox.clock import database_now
+
+
+class NotResumable(Exception):
+    """In words for an operator why the account stays paused."""
+
+
+@transaction.atomic
+def pause(account_id: int, by: str, reason: str = "") -> None:
+    """Send nothing more until `resume`; what is captured meanwhile waits. Requests in flight are settled as ever.
+
+    Apart from every other pause: neither saved settings nor `braze_restored` end it.
+    """
+    lease.revoke(account_id, NAME)
+    BrazeState.objects.get_or_create(account_id=account_id)
+    mine = BrazeState.objects.filter(account_id=account_id, held_at=None)
+    mine.update(held_at=database_now(), held_by=by, held_reason=reason)
+    ledger.dissolve_unstarted(account_id)
+
+
+@transaction.atomic
+def resume(account_id: int) -> None:
+    """End a person's pause and the one after a refusal of Braze's, whose cause somebody has mended.
+
+    Raises `NotResumable` where the database was restored: what may have been sent since has to be held first.
+    """
+    mine = BrazeState.objects.filter(account_id=account_id)
+    if mine.filter(pause_kind=PauseKind.RESTORED).exists():
+        raise NotResumable("The database was restored: `manage.py braze_restored` is what ends this pause.")
+    mine.update(
+        held_at=None, held_by="", held_reason="", paused_at=None, pause_kind="", pause_reason="",
+        backoff_until=None, last_error="",
+    )  # fmt: skip
+    nudge.after_commit({account_id})
+
+
+def flush_now(account_id: int) -> None:
+    """End a backoff and wake the workers. The rate limit holds as ever, and so do the rules that make a change wait."""
+    BrazeState.objects.filter(account_id=account_id).update(backoff_until=None)
+    nudge.after_commit({account_id})

@@ -1,0 +1,232 @@
+"""The relay's commit of a round: requests into the ledger, entries to their states, all of it or nothing."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.models import Case, F, QuerySet, TextField, Value, When
+
+from integrations.braze.composing import packing
+from integrations.braze.composing.records import FACT_KINDS, ORDER_KINDS
+from integrations.braze.composing.rounds import Composed
+from integrations.braze.delivery import commits
+from integrations.braze.delivery.commits import Counted
+from integrations.braze.integration import NAME
+from integrations.braze.mapping.objects import Bundle, Entry
+from integrations.braze.models import BrazePurchase, Delivery, Fate
+from integrations.outbox import bulk, capture, transitions
+from integrations.outbox.clock import database_now
+from integrations.outbox.lease import Held
+from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.prepared import Prepared
+
+logger = logging.getLogger(__name__)
+
+#: What is parked is woken by the record it waits for, and looked at again this often in case it was missed.
+PARKED = timedelta(seconds=60)
+
+
+class Overtaken(Exception):
+    """Entries changed while their requests were composed (their customer was deleted, say): compose anew."""
+
+
+class Committed(NamedTuple):
+    """The requests that the ledger has now, its count of commits, of which Redis is to be told, and how many changes
+    are in these requests or have ended without one."""
+
+    deliveries: list[Delivery]
+    counted: Counted
+    moved: int
+
+
+def commit(account_id: int, held: Held, composed: Composed) -> Committed:
+    round, bundles, drafts = composed.round, composed.bundles, composed.drafts
+    with transaction.atomic():
+        held.confirm()
+        waiting = round.waiting
+        if locked_out := _locked_out(round.by_customer):
+            bundles = [bundle for bundle in bundles if bundle.customer not in locked_out]
+            drafts = packing.pack(bundles, round.settings.batch_limit)
+            waiting = {customer: due for customer, due in waiting.items() if customer not in locked_out}
+        _save_purchases(account_id, bundles, drafts)
+        deliveries = _requests(drafts, account_id, round.now)
+        bulk.insert(Delivery, deliveries)
+        moved = _move_entries(account_id, bundles, drafts, round.now)
+        _note_adjustments(drafts)
+        _wait(round.by_customer, waiting)
+        _discard_purchases(account_id, bundles)
+        counted = commits.count_commit(account_id)
+    return Committed(deliveries, counted, moved)
+
+
+def _still_pending(ids: Any) -> "QuerySet[OutboxEntry]":
+    return OutboxEntry.objects.filter(pk__among=ids, status__unindexed=Status.PENDING)
+
+
+_FREE = Prepared(lambda ids: _still_pending(ids).select_for_update(skip_locked=True).values_list("pk"))
+
+
+def _locked_out(by_customer: dict[str, list[Entry]]) -> set[str]:
+    """Customers with an entry that another transaction holds (it deletes the customer, say): they wait, nobody else.
+
+    Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
+    """
+    entries = list(chain.from_iterable(by_customer.values()))
+    ids = [entry.pk for entry in entries]
+    free = {pk for (pk,) in _FREE.rows(ids=ids)}
+    if len(free) == len(entries):
+        return set()
+    if _still_pending(ids).count() != len(entries):
+        raise Overtaken
+    return {entry.customer_external_id for entry in entries if entry.pk not in free}
+
+
+def _requests(drafts: Sequence[packing.Draft], account_id: int, now: datetime) -> list[Delivery]:
+    requests = [packing.delivery(draft, account_id) for draft in drafts]
+    for request in requests:
+        request.created_at = now
+    return requests
+
+
+def _save_purchases(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) -> None:
+    """New rows get their primary keys here, before the manifests that name them are written."""
+    if outdated := [purchase_id for bundle in bundles for purchase_id in bundle.outdated]:
+        rows = BrazePurchase.objects.filter(account_id=account_id, purchase_id__among=outdated, fate=Fate.PENDING)
+        if rows.filter(error="", settled_at=None).delete()[0] != len(outdated):
+            raise Overtaken
+    known: list[int] = []
+    for draft in drafts:
+        for item in draft.purchases:
+            assert item.purchase is not None
+            item.purchase.fate, item.purchase.delivery_id = Fate.BUFFERED, draft.id
+            if item.purchase.pk:
+                known.append(item.purchase.pk)
+    bulk.insert(BrazePurchase, [row for bundle in bundles for row in bundle.new_purchases], with_keys=True)
+    for draft in drafts:
+        again = [item.purchase.pk for item in draft.purchases if item.purchase and item.purchase.pk in known]
+        if again:
+            BrazePurchase.objects.filter(pk__among=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
+
+
+def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> int:
+    requests = {pk: draft.id for draft in drafts for pk in draft.entries()}
+    if transitions.buffer(requests) != len(requests):
+        raise Overtaken
+    by_reason: dict[str, set[int]] = defaultdict(set)
+    parked: dict[str, set[int]] = defaultdict(set)
+    for bundle in bundles:
+        for pk, reason in bundle.skipped.items():
+            by_reason[reason].add(pk)
+        for pk, reason in bundle.parked.items():
+            parked[reason].add(pk)
+    _skip(account_id, by_reason, now)
+    for reason, ids in parked.items():
+        _move(ids, parked=True, error=reason, due_at=now + PARKED)
+    return len(requests) + sum(map(len, by_reason.values())) + _reject(bundles, now)
+
+
+def _skip(account_id: int, by_reason: Mapping[str, set[int]], now: datetime) -> None:
+    """What no rule lets be sent is skipped; but what was to be sent again, as it may have arrived, is held.
+
+    A person has to look, and a reversal that comes could not tell otherwise what there is to negate.
+    """
+    skipped = OutboxEntry.objects.filter(pk__among=set().union(*by_reason.values()), kind__in=FACT_KINDS)
+    columns = ("pk", "kind", "customer_external_id", "data", "error")
+    facts = list(skipped.values_list(*columns)) if by_reason else []
+    for reason, ids in by_reason.items():
+        # A part that was refused or is in doubt outlives the rule that skips the rest, and so does its reason.
+        by_worst = Case(When(worst="", then=Value(Status.SKIPPED.value)), default=F("worst"))
+        words = Case(When(worst="", then=Value(reason)), default=F("error"), output_field=TextField())
+        _move(ids, status=by_worst, error=words, settled_at=now)
+    by_order: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for pk, kind, customer, data, doubt in facts:
+        if kind in ORDER_KINDS:
+            by_order[customer, data.get("order_id", "")].append(pk)
+        elif doubt:
+            OutboxEntry.objects.filter(pk=pk).update(status=Status.UNKNOWN, error=doubt)
+    _hold_orders_in_doubt(account_id, by_order, now)
+
+
+def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], list[int]], now: datetime) -> None:
+    """By customer and order id: a purchase's row tells whether it may have arrived."""
+    customers = {customer for customer, _ in by_order}
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers, fate=Fate.PENDING)
+    for row in rows.exclude(error="") if customers else ():
+        if ids := by_order.get((row.customer_external_id, row.order_id)):
+            BrazePurchase.objects.filter(pk=row.pk).update(fate=Fate.UNKNOWN, settled_at=now)
+            OutboxEntry.objects.filter(pk__in=ids).update(status=Status.UNKNOWN, error=row.error)
+    # A doubt that no change shows (its order's were deleted, and it was created again) is shown by what is skipped.
+    doubted = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
+    for row in doubted.filter(fate=Fate.UNKNOWN) if customers else ():
+        key = (row.customer_external_id, row.order_id)
+        theirs = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
+        theirs = theirs.filter(customer_external_id=key[0], data__order_id=key[1])
+        if key in by_order and not theirs.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).exists():
+            OutboxEntry.objects.filter(pk__in=by_order[key]).update(status=Status.UNKNOWN, error=row.error)
+
+
+def _reject(bundles: Sequence[Bundle], now: datetime) -> int:
+    """What Braze would refuse is rare, and logged as a refusal of Braze's own is; how much of it there is."""
+    failed = {pk: reason for bundle in bundles for pk, reason in bundle.failed.items()}
+    rejected = {pk: reason for bundle in bundles for pk, reason in bundle.rejected.items()}
+    if not failed and not rejected:
+        return 0
+    for pk, reason in failed.items():
+        OutboxEntry.objects.filter(pk=pk).update(worst=Status.REJECTED, error=reason)
+    for pk, reason in rejected.items():
+        _move({pk}, status=Status.REJECTED, error=reason, settled_at=now)
+    _end_purchases(rejected, now)
+    for entry in OutboxEntry.objects.filter(pk__among=failed.keys() | rejected.keys()):
+        words = "sync failed: account=%s kind=%s entry=%s, not sent, reason=%s"
+        logger.warning(words, entry.account_id, entry.kind, entry.pk, entry.error)
+    return len(rejected)
+
+
+def _end_purchases(rejected: Mapping[int, str], now: datetime) -> None:
+    """What waited to be sent is refused with its order's changes; what may have arrived is in doubt."""
+    orders = OutboxEntry.objects.filter(pk__among=list(rejected), kind__in=ORDER_KINDS)
+    for account_id, customer, data, pk in orders.values_list("account_id", "customer_external_id", "data", "pk"):
+        rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id=customer)
+        rows = rows.filter(order_id=data.get("order_id", ""), fate=Fate.PENDING)
+        rows.filter(error="").update(fate=Fate.REJECTED, error=rejected[pk], settled_at=now)
+        rows.update(fate=Fate.UNKNOWN, settled_at=now)
+
+
+def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
+    """One by one: values that Braze would not take are few."""
+    for draft in drafts:
+        for item in (*draft.attributes, *draft.events, *draft.purchases):
+            if item.adjustments:
+                OutboxEntry.objects.filter(pk__among=item.entries).update(adjustments=list(item.adjustments))
+
+
+def _move(ids: set[int], **changes: object) -> None:
+    """Raises `Overtaken` where any of the entries is no longer pending; the commit is then undone."""
+    if OutboxEntry.objects.filter(pk__among=ids, status__unindexed=Status.PENDING).update(**changes) != len(ids):
+        raise Overtaken
+
+
+def _wait(by_customer: dict[str, list[Entry]], waiting: dict[str, datetime]) -> None:
+    for customer, due in waiting.items():
+        _move({entry.pk for entry in by_customer[customer]}, due_at=due)
+
+
+def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
+    """A deleted customer's purchases that never left: nothing of them is in Braze, nothing will have to be negated.
+
+    One that was to be sent again, as it may or may not have arrived, stays in doubt.
+    """
+    deleted = [bundle.customer for bundle in bundles if bundle.deletions]
+    if not deleted:
+        return
+    rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=deleted)
+    rows.filter(fate=Fate.PENDING, error="").delete()
+    rows.filter(fate=Fate.PENDING).update(fate=Fate.UNKNOWN, settled_at=database_now())
+    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
+    held.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).update(
+        status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now()
+    )

@@ -1,0 +1,102 @@
+"""What would be sent now for a customer, an event or an order: the relay's own rules and mapping, and nothing kept."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from integrations.braze.composing import compose, packing, records
+from integrations.braze.composing.records import ORDER_KINDS
+from integrations.braze.delivery import readiness
+from integrations.braze.integration import NAME
+from integrations.braze.mapping import differences
+from integrations.braze.mapping.objects import Bundle, Entry
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from masivo_braze.loyalty.models import Account, Customer, Event, Order
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`objects` has them as Braze would get them, by array. The rest are sentences for an operator."""
+
+    objects: dict[str, list[dict[str, Any]]]
+    adjustments: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    account: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Without what there is nothing to say about."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name))}
+
+
+def customer(record: Customer) -> Preview:
+    """As for a customer all of whose attributes, tags and audiences are looked at anew."""
+    profile = BrazeProfile.objects.filter(account_id=record.account_id, external_id=record.external_id).first()
+    kind = Kind.CUSTOMER_UPDATED if profile and profile.is_known else Kind.CUSTOMER_CREATED
+    return _preview(record.account, record, kind, str(record.pk), {"resync": True})
+
+
+def event(record: Event) -> Preview:
+    return _preview(record.account, record.customer, Kind.EVENT, str(record.pk), {})
+
+
+def order(record: Order) -> Preview:
+    """With what the order's lines have come to differ in from what was sent of them."""
+    data = {"order_id": record.order_id, "status": "FULFILLED" if _is_sale_due(record) else record.status}
+    return _preview(record.account, record.customer, Kind.ORDER, str(record.pk), data, _differences(record))
+
+
+def _is_sale_due(record: Order) -> bool:
+    """An order that was reversed while its fulfilment waits is sent first, and then reversed."""
+    waiting = OutboxEntry.objects.filter(account_id=record.account_id, integration=NAME, status=Status.PENDING)
+    return waiting.filter(kind__in=ORDER_KINDS, subject=str(record.pk), data__status="FULFILLED").exists()
+
+
+def _differences(record: Order) -> list[str]:
+    rows = BrazePurchase.objects.filter(account_id=record.account_id, order_id=record.order_id).order_by("pk")
+    return differences.differences(record, list(rows))
+
+
+def _preview(
+    account: Account,
+    of: Customer,
+    kind: Kind,
+    subject: str,
+    data: dict[str, Any],
+    differences: list[str] | None = None,
+) -> Preview:
+    entry = Entry(0, kind, of.external_id, subject, data)
+    settings = BrazeSettings.objects.filter(account=account).first()
+    if settings is None:
+        return Preview({}, differences=differences or [], account="The account has no Braze settings.")
+    bundle = compose.bundle(of.external_id, [entry], settings, records.load(account.pk, [entry]), database_now())
+    return _told(bundle, differences or [], _standing(account))
+
+
+def _told(bundle: Bundle, differences: list[str], standing: str) -> Preview:
+    objects = {name: getattr(bundle, name) for name in packing.ARRAYS if getattr(bundle, name)}
+    told = [sentence for items in objects.values() for item in items for sentence in item.adjustments]
+    return Preview(
+        objects={name: [item.body for item in items] for name, items in objects.items()},
+        adjustments=list(dict.fromkeys(told)),
+        skipped=list(bundle.skipped.values()),
+        rejected=list(dict.fromkeys([*bundle.rejected.values(), *bundle.failed.values()])),
+        waiting=[*bundle.parked.values(), *_later(bundle)],
+        differences=differences,
+        account=standing,
+    )
+
+
+def _later(bundle: Bundle) -> list[str]:
+    more = sum(row.error == "" for row in bundle.new_purchases) - len(bundle.purchases)
+    return [f"{more:,} more purchases follow in further requests"] if more > 0 else []
+
+
+def _standing(account: Account) -> str:
+    ready = readiness.of(account.pk)
+    if ready.is_ready:
+        return ""
+    return f"Nothing is sent now: the account is {ready.state}{': ' * bool(ready.detail)}{ready.detail}"

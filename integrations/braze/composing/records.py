@@ -1,0 +1,172 @@
+"""Loads, in bulk, what a list of outbox entries is about."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.db.models.functions import RTrim
+
+from integrations.braze.delivery import profiles
+from integrations.braze.integration import NAME
+from integrations.braze.mapping.objects import Entry
+from integrations.braze.mapping.rows import (
+    AnyCustomer,
+    AnyEvent,
+    AnyOrder,
+    CustomerName,
+    CustomerRow,
+    EventRows,
+    LineRow,
+    Lines,
+    Mirrored,
+    OrderRow,
+    from_json,
+    from_uuid,
+    text_of,
+)
+from integrations.braze.models import BrazePurchase
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.prepared import Prepared
+from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
+
+AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
+ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
+#: Kinds whose objects are made without the customer's own record.
+FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
+#: What an order that was sold may become: its purchases are negated.
+CLOSED = frozenset({"REVERSED", "CANCELLED"})
+
+
+def _of_customers(account_id: Any, external_ids: Any) -> "QuerySet[Customer, Any]":
+    *columns, tags = CustomerRow._fields
+    rows = Customer.objects.filter(account_id=account_id, external_id__among=external_ids)
+    return rows.values_list(*columns, text_of(tags))
+
+
+def _of_events(ids: Any) -> "QuerySet[Event, Any]":
+    columns = (text_of("pk"), "type", text_of("occurred_at"), text_of("data"))
+    return Event.objects.filter(pk__among=ids).values_list(*columns)
+
+
+_CUSTOMERS, _EVENTS = Prepared(_of_customers), Prepared(_of_events)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The newest records behind some entries, as the database has them now; customers only where state is sent."""
+
+    customers: dict[str, AnyCustomer]
+    events: Mapping[str, AnyEvent]
+    orders: dict[str, AnyOrder]
+    purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
+    audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
+    profiles: dict[str, Mirrored]
+    #: By subject, the id of the last pending change that closes the order.
+    closings: Mapping[str, int] = field(default_factory=dict)
+
+
+def load(account_id: int, entries: Sequence[Entry]) -> Records:
+    of_state = {entry.customer_external_id for entry in entries if entry.kind not in FACT_KINDS}
+    of_facts = {entry.customer_external_id for entry in entries} - of_state
+    orders = _orders(_subjects(entries, ORDER_KINDS))
+    return Records(
+        customers=_customers(account_id, of_state),
+        events=_events([entry for entry in entries if entry.kind == Kind.EVENT]),
+        orders=orders,
+        purchases=_purchases(account_id, {order.order_id for order in orders.values()}),
+        audiences=_audiences(account_id, of_state, entries),
+        profiles=profiles.mirrored(account_id, of_state) | profiles.standings(account_id, of_facts),
+        closings=_closings(account_id, orders, entries),
+    )
+
+
+def _customers(account_id: int, external_ids: set[str]) -> dict[str, AnyCustomer]:
+    if not external_ids:
+        return {}
+    values = _CUSTOMERS.rows(account_id=account_id, external_ids=external_ids)
+    return {row[0]: CustomerRow._make((*row[:-1], from_json(row[-1]))) for row in values}
+
+
+def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
+    """By subject. An event's customer never changes, so the entry tells who it is."""
+    if not entries:
+        return {}
+    names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
+    texts = _EVENTS.rows(ids=map(UUID, names))
+    return EventRows({(pk := from_uuid(row[0])): (*row[1:], names[pk]) for row in texts})
+
+
+def _subjects(entries: Iterable[Entry], kinds: Iterable[str]) -> set[str]:
+    return {entry.subject for entry in entries if entry.kind in kinds}
+
+
+def _orders(ids: set[str]) -> dict[str, AnyOrder]:
+    if not ids:
+        return {}
+    rows = Order.objects.filter(pk__among=map(int, ids)).values_list(
+        *("account__currency", "currency", "customer__external_id", "pk", "account_id", "order_id", "status"),
+        *("fulfilled_at", "closed_at", "channel", "store", "payment_method"),
+    )
+    of_order: dict[int, Lines] = defaultdict(Lines)
+    orders: dict[str, AnyOrder] = {
+        str(pk): OrderRow(CustomerName(customer), of_order[pk], own or usual, pk, *values)
+        for usual, own, customer, pk, *values in rows
+    }
+    data, *columns = LineRow._fields
+    lines = OrderLine.objects.filter(order__pk__among=map(int, ids)).order_by("order_id", "position")
+    for order_id, *values, text in lines.values_list("order_id", *columns, text_of(data)):
+        of_order[order_id].append(LineRow(from_json(text), *values))
+    return orders
+
+
+def _closings(account_id: int, orders: Mapping[str, AnyOrder], entries: Sequence[Entry]) -> dict[str, int]:
+    """Looked up after the orders were, so that no order is found closed whose reversal is not seen."""
+    of_orders = [entry for entry in entries if entry.kind in ORDER_KINDS]
+    last = {entry.subject: entry for entry in of_orders}
+    found = {entry.subject: entry.pk for entry in of_orders if not entry.is_of_sale}
+    sold = {subject for subject, entry in last.items() if entry.is_of_sale}
+    if elsewhere := {subject for subject in sold & orders.keys() if orders[subject].status in CLOSED}:
+        customers = {last[subject].customer_external_id for subject in elsewhere}
+        rows = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+        rows = rows.filter(kind__in=ORDER_KINDS, customer_external_id__among=customers, subject__among=elsewhere)
+        entries_of = (Entry.of(row) for row in rows.order_by("pk"))
+        found |= {entry.subject: entry.pk for entry in entries_of if not entry.is_of_sale}
+    return found
+
+
+def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurchase]]:
+    by_order: dict[str, list[BrazePurchase]] = defaultdict(list)
+    if order_ids:
+        for row in BrazePurchase.objects.filter(account_id=account_id, order_id__among=order_ids).order_by("pk"):
+            by_order[row.order_id].append(row)
+    return by_order
+
+
+def _audiences(account_id: int, external_ids: set[str], entries: Sequence[Entry]) -> dict[str, set[str]]:
+    """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention.
+
+    Braze strips spaces, so two names that differ in nothing else are one attribute: whoever leaves one of the two is
+    still in the other.
+    """
+    mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
+    members: dict[str, set[str]] = defaultdict(set)
+    if not mine and not any(entry.data.get("resync") for entry in entries):
+        return members
+    names = {name.rstrip() for entry in mine for name in mentioned(entry)}
+    resynced = {entry.customer_external_id for entry in entries if entry.data.get("resync")}
+    rows = Membership.objects.filter(audience__account_id=account_id, customer__external_id__among=external_ids)
+    by_name = rows.annotate(stripped=RTrim("audience__name")).filter(stripped__in=names)
+    by_id = rows.filter(audience_id__in={entry.subject for entry in mine if entry.subject})
+    all_of_some = rows.filter(customer__external_id__among=resynced)
+    for query in (by_name, by_id, all_of_some):
+        for external_id, name in query.values_list("customer__external_id", "audience__name"):
+            members[external_id].add(name)
+    return members
+
+
+def mentioned(entry: Entry) -> set[str]:
+    """The audience names that an entry speaks of."""
+    return {name for key in ("name", "old_name") if (name := entry.data.get(key))}

@@ -1,0 +1,110 @@
+"""Rounds of the relay: entries taken together, and all that is known of them before they are composed."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from time import monotonic
+
+from django.conf import settings as django_settings
+from django.db.models import Max
+
+from integrations.braze.composing import packing, records
+from integrations.braze.composing.records import Records
+from integrations.braze.composing.taking import Pass
+from integrations.braze.delivery import commits, ledger, readiness
+from integrations.braze.integration import NAME
+from integrations.braze.mapping.objects import Bundle, Entry
+from integrations.braze.models import BrazePurchase, BrazeSettings
+from integrations.outbox.models import SETTLED, Kind, OutboxEntry
+
+
+@dataclass(slots=True)
+class Round:
+    """Entries taken together, the records behind them, and who of their customers has to wait until when."""
+
+    settings: BrazeSettings
+    by_customer: dict[str, list[Entry]]
+    records: Records
+    waiting: dict[str, datetime]
+    now: datetime  #: by the database's clock, as settings are: which of them is newer decides whether they fit together
+    on_probation: bool  #: the account has to prove first that its Braze answers
+
+
+@dataclass(slots=True)
+class Composed:
+    """What a round comes to: nothing of it is in the database yet."""
+
+    round: Round
+    bundles: list[Bundle]
+    drafts: list[packing.Draft]
+
+
+def read(account_id: int, passing: Pass, end: float) -> Round | None:
+    """The next entries that may be sent, and all that is known of them; None where there are none, or not now."""
+    while not passing.is_over and monotonic() < end:
+        ready, look = readiness.of(account_id), ledger.look(account_id)
+        is_sound = commits.may_go_on(ready.account_state)
+        if not is_sound or not ready.is_ready or ready.settings is None or look.fullness >= 1:
+            return None
+        if look.has_deletions:
+            ledger.make_way_for_deletions(account_id)
+        now = look.now
+        if entries := passing.take(now):
+            by_customer: dict[str, list[Entry]] = defaultdict(list)
+            for entry in entries:
+                by_customer[entry.customer_external_id].append(entry)
+            loaded = records.load(account_id, entries)
+            due = _due(account_id, by_customer, loaded, now)
+            return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation)
+    return None
+
+
+def halves(account_id: int, round: Round) -> list[Round]:
+    """Of its customers, with their records read anew, as a failed commit has changed them; one where there is one."""
+    names = list(round.by_customer)
+    middle = len(names) // 2
+    return [_of(account_id, round, part) for part in (names[:middle], names[middle:]) if part]
+
+
+def _of(account_id: int, round: Round, names: Collection[str]) -> Round:
+    by_customer = {name: round.by_customer[name] for name in names}
+    waiting = {name: round.waiting[name] for name in names if name in round.waiting}
+    loaded = records.load(account_id, [entry for theirs in by_customer.values() for entry in theirs])
+    return replace(round, by_customer=by_customer, records=loaded, waiting=waiting)
+
+
+def _due(account_id: int, by_customer: dict[str, list[Entry]], loaded: Records, now: datetime) -> dict[str, datetime]:
+    """Customers who have to wait for Braze's sake, and until when.
+
+    A deletion leaves some seconds after the customer's last request, because Braze orders nothing between requests;
+    a re-created customer waits until the deletion has spread, or it would be swallowed [Braze: /users/delete].
+    """
+    due: dict[str, datetime] = {}
+    settles = timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
+    for customer in by_customer.keys() & loaded.profiles.keys():
+        if deleted_at := loaded.profiles[customer].deleted_at:
+            due[customer] = deleted_at + settles
+    deleted = {c for c, theirs in by_customer.items() if any(entry.kind == Kind.CUSTOMER_DELETED for entry in theirs)}
+    apart = timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
+    for customer, at in _last_accepted(account_id, deleted - due.keys(), loaded).items():
+        due[customer] = at + apart
+    return {customer: until for customer, until in due.items() if until > now}
+
+
+def _last_accepted(account_id: int, customers: Collection[str], loaded: Records) -> dict[str, datetime]:
+    """When Braze took, or may have taken, the customers' last requests: by the mirror, and by their settled changes."""
+    if not customers:
+        return {}
+    settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
+    settled = settled.filter(status__in=SETTLED, batch__isnull=False, settled_at__isnull=False).order_by()
+    latest = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
+    sold = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
+    sold = sold.filter(settled_at__isnull=False).order_by()  # of an order that has more to send, the entry is pending
+    for customer, at in sold.values_list("customer_external_id").annotate(Max("settled_at")):
+        latest[customer] = max(at, latest.get(customer, at))
+    for customer in customers:
+        profile = loaded.profiles.get(customer)
+        if profile and profile.last_accepted_at:
+            latest[customer] = max(profile.last_accepted_at, latest.get(customer, profile.last_accepted_at))
+    return latest

@@ -1,0 +1,1 @@
+"""Requests → Braze → settled: the ledger, the buffer, the limiter, the flush, verdicts and settlement."""

@@ -1,0 +1,92 @@
+"""The buffer: per account, the requests that are ready to be sent. A disposable copy of the ledger.
+
+Keys, `<a>` being the account's id, in braces so that a cluster keeps one account's keys together:
+  braze:{<a>}:ready   list of request ids, oldest first
+  braze:{<a>}:bodies  hash, request id → compressed body
+  braze:{<a>}:flight  sorted set, request id → end of its claim in ms: the requests being sent
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from integrations.braze.delivery import connection, ledger
+from integrations.braze.models import Delivery
+
+#: Requests of one account in flight at once.
+IN_FLIGHT = 32
+#: A claim lasts this long unless it is kept: a worker that dies before the start holds its place no longer.
+CLAIM_MS = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A request taken from the buffer; `body` is compressed, and empty where Redis has lost it."""
+
+    id: UUID
+    body: bytes
+
+
+def push(account_id: int, deliveries: Iterable[Delivery]) -> int:
+    """Make requests ready; those that are so already, or in flight, stay as they are. Returns how many were added."""
+    arguments: list[str | bytes] = []
+    for delivery in deliveries:
+        arguments += (str(delivery.pk), bytes(delivery.body))
+    if not arguments:
+        return 0
+    return int(connection.script("push")(keys=_keys(account_id), args=arguments))
+
+
+def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
+    """The oldest ready request, counted as in flight until `release`; None where none is, or `most` are in flight."""
+    claims = claim_some(account_id, 1, most)
+    return claims[0] if claims else None
+
+
+def claim_some(account_id: int, wanted: int, most: int = IN_FLIGHT) -> list[Claim]:
+    """As many of the oldest ready requests as are wanted, and as may be in flight beside those that are."""
+    answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS, wanted, _longest_ms()])
+    return [Claim(UUID(answer[at].decode()), answer[at + 1]) for at in range(0, len(answer), 2)]
+
+
+def is_empty(account_id: int) -> bool:
+    """Whether there is nothing to claim."""
+    return not connection.client().exists(_keys(account_id)[0])
+
+
+def unclaim(account_id: int, claims: Sequence[Claim]) -> None:
+    """Make claimed requests ready again, ahead of the others: they could not be started."""
+    arguments: list[str | bytes] = []
+    for each in reversed(claims):
+        arguments += (str(each.id), each.body)
+    if arguments:
+        connection.script("unclaim")(keys=_keys(account_id), args=arguments)
+
+
+def keep(account_id: int, *delivery_ids: UUID) -> None:
+    """The requests are about to be started: their claims now last as long as a request can."""
+    arguments: list[str | int] = [_longest_ms(), *map(str, delivery_ids)]
+    connection.script("keep")(keys=[_keys(account_id)[2]], args=arguments)
+
+
+def release(account_id: int, *delivery_ids: UUID) -> None:
+    if delivery_ids:
+        connection.client().zrem(_keys(account_id)[2], *map(str, delivery_ids))
+
+
+def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:
+    """Which of these Redis has neither ready nor in flight."""
+    if not delivery_ids:
+        return []
+    ready, _, flight = _keys(account_id)
+    answer = connection.script("missing")(keys=[ready, flight], args=[str(pk) for pk in delivery_ids])
+    return [UUID(name.decode()) for name in answer]
+
+
+def _longest_ms() -> int:
+    """A claim lasts no longer than a request can."""
+    return int(ledger.SILENT_AFTER.total_seconds() * 1000)
+
+
+def _keys(account_id: int) -> list[str]:
+    return [f"braze:{{{account_id}}}:{name}" for name in ("ready", "bodies", "flight")]

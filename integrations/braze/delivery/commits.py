@@ -1,0 +1,95 @@
+"""Notices a database that lost commits: restored from a backup, while Redis went on.
+
+Each commit of a relay, and each start of requests, raises a counter in the database and afterwards in Redis; nothing is
+sent before Redis has been told. Redis behind the database has forgotten something, which costs nothing. Redis ahead of
+it means that requests were sent of which the ledger no longer knows, or no longer knows that they were: sending on
+would double purchases, so the account pauses until a person says since when the ledger is in doubt.
+"""
+
+import logging
+from typing import NamedTuple
+from uuid import UUID
+
+import redis
+from django.db import connection as database
+
+from integrations.braze.delivery import connection
+from integrations.braze.models import BrazeState
+from integrations.braze.models.account import PauseKind
+from integrations.outbox.clock import database_now
+
+logger = logging.getLogger(__name__)
+
+REASON = (
+    "The database has lost changes that were already sent: it was restored from a backup. Run "
+    "`manage.py braze_restored --since <time of the backup>` before anything is sent again."
+)
+#: By hand, since Django reads in a second query what an update has come to.
+_COUNT = (
+    f'UPDATE "{BrazeState._meta.db_table}" SET commits = commits + 1 WHERE account_id = %s RETURNING ledger_id, commits'
+)
+
+
+class Counted(NamedTuple):
+    """An account's ledger, and its number of commits at some moment."""
+
+    account_id: int
+    ledger_id: UUID
+    commits: int
+
+
+def count_commit(account_id: int) -> Counted:
+    """Raise the database's counter, in the caller's transaction."""
+    with database.cursor() as cursor:
+        cursor.execute(_COUNT, [account_id])
+        if row := cursor.fetchone():
+            ledger_id, commits = row
+            return Counted(account_id, ledger_id if isinstance(ledger_id, UUID) else UUID(ledger_id), commits)
+    return counted(BrazeState.objects.create(account_id=account_id, commits=1))
+
+
+def counted(state: BrazeState) -> Counted:
+    return Counted(state.account_id, state.ledger_id, state.commits)
+
+
+def tell_redis(counted: Counted) -> None:
+    """Raise Redis' counter to the database's, after the commit. Raises `redis.RedisError`."""
+    connection.script("raise")(keys=[key(counted)], args=[counted.commits])
+
+
+def has_lost_commits(state: BrazeState | None) -> bool:
+    """Whether Redis is ahead of the database; the account is then paused. Redis is raised last, so it is read first:
+
+    a state that was read before it, and is behind, is read again.
+    """
+    if state is None:
+        return False
+    told = int(connection.client().get(key(state)) or 0)
+    if told <= state.commits:
+        return False
+    state.refresh_from_db()
+    if told <= state.commits:
+        return False
+    not_paused = BrazeState.objects.filter(pk=state.pk).exclude(paused_at__isnull=False, pause_kind=PauseKind.RESTORED)
+    if not_paused.update(paused_at=database_now(), pause_kind=PauseKind.RESTORED, pause_reason=REASON):
+        logger.error("account %s paused: %s", state.account_id, REASON)  # once: when it was noticed counts later
+    return True
+
+
+def may_go_on(state: BrazeState | None) -> bool:
+    """False where commits were lost. A Redis that does not answer proves nothing, and nothing can be sent anyway."""
+    try:
+        return not has_lost_commits(state)
+    except redis.RedisError:
+        return True
+
+
+def told(account_id: int) -> int:
+    """The higher of the two counters: what a restored database goes on from."""
+    state = BrazeState.objects.get(account_id=account_id)
+    return max(state.commits, int(connection.client().get(key(state)) or 0))
+
+
+def key(state: BrazeState | Counted) -> str:
+    """Named by the ledger, not by the account's id: another database on the same Redis has other ledgers."""
+    return f"braze:{{{state.account_id}}}:commits:{state.ledger_id}"

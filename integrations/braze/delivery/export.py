@@ -1,0 +1,171 @@
+"""Asks Braze what it holds of one customer: `POST /users/export/ids` [Braze: Users by identifier].
+
+For a person who wonders whether something arrived. It decides nothing, and it changes nothing at either end.
+"""
+
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import orjson
+import redis
+import requests
+from requests.utils import get_environ_proxies
+from urllib3 import Timeout
+
+from integrations.braze.delivery import client, limiter, readiness, verdicts
+from integrations.braze.delivery.client import Answer
+from integrations.braze.delivery.limiter import Limit
+from integrations.braze.delivery.transport import BoundedAdapter
+from integrations.braze.models import BrazeSettings
+
+PATH = "/users/export/ids"
+#: Braze: 250 requests a minute for accounts since August 2024, more for older ones [Braze: API limits].
+CALLS, WINDOW_SECONDS = 250, 60
+#: From connecting to the last byte: a person waits, and so does a thread of the web server.
+TOTAL_SECONDS = 10.0
+STANDARD = ("email", "phone", "first_name", "last_name", "gender", "dob", "country", "home_city", "language",
+            "time_zone")  # fmt: skip
+FIELDS = ("external_id", "custom_attributes", "custom_events", "purchases", "total_revenue", *STANDARD)
+#: Of 401 and 404 Braze means the same here as elsewhere.
+HINTS = verdicts.HINTS | {
+    403: "(the key lacks the permission users.export.ids; a key's permissions cannot be changed, so make a new key)",
+    429: "(too many questions in a minute: try again a little later)",
+}
+
+
+class NotAnswered(Exception):
+    """In words for an operator why Braze's answer is not to be had; the key is in none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often Braze counts an event or a product, and when last; a quantity of 3 counts as 3 purchases."""
+
+    name: str
+    count: int
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What Braze holds of a customer. `revenue` is in US dollars, as Braze converts."""
+
+    is_known: bool
+    revenue: str = ""
+    events: list[Tally] = field(default_factory=list)
+    purchases: list[Tally] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def ask(settings: BrazeSettings, external_id: str) -> Exported:
+    """Raises `NotAnswered`. Takes `TOTAL_SECONDS` and a second for its slot at most."""
+    if (ready := readiness.judge(settings, None)).state == "disabled":
+        raise NotAnswered("The integration is switched off, so Braze is not asked anything.")
+    if not ready.is_ready:
+        raise NotAnswered(f"Braze cannot be asked: {ready.detail}")
+    limit = limit_of(settings)
+    try:
+        _wait_for_slot(limit)
+        answer = _post(settings, {"external_ids": [external_id], "fields_to_export": FIELDS})
+        if answer.status == 429:
+            limiter.defer(limit, verdicts.retry_after(answer.headers, time.time()))
+    except redis.RedisError as error:
+        raise NotAnswered("Redis, which keeps count of the requests to Braze, cannot be reached.") from error
+    return _exported(_document(answer, settings.api_key), external_id)
+
+
+def limit_of(settings: BrazeSettings) -> Limit:
+    """A budget of its own per host and key: questions take nothing from what syncs may use."""
+    return Limit(limiter.budget_of(settings, "export"), CALLS, WINDOW_SECONDS)
+
+
+def _wait_for_slot(limit: Limit) -> None:
+    slot = limiter.reserve(limit, lambda: 0)
+    if not slot.is_granted:
+        raise NotAnswered(f"Braze answers {CALLS} such questions a minute: ask again in {slot.wait_seconds:.0f} s.")
+    time.sleep(slot.wait_seconds)
+
+
+# --- HTTP -----------------------------------------------------------------------------------------------
+
+
+def _post(settings: BrazeSettings, document: dict[str, Any]) -> Answer:
+    try:
+        response = _session().post(
+            f"{settings.rest_endpoint}{PATH}",
+            data=orjson.dumps(document),
+            headers={"Authorization": f"Bearer {settings.api_key}".encode(), "Content-Type": "application/json"},
+            timeout=Timeout(connect=client.CONNECT_SECONDS, total=TOTAL_SECONDS),  # type: ignore[arg-type]
+            proxies=dict(get_environ_proxies(settings.rest_endpoint)),
+            allow_redirects=False,
+            stream=True,
+        )
+        with response:
+            return Answer(response.status_code, _body(response), response.headers)
+    except requests.RequestException as error:
+        words = f"Braze ({settings.rest_endpoint}) could not be reached, or did not answer within {TOTAL_SECONDS:.0f} s"
+        raise NotAnswered(f"{words}: {type(error).__name__}.") from error
+
+
+def _body(response: requests.Response) -> bytes:
+    received = bytearray()
+    for chunk in response.iter_content(65_536):
+        received += chunk
+        if len(received) > client.MAX_ANSWER_BYTES:
+            raise NotAnswered("Braze's answer is longer than can be shown here.")
+    return bytes(received)
+
+
+@cache
+def _session() -> requests.Session:
+    """Apart from the session that syncs use, as bounded and as forgetful: no cookies, .netrc or environment."""
+    session = requests.Session()
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, BoundedAdapter(max_retries=0))
+    return session
+
+
+# --- the answer -----------------------------------------------------------------------------------------
+
+
+def _document(answer: Answer, api_key: str) -> dict[str, Any]:
+    """The answer's JSON. The body of a 401 repeats the API key [Braze, measured]."""
+    text = answer.body.replace(api_key.encode(), b"[key]").decode("utf-8", "replace")
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        document = None
+    if not 200 <= answer.status < 300:
+        said = document.get("message") if isinstance(document, dict) else text
+        words = f"Braze answered {answer.status}: {str(said)[:500]} {HINTS.get(answer.status, '')}"
+        raise NotAnswered(words.strip())
+    if not isinstance(document, dict) or not isinstance(document.get("users"), list):
+        raise NotAnswered(f"Braze's answer is not one to this question: {text[:500]}")
+    return document
+
+
+def _exported(document: dict[str, Any], external_id: str) -> Exported:
+    users = [user for user in document["users"] if isinstance(user, dict)]
+    user = next((user for user in users if user.get("external_id") == external_id), None)
+    if user is None:
+        return Exported(is_known=False)
+    standard = {name: user[name] for name in STANDARD if user.get(name) is not None}
+    return Exported(
+        is_known=True,
+        revenue=str(user.get("total_revenue", 0)),
+        events=_tallies(user.get("custom_events")),
+        purchases=_tallies(user.get("purchases")),
+        attributes={**standard, **(user.get("custom_attributes") or {})},
+    )
+
+
+def _tallies(listed: Any) -> list[Tally]:
+    """Newest first; Braze leaves out what it has none of."""
+    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    tallies = [Tally(str(row.get("name", "")), int(row.get("count") or 0), str(row.get("last", ""))) for row in rows]
+    return sorted(tallies, key=lambda tally: tally.last, reverse=True)

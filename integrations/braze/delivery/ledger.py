@@ -1,0 +1,174 @@
+"""The ledger's transitions: composed, started by one winner, taken back. How a request ends is settlement's."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from integrations.braze.delivery import client, transport
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
+from integrations.outbox.clock import NOW, database_now, moment_of
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.prepared import Prepared
+from integrations.outbox.sql import Columns, moment, table_of
+
+_TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
+
+#: Of a manifest, in the order in which Braze applies them.
+ARRAYS = ("attributes", "events", "purchases", "deletions")
+#: A sender that has not got its request out this long after the start gives it back.
+SEND_WITHIN = timedelta(seconds=2)
+#: Longer than any request can take, from its start to its settlement: what is silent after it has no known outcome.
+SILENT_AFTER = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS + client.TOTAL_SECONDS + 3)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a request ended; `words` are Braze's."""
+
+    outcome: str
+    status_code: int | None
+    words: str
+
+
+def unstarted(account_id: Any) -> "QuerySet[Delivery]":
+    return Delivery.objects.filter(account_id=account_id, started_at=None, finished_at=None).order_by(
+        "created_at", "pk"
+    )
+
+
+_UNSTARTED = Prepared(lambda account_id: unstarted(account_id).values_list("pk", "bytes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an account stands, at a moment of the database's clock.
+
+    `fullness`: of what may be ready to be sent, before a backlog better waits in the database, where it packs full.
+    """
+
+    now: datetime
+    fullness: float
+    has_deletions: bool  #: that wait
+
+
+def look(account_id: int) -> Look:
+    """In one statement, and not in Django's words: each round of a relay begins with it."""
+    deletions = (
+        f'SELECT 1 FROM "{_ENTRIES}" WHERE account_id = %s AND integration = %s'
+        f" AND status = '{Status.PENDING.value}' AND kind = '{Kind.CUSTOMER_DELETED.value}'"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'SELECT count(*), sum(bytes), {NOW[connection.vendor]}, EXISTS ({deletions}) FROM "{_TABLE}"'
+            " WHERE account_id = %s AND started_at IS NULL AND finished_at IS NULL",
+            [account_id, NAME, account_id],
+        )
+        requests, size, now, has_deletions = cursor.fetchone()
+    fullness = max(int(requests) / settings.BRAZE_READY_REQUESTS, int(size or 0) / settings.BRAZE_READY_BYTES)
+    return Look(moment_of(now), fullness, bool(has_deletions))
+
+
+def next_to_send(account_id: int) -> list[UUID]:
+    """The oldest requests that nobody has started, as many as the buffer may hold of an account: one at least."""
+    found: list[UUID] = []
+    size = 0
+    for delivery_id, weight in _UNSTARTED.rows(settings.BRAZE_READY_REQUESTS, account_id=account_id):
+        size += weight
+        if found and size > settings.BRAZE_READY_BYTES:
+            break
+        found.append(delivery_id)
+    return found
+
+
+def start(delivery_id: UUID) -> bool:
+    """Whether the caller, and nobody else, may send this request now."""
+    return bool(start_all([delivery_id]))
+
+
+def start_all(delivery_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these requests the caller, and nobody else, may send now."""
+    now = database_now()
+    free, parameters = table_of({"id": ("uuid", list(delivery_ids))}, "chosen")
+    statement = (
+        f'UPDATE "{_TABLE}" SET started_at = %s, deadline = %s FROM {free}'
+        f' WHERE "{_TABLE}".id = chosen.id AND started_at IS NULL AND finished_at IS NULL RETURNING "{_TABLE}".id'
+    )
+    return _ids(statement, [moment(now), moment(now + SILENT_AFTER), *parameters])
+
+
+def finish_all(ends: Mapping[UUID, End], now: datetime) -> set[UUID]:
+    """Write how started requests ended; which of them had not ended before."""
+    columns: Columns = {
+        "id": ("uuid", list(ends)),
+        "outcome": ("text", [end.outcome for end in ends.values()]),
+        "status_code": ("smallint", [end.status_code for end in ends.values()]),
+        "answer": ("text", [end.words for end in ends.values()]),
+    }
+    ended, parameters = table_of(columns, "ended")
+    statement = (
+        f'UPDATE "{_TABLE}" SET finished_at = %s, outcome = ended.outcome, status_code = ended.status_code,'
+        f" answer = ended.answer FROM {ended}"
+        f' WHERE "{_TABLE}".id = ended.id AND started_at IS NOT NULL AND finished_at IS NULL RETURNING "{_TABLE}".id'
+    )
+    return _ids(statement, [moment(now), *parameters])
+
+
+def _ids(statement: str, parameters: list[Any]) -> set[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return {pk if isinstance(pk, UUID) else UUID(pk) for (pk,) in cursor.fetchall()}
+
+
+def give_back(delivery_id: UUID) -> None:
+    """Undo a start whose request has not left: it is composed anew, since settings may have changed meanwhile."""
+    _dissolve(Delivery.objects.filter(pk=delivery_id, finished_at=None))
+
+
+def silent() -> list[UUID]:
+    """Requests started and never settled, past their deadline: their sender is dead or cut off."""
+    in_flight = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
+    return list(in_flight.filter(deadline__lt=database_now()).values_list("pk", flat=True))
+
+
+def dissolve_unstarted(account_id: int) -> None:
+    """Turn requests that nobody has started back into pending entries, to be composed anew."""
+    _dissolve(unstarted(account_id))
+
+
+def make_way_for_deletions(account_id: int) -> None:
+    """Take back unstarted requests with objects of customers who have been deleted since.
+
+    All that is on its way is looked at: not worth it where no deletion waits.
+    """
+    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
+    busy = mine.filter(status=Status.BUFFERED, customer_external_id__in=deleted)
+    if batches := [batch for batch in busy.values_list("batch", flat=True).distinct() if batch]:
+        _dissolve(unstarted(account_id).filter(pk__among=batches))
+
+
+def named(manifests: Iterable[dict[str, Any]]) -> set[int]:
+    """The ids of the entries that these requests name."""
+    lines = (line for manifest in manifests for array in ARRAYS for line in manifest.get(array, ()))
+    return {pk for line in lines for pk in line["entries"]}
+
+
+def carried(manifests: Iterable[dict[str, Any]]) -> "QuerySet[OutboxEntry]":
+    """The entries on their way that these requests name. By primary key: nobody pays for an index on the request."""
+    return OutboxEntry.objects.filter(pk__among=named(manifests), status__unindexed=Status.BUFFERED)
+
+
+@transaction.atomic
+def _dissolve(deliveries: "QuerySet[Delivery]") -> None:
+    manifests = dict(deliveries.select_for_update().values_list("pk", "manifest"))
+    ids = list(manifests)
+    Delivery.objects.filter(pk__among=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
+    carried(manifests.values()).filter(batch__among=ids).update(status=Status.PENDING, batch=None)
+    BrazePurchase.objects.filter(delivery_id__in=ids, fate=Fate.BUFFERED).update(fate=Fate.PENDING, delivery_id=None)

@@ -1,0 +1,77 @@
+"""Whether an account may be sent to right now, and the words for why not."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ValidationError
+
+from integrations.braze.models import BrazeSettings, BrazeState, endpoints
+from integrations.outbox.clock import database_now
+from integrations.outbox.prepared import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`state` is one of healthy, disabled, incomplete, paused, backing off; `detail` says more in words.
+
+    An account whose last request failed is on probation: it sends one request at a time, on threads set apart.
+    """
+
+    settings: BrazeSettings | None
+    state: str
+    detail: str = ""
+    on_probation: bool = False
+    account_state: BrazeState | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state == "healthy"
+
+
+_SETTINGS = Prepared(lambda account_id: BrazeSettings.objects.filter(account_id=account_id))
+_STATE = Prepared(lambda account_id: BrazeState.objects.filter(account_id=account_id))
+
+
+def of(account_id: int, now: datetime | None = None) -> Readiness:
+    settings = settings_of(account_id)
+    state = state_of(account_id) if settings else None
+    return replace(judge(settings, state, now), account_state=state)
+
+
+def settings_of(account_id: int) -> BrazeSettings | None:
+    return _SETTINGS.first(account_id=account_id)
+
+
+def state_of(account_id: int) -> BrazeState | None:
+    return _STATE.first(account_id=account_id)
+
+
+def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetime | None = None) -> Readiness:
+    """The same for rows that are at hand already; the database's clock is asked only where it matters."""
+    if settings is None or not settings.is_enabled:
+        return Readiness(settings, "disabled")
+    if missing := settings.missing() or forbidden(settings.rest_endpoint):
+        return Readiness(settings, "incomplete", missing)
+    if state and state.paused_at:
+        return Readiness(settings, "paused", state.pause_reason)
+    if state and state.held_at:
+        return Readiness(settings, "paused", held_in_words(state))
+    if state and state.backoff_until and state.backoff_until > (now or database_now()):
+        return Readiness(settings, "backing off", state.last_error)
+    return Readiness(settings, "healthy", on_probation=bool(state and state.failures))
+
+
+def held_in_words(state: BrazeState) -> str:
+    return f"paused by {state.held_by}" + (f": {state.held_reason}" if state.held_reason else "")
+
+
+def forbidden(endpoint: str) -> str:
+    """The allow-list is checked again before each use: it may have changed since the settings were saved."""
+    try:
+        endpoints.normalised(endpoint)
+    except ValidationError as error:
+        return error.messages[0]
+    if endpoints.is_real_host(endpoint) and not django_settings.BRAZE_ALLOW_REAL_HOSTS:
+        return "Calls to Braze itself are off in this environment (BRAZE_ALLOW_REAL_HOSTS)."
+    return ""

@@ -1,0 +1,1 @@
+"""What is removed, and when: by age, and by the deletion of a customer."""

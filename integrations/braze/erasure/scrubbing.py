@@ -1,0 +1,78 @@
+"""A deleted customer's personal data leaves the outbox, the ledger and the mirror; ids, times, counts and prices stay.
+
+Every deletion leaves a row in its own transaction, whatever is switched on, and a tick works these rows off: no message
+has to arrive. What is still on its way is left as it is, and seen to once it has ended.
+"""
+
+from collections.abc import Collection
+from time import monotonic
+from typing import Any
+
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models.signals import post_delete
+
+from integrations.braze.erasure import erasing
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazeState, DeletedCustomer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import IN_ANY_STATE, IS_ON_THE_WAY, OutboxEntry
+from masivo_braze.loyalty.models import Customer
+
+#: Customers worked off together.
+TOGETHER = 500
+#: One tick does one bounded slice.
+SLICE_SECONDS = 10.0
+
+
+def connect() -> None:
+    post_delete.connect(note_deletion, sender=Customer, dispatch_uid="braze.note_deletion")
+
+
+def note_deletion(instance: Customer, **_: Any) -> None:
+    """Of an account that ever had settings. Where the account itself is deleted, its state is gone before."""
+    if not BrazeState.objects.filter(account_id=instance.account_id).exists():
+        return
+    mine = OutboxEntry.objects.filter(account_id=instance.account_id, integration=NAME)
+    theirs = mine.filter(IN_ANY_STATE, customer_external_id=instance.external_id)
+    last = theirs.aggregate(last=Max("pk"))["last"] or 0
+    DeletedCustomer.objects.create(account_id=instance.account_id, external_id=instance.external_id, last_entry=last)
+
+
+def work_off() -> int:
+    """Remove what is kept of deleted customers, for a bounded time; how many were looked at."""
+    done, end = 0, monotonic() + SLICE_SECONDS
+    while monotonic() < end and (rows := _next()):
+        _scrub(rows)
+        done += len(rows)
+    return done
+
+
+def _next() -> list[DeletedCustomer]:
+    """Some of one account: those not seen to yet, and those of whom nothing is on its way any more."""
+    due = DeletedCustomer.objects.alias(is_waiting=Exists(_on_the_way())).order_by("account_id", "pk")
+    due = due.filter(Q(scrubbed_at=None) | Q(is_waiting=False))
+    rows = list(due[:TOGETHER])
+    return [row for row in rows if row.account_id == rows[0].account_id]
+
+
+def _on_the_way() -> "QuerySet[OutboxEntry]":
+    return OutboxEntry.objects.filter(
+        IS_ON_THE_WAY,
+        account_id=OuterRef("account_id"),
+        customer_external_id=OuterRef("external_id"),
+        pk__lte=OuterRef("last_entry"),
+        integration=NAME,
+    )
+
+
+def _scrub(rows: Collection[DeletedCustomer]) -> None:
+    """Customers of one account, together. Whoever has something on its way now is seen to once more."""
+    account_id = next(iter(rows)).account_id
+    mine = DeletedCustomer.objects.filter(pk__in=[row.pk for row in rows])
+    waiting = set(mine.filter(Exists(_on_the_way())).values_list("pk", flat=True))
+    customers: dict[str, int] = {}
+    for row in rows:
+        customers[row.external_id] = max(row.last_entry, customers.get(row.external_id, 0))
+    erasing.erase(account_id, customers)
+    mine.filter(pk__in=waiting).update(scrubbed_at=database_now())
+    mine.exclude(pk__in=waiting).delete()

@@ -1,0 +1,1 @@
+"""What people and commands do where the ordinary path is not enough: decisions, resends, restores, backfills."""

@@ -1,0 +1,98 @@
+"""Relays and flushes in this process until nothing moves any more, and says what is left and why."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+
+from django.db.models import Q, QuerySet
+
+from integrations.braze.composing import relay
+from integrations.braze.delivery import flush, readiness
+from integrations.braze.integration import NAME
+from integrations.braze.models import Delivery
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry, Status
+
+#: How soon to look again where nothing moved: a backoff, a rate limit or another process' request is waited for.
+POLL_SECONDS = 0.05
+#: States that only an operator changes.
+AT_REST = frozenset({"disabled", "incomplete", "paused"})
+#: How many waiting changes are named; the rest are counted.
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What an account has left: `moving` entries are on their way, `stuck` ones cannot move because of `state`.
+
+    `waiting` are there by rule: their time comes after this drain's, or another record's outcome decides them.
+    """
+
+    state: str
+    moving: int
+    stuck: int
+    waiting: int
+    why_waiting: tuple[str, ...]
+
+
+def drain(account_ids: Sequence[int], seconds: float) -> dict[int, Rest]:
+    """Work until what is left waits by rule or is stuck, or time is up; what is left by account.
+
+    What comes due in time is waited for. Raises `redis.RedisError` where Redis is down.
+    """
+    end = monotonic() + seconds
+    while True:
+        flush.settle_silent()
+        moved = [_move(account_id) for account_id in account_ids if monotonic() < end]
+        left = {account_id: _rest(account_id, end) for account_id in account_ids}
+        if monotonic() >= end or not any(rest.moving for rest in left.values()):
+            return left
+        if not any(moved):
+            threading.Event().wait(POLL_SECONDS)
+
+
+def _move(account_id: int) -> int:
+    """One bounded slice of an account's work; not 0 where anything moved."""
+    moved = relay.relay(account_id)
+    return moved + flush.flush(account_id) if flush.refill(account_id) else moved
+
+
+def _rest(account_id: int, end: float) -> Rest:
+    now = database_now()
+    unsettled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    unsettled = unsettled.filter(status__in=(Status.PENDING, Status.BUFFERED))
+    waiting = _by_rule(unsettled, now + timedelta(seconds=max(end - monotonic(), 0)))
+    total, by_rule = unsettled.count(), waiting.count()
+    ready = readiness.of(account_id, now)
+    state = f"{ready.state}: {ready.detail}" if ready.detail else ready.state
+    if ready.state not in AT_REST:
+        return Rest(state, total - by_rule, 0, by_rule, _why_waiting(waiting))
+    in_flight = _in_flight(account_id, unsettled)
+    return Rest(state, in_flight, total - in_flight, 0, ())
+
+
+def _by_rule(unsettled: "QuerySet[OutboxEntry]", horizon: datetime) -> "QuerySet[OutboxEntry]":
+    """Parked entries, and all of the customers of whom one waits until after the horizon."""
+    pending = unsettled.filter(status=Status.PENDING)
+    late = pending.filter(due_at__gt=horizon)
+    return pending.filter(Q(parked=True) | Q(customer_external_id__in=late.values("customer_external_id")))
+
+
+def _why_waiting(waiting: "QuerySet[OutboxEntry]") -> tuple[str, ...]:
+    named = [_why(entry) for entry in waiting.filter(Q(parked=True) | Q(due_at__isnull=False)).order_by("pk")[:NAMED]]
+    return tuple(named)
+
+
+def _why(entry: OutboxEntry) -> str:
+    what = f"{entry.get_kind_display()} of customer {entry.customer_external_id}"
+    if entry.parked:
+        return f"{what}: {entry.error}"
+    return f"{what}: waits until {entry.due_at:%H:%M:%S} UTC, because of the customer's deletion in Braze"
+
+
+def _in_flight(account_id: int, unsettled: "QuerySet[OutboxEntry]") -> int:
+    """Requests already started end on their own, whatever became of the account since."""
+    started = Delivery.objects.filter(account_id=account_id, started_at__isnull=False, finished_at=None)
+    return unsettled.filter(batch__in=started.values("pk")).count()

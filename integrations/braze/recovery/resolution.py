@@ -1,0 +1,283 @@
+"""What a person decides about changes that Braze refused, or whose outcome is not known.
+
+Every decision leaves its reason on the entry. Sending again never touches a sibling that Braze accepted: the unit of
+fate of a purchase is its row, and only rows that were refused or are unknown go back. The entries of one order share
+their purchases' fate, so a decision about one of them is a decision about all that still wait for one; only that a sale
+arrived says nothing of its reversal.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from integrations.braze.composing.records import ORDER_KINDS
+from integrations.braze.integration import NAME
+from integrations.braze.mapping.objects import Entry
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
+from integrations.braze.models.purchase import IN_DOUBT_BEFORE
+from integrations.outbox import capture, nudge
+from integrations.outbox.capture import Change
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OPEN, Kind, OutboxEntry, Status, Topic
+from masivo_braze.loyalty.models import Customer, Order
+
+#: Entries that wait for a person.
+OPEN_FATES = (Fate.REJECTED, Fate.UNKNOWN)
+#: Surely not in Braze.
+_IS_REFUSED = Q(fate=Fate.REJECTED) & ~Q(error__startswith=IN_DOUBT_BEFORE)
+
+
+@transaction.atomic
+def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
+    """Refused and unknown entries become pending; returns them. Doubtful ones may arrive twice.
+
+    Lines of which nothing was taken are mapped anew, from what the order says now. A deletion of a
+    customer who exists again is not repeated.
+    """
+    locked = _locked(entries)
+    back = _came_back(locked)
+    _update(back, status=Status.SKIPPED, error="the customer exists again", settled_at=database_now())
+    chosen = [entry for entry in locked if entry not in back]
+    _forget_refused_lines(chosen)
+    for account_id, theirs in _by_account(chosen).items():
+        customers = {entry.customer_external_id for entry in theirs}
+        BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
+    # Those in doubt may have arrived, and keep the reason.
+    _purchases(chosen, (Fate.REJECTED,)).filter(_IS_REFUSED).update(error="")
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None)  # that they were settled, they keep
+    back_to = {"status": Status.PENDING, "worst": "", "batch": None, "due_at": None, "settled_at": None}
+    _update([entry for entry in chosen if _is_doubtful_event(entry)], **back_to)  # and they, too, keep it
+    _update([entry for entry in chosen if not _is_doubtful_event(entry)], **back_to, error="")
+    _wake(chosen)
+    return chosen
+
+
+def _is_doubtful_event(entry: OutboxEntry) -> bool:
+    return entry.kind == Kind.EVENT and entry.status == Status.UNKNOWN
+
+
+def _came_back(entries: Collection[OutboxEntry]) -> list[OutboxEntry]:
+    deletions = [entry for entry in entries if entry.kind == Kind.CUSTOMER_DELETED]
+    back: list[OutboxEntry] = []
+    for account_id, theirs in _by_account(deletions).items():
+        names = {entry.customer_external_id for entry in theirs}
+        there = Customer.objects.filter(account_id=account_id, external_id__in=names)
+        existing = set(there.values_list("external_id", flat=True))
+        back += [entry for entry in theirs if entry.customer_external_id in existing]
+    return back
+
+
+def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
+    """Rows of lines of which nothing was taken: sent as they are, they would only be refused once more."""
+    refused = [row for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal]
+    for row in refused:
+        line = BrazePurchase.objects.filter(account_id=row.account_id, order_id=row.order_id, line=row.line)
+        if not line.exclude(_IS_REFUSED).exists():
+            line.delete()
+
+
+@transaction.atomic
+def treat_as_delivered(
+    entries: "QuerySet[OutboxEntry]", by: str, not_arrived: Collection[int] = ()
+) -> list[OutboxEntry]:
+    """Doubtful entries that did arrive, as somebody has seen in Braze; returns them. Reversals of them may now go.
+
+    `not_arrived` are ids of purchase rows of these that did not: they stay in doubt, and so does what shows them.
+    What Braze refused cannot have arrived: an order that has such purchases, too, stays rejected for their sake. A sale
+    that arrived says nothing of its reversal, if that is in doubt as well: its own entry has to be named.
+    """
+    named, now = set(entries.values_list("pk", flat=True)), database_now()
+    locked = _locked(entries)
+    apart = _apart(locked, named)
+    doubted = _doubtful(locked) - {entry.pk for entry in apart}
+    rows = _in_doubt(locked, apart)
+    left = list(rows.filter(pk__in=not_arrived))
+    rows.exclude(pk__in=not_arrived).update(fate=Fate.DELIVERED, settled_at=now)
+    in_part = _shown(left, locked)
+    chosen = [entry for entry in locked if entry.pk in doubted and entry.pk not in in_part]
+    refused = _shown(_purchases(chosen, (Fate.REJECTED,)), locked)
+    partly = [entry for entry in chosen if entry.pk in refused]
+    words = f"treated as delivered by {by}"
+    _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
+    for entry in partly:
+        _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[entry.pk])
+    _let_be_reversed(chosen, refused)
+    _capture_closings([entry for entry in locked if entry.pk in in_part])
+    _wake(chosen)
+    return chosen
+
+
+def _shown(rows: Iterable[BrazePurchase], locked: Collection[OutboxEntry]) -> dict[int, str]:
+    """By entry, the words about a purchase of its order; about a reversal only where no other entry shows that."""
+    shown_elsewhere = {_order_of(entry) for entry in locked if _is_reversal(entry)}
+    by_order: dict[object, list[BrazePurchase]] = defaultdict(list)
+    for row in rows:
+        by_order[row.account_id, row.order_id].append(row)
+    return {
+        entry.pk: row.error
+        for entry in locked
+        for row in by_order.get(_order_of(entry), ())
+        if not row.is_reversal or _is_reversal(entry) or _order_of(entry) not in shown_elsewhere
+    }
+
+
+def _is_reversal(entry: OutboxEntry) -> bool:
+    return entry.kind in ORDER_KINDS and not Entry.of(entry).is_of_sale
+
+
+def _let_be_reversed(chosen: Collection[OutboxEntry], refused: Collection[int]) -> None:
+    """Sales of orders that are closed by now, whose reversals had nothing to negate or were not captured.
+
+    Their entries go back, as they do where the answer was not lost, and reverse what they have sent. Those that are
+    `refused` in part end as rejected after that.
+    """
+    back = _closed_unseen(chosen)
+    to = {"status": Status.PENDING, "batch": None, "settled_at": None}
+    _update([entry for entry in back if entry.pk in refused], **to)
+    _update([entry for entry in back if entry.pk not in refused], **to, worst="")
+
+
+def _capture_closings(in_part: Collection[OutboxEntry]) -> None:
+    """The same where the entry has to stay in doubt: a change of its own reverses what has arrived, after that."""
+    orders = {(e.account_id, e.customer_external_id, e.subject): e.data["order_id"] for e in _closed_unseen(in_part)}
+    for (account_id, customer, subject), order_id in orders.items():
+        data = {"order_id": order_id, "status": "REVERSED"}
+        capture.record([Change(account_id, Kind.ORDER, customer, (Topic.ORDERS,), subject, data)])
+
+
+def _closed_unseen(chosen: Collection[OutboxEntry]) -> list[OutboxEntry]:
+    """Sales with a purchase to be negated, of orders that are closed, where no change that waits would see to it."""
+    sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and not _is_reversal(entry)]
+    closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=("REVERSED", "CANCELLED"))
+    due = {str(pk) for pk in closed.values_list("pk", flat=True)}
+    waiting = OutboxEntry.objects.filter(
+        integration=NAME, status=Status.PENDING, kind__in=ORDER_KINDS, subject__in=due,
+        account_id__in={entry.account_id for entry in sales},
+        customer_external_id__in={entry.customer_external_id for entry in sales},
+    )  # fmt: skip
+    due -= set(waiting.values_list("subject", flat=True))
+    open_sales = _not_negated(sales)
+    return [entry for entry in sales if entry.subject in due and _order_of(entry) in open_sales]
+
+
+def _not_negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:
+    """Orders with a purchase in Braze that has no reversal, where purchases are sent."""
+    rows = list(_purchases(sales, list(Fate)))
+    negated = {_sold(row) for row in rows if row.is_reversal}
+    off = BrazeSettings.objects.filter(account_id__in={entry.account_id for entry in sales}, sync_purchases=False)
+    silent = set(off.values_list("account_id", flat=True))
+    return {
+        (row.account_id, row.order_id)
+        for row in rows
+        if not row.is_reversal
+        and row.fate == Fate.DELIVERED
+        and row.account_id not in silent
+        and _sold(row) not in negated
+    }
+
+
+def _sold(row: BrazePurchase) -> tuple[int, str, int, int]:
+    """What a sale and its reversal have in common."""
+    return row.account_id, row.order_id, row.line, row.part
+
+
+@transaction.atomic
+def discard(entries: "QuerySet[OutboxEntry]", by: str, reason: str) -> list[OutboxEntry]:
+    """Give up on refused and unknown entries, with a reason that stays; returns them."""
+    chosen, now = _locked(entries), database_now()
+    words = f"discarded by {by}: {reason}"
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.DISCARDED, error=words, settled_at=now)
+    _update(chosen, status=Status.DISCARDED, error=words, settled_at=now)
+    _wake(chosen)
+    return chosen
+
+
+@transaction.atomic
+def in_doubt(entries: "QuerySet[OutboxEntry]") -> "QuerySet[BrazePurchase]":
+    """The purchase rows that `treat_as_delivered` would take for delivered."""
+    named = set(entries.values_list("pk", flat=True))
+    locked = _locked(entries)
+    return _in_doubt(locked, _apart(locked, named)).order_by("pk")
+
+
+def _apart(locked: Collection[OutboxEntry], named: Collection[int]) -> list[OutboxEntry]:
+    """Reversals that were not named, of orders of which another change was."""
+    return [entry for entry in locked if _is_reversal(entry) and entry.pk not in named]
+
+
+def _in_doubt(locked: Collection[OutboxEntry], apart: Collection[OutboxEntry]) -> "QuerySet[BrazePurchase]":
+    chosen = [entry for entry in locked if entry not in apart]
+    reversals = _purchases(apart, (Fate.UNKNOWN,)).filter(is_reversal=True)
+    return _purchases(chosen, (Fate.UNKNOWN,)).exclude(pk__in=list(reversals.values_list("pk", flat=True)))
+
+
+def doubtful(entries: "QuerySet[OutboxEntry]") -> set[int]:
+    """Ids of those that may have arrived, in whole or in part: sent again, they may arrive twice."""
+    return _doubtful(list(entries))
+
+
+def purchases_of(entry: OutboxEntry, fates: Collection[str] = OPEN_FATES) -> "QuerySet[BrazePurchase]":
+    """The purchase rows whose fate an entry of an order shows; none for any other entry."""
+    return _purchases([entry], fates)
+
+
+def _doubtful(entries: Collection[OutboxEntry]) -> set[int]:
+    rows = _purchases(entries, (Fate.UNKNOWN,))
+    in_part = {(account_id, order_id) for account_id, order_id in rows.values_list("account_id", "order_id")}
+    return {entry.pk for entry in entries if entry.status == Status.UNKNOWN or _order_of(entry) in in_part}
+
+
+def _locked(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
+    """Those that still wait for a person, with the others of their orders.
+
+    What is on its way of an order is locked, too: settled meanwhile, its purchases would be decided about unseen.
+    """
+    named = list(entries.filter(integration=NAME, status__in=OPEN))
+    wanted = Q(pk__in=[entry.pk for entry in named])
+    for account_id, theirs in _by_account([entry for entry in named if entry.kind in ORDER_KINDS]).items():
+        wanted |= Q(
+            account_id=account_id,
+            customer_external_id__in={entry.customer_external_id for entry in theirs},
+            kind__in=ORDER_KINDS,
+            subject__in={entry.subject for entry in theirs},
+        )
+    waiting = OutboxEntry.objects.filter(wanted, integration=NAME, status__in=(*OPEN, Status.BUFFERED))
+    return [entry for entry in waiting.order_by("pk").select_for_update() if entry.status in OPEN]
+
+
+def _by_account(entries: "Collection[OutboxEntry] | QuerySet[OutboxEntry]") -> dict[int, list[OutboxEntry]]:
+    """Customers' and orders' ids are an account's own: two accounts may well have the same."""
+    found: dict[int, list[OutboxEntry]] = defaultdict(list)
+    for entry in entries:
+        found[entry.account_id].append(entry)
+    return found
+
+
+def _order_of(entry: OutboxEntry) -> tuple[int, str] | None:
+    return (entry.account_id, entry.data.get("order_id", "")) if entry.kind in ORDER_KINDS else None
+
+
+def _purchases(chosen: Collection[OutboxEntry], fates: Collection[str]) -> "QuerySet[BrazePurchase]":
+    wanted = Q(pk__in=[])
+    for account_id, theirs in _by_account([entry for entry in chosen if entry.kind in ORDER_KINDS]).items():
+        wanted |= Q(
+            account_id=account_id,
+            order_id__in={entry.data.get("order_id", "") for entry in theirs},
+            customer_external_id__in={entry.customer_external_id for entry in theirs},
+        )
+    return BrazePurchase.objects.filter(wanted, fate__in=fates)
+
+
+def _update(entries: Collection[OutboxEntry], **changes: object) -> None:
+    OutboxEntry.objects.filter(pk__in=[entry.pk for entry in entries]).update(**changes)
+
+
+def _wake(chosen: Collection[OutboxEntry]) -> None:
+    """Reversals that waited for these purchases are looked at again."""
+    for account_id, theirs in _by_account(chosen).items():
+        customers = {entry.customer_external_id for entry in theirs}
+        parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
+        parked.filter(customer_external_id__in=customers).update(parked=False, error="", due_at=None)
+        nudge.after_commit({account_id})

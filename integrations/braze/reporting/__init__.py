@@ -1,0 +1,1 @@
+"""How the sync stands, for commands and mails: states, the balance of the books, notices."""

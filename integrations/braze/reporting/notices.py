@@ -1,0 +1,180 @@
+"""Tells an account's members by mail that it was paused, and of a day's first rejection: each cause once.
+
+A tick of its own finds the causes, after the fact: no settlement waits for a mail, and a message that is lost is found
+again by the next tick. A mail that cannot be sent is tried again a few times, and hurts nothing.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.mail import EmailMessage, get_connection
+from django.db.models import F, Max, Q, QuerySet
+from django.urls import reverse
+
+from integrations.braze.delivery import readiness
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazeSettings, BrazeState, Notice
+from integrations.braze.models.account import PauseKind
+from integrations.braze.models.notice import Topic
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry, Status
+from masivo_braze.loyalty.models import Account
+
+logger = logging.getLogger(__name__)
+
+#: A mail that failed is tried again after this time, and so often in all; by then it is no news any more.
+RETRY_AFTER = timedelta(minutes=5)
+MOST_TRIES = 5
+#: By the kind of a pause, what ends it.
+MENDS: dict[str, str] = {
+    PauseKind.REFUSED: "Mend the cause, then save the account's Braze settings: that resumes it.",
+    PauseKind.RESTORED: "Somebody with access to the server has to run `manage.py braze_restored`.",
+}
+#: Begins the cause of a pause by a person.
+HELD = "held "
+#: Rejections counted for the mail; more are many.
+COUNTED = 1_000
+
+
+def find_causes() -> list[int]:
+    """Note what there is to tell; returns the ids of the notices to be sent now."""
+    now = database_now()
+    _note([*_pauses(), *_first_rejections(now)])
+    return list(_due(now).values_list("pk", flat=True))
+
+
+def send(notice_id: int) -> bool:
+    """Mail one notice, unless somebody else is at it or it was sent; whether it went."""
+    now = database_now()
+    if not _due(now).filter(pk=notice_id).update(tries=F("tries") + 1, tried_at=now):
+        return False
+    notice = Notice.objects.select_related("account").get(pk=notice_id)
+    people = notice.account.members.filter(is_active=True).exclude(email="")
+    try:
+        _mail(notice, sorted(people.values_list("email", flat=True)))
+    except OSError as error:  # as smtplib's errors and time-outs are
+        logger.warning("notice %s could not be mailed: %s", notice_id, type(error).__name__)
+        return False
+    Notice.objects.filter(pk=notice_id).update(sent_at=database_now())
+    return True
+
+
+# --- causes ---------------------------------------------------------------------------------------------
+
+
+def _pauses() -> list[Notice]:
+    """Braze's and those of a restored database, and those of people, which are apart from them."""
+    found = []
+    for field, kind in (("paused_at", ""), ("held_at", HELD)):
+        paused = BrazeState.objects.filter(**{f"{field}__isnull": False}).values_list("account_id", field)
+        found += [
+            Notice(account_id=pk, topic=Topic.PAUSED, cause=f"{kind}{at:%Y-%m-%dT%H:%M:%S.%f}") for pk, at in paused
+        ]
+    return found
+
+
+def _first_rejections(now: datetime) -> list[Notice]:
+    """Of accounts that were not told today: rejections that nobody has decided about stay, and may be many."""
+    accounts = Account.objects.filter(pk__in=BrazeSettings.objects.values("account"))
+    days = {account.pk: _midnight(account, now) for account in accounts}
+    told = Notice.objects.filter(topic=Topic.REJECTED, cause__in={_day(day) for day in days.values()})
+    noted = set(told.values_list("account_id", "cause"))
+    silent = {pk: day for pk, day in days.items() if (pk, _day(day)) not in noted}
+    rejected = OutboxEntry.objects.filter(account_id__in=silent, integration=NAME, status=Status.REJECTED).order_by()
+    latest = rejected.values_list("account_id").annotate(Max("settled_at"))
+    return [
+        Notice(account_id=pk, topic=Topic.REJECTED, cause=_day(silent[pk]))
+        for pk, at in latest
+        if at and at >= silent[pk]
+    ]
+
+
+def _note(causes: Sequence[Notice]) -> None:
+    """Those that were not noted before, of which there are most."""
+    known = Notice.objects.filter(cause__in={notice.cause for notice in causes})
+    noted = set(known.values_list("account_id", "topic", "cause"))
+    new = [notice for notice in causes if (notice.account_id, notice.topic, notice.cause) not in noted]
+    Notice.objects.bulk_create(new, ignore_conflicts=True)
+
+
+def _due(now: datetime) -> "QuerySet[Notice]":
+    rested = Q(tried_at=None) | Q(tried_at__lt=now - RETRY_AFTER)
+    return Notice.objects.filter(rested, sent_at=None, tries__lt=MOST_TRIES)
+
+
+def _rejected(account_id: int, since: datetime) -> "QuerySet[OutboxEntry]":
+    entries = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.REJECTED)
+    return entries.filter(settled_at__gte=since)
+
+
+def _midnight(account: Account, now: datetime) -> datetime:
+    """When the account's day began, by its own clock."""
+    return now.astimezone(ZoneInfo(account.time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _day(midnight: datetime) -> str:
+    return f"{midnight:%Y-%m-%d}"
+
+
+# --- the mail -------------------------------------------------------------------------------------------
+
+
+def _mail(notice: Notice, addresses: list[str]) -> None:
+    """One mail a person, over one connection."""
+    subject, body = _paused(notice) if notice.topic == Topic.PAUSED else _first_rejection(notice)
+    mails = [EmailMessage(subject, body, to=[address]) for address in addresses]
+    if mails:
+        get_connection().send_messages(mails)
+
+
+def _paused(notice: Notice) -> tuple[str, str]:
+    account, state = notice.account, BrazeState.objects.get(account=notice.account)
+    is_held = notice.cause.startswith(HELD)
+    since = state.held_at if is_held else state.paused_at
+    if since is None:
+        words = f"The sync of {account} to Braze was paused, and goes on again."
+        return f"{account}: the sync to Braze was paused", words
+    why, mends, page = _pause_of_a_person(state) if is_held else _pause_of_braze(state)
+    words = (
+        f"Nothing of {account} is sent to Braze since {since:%Y-%m-%d %H:%M} UTC.\n\n{why}\n\n"
+        f"Nothing is lost: changes are captured and wait. {mends}"
+    )
+    return f"{account}: the sync to Braze is paused", f"{words.strip()}\n{_link(page)}"
+
+
+def _pause_of_a_person(state: BrazeState) -> tuple[str, str, str]:
+    page = reverse("admin:braze_accounthealth_account", args=(state.account.slug,))
+    return f"It was {readiness.held_in_words(state)}", "Resume on its health page goes on.", page
+
+
+def _pause_of_braze(state: BrazeState) -> tuple[str, str, str]:
+    return state.pause_reason, MENDS.get(state.pause_kind, ""), _settings_page(state.account)
+
+
+def _first_rejection(notice: Notice) -> tuple[str, str]:
+    """Braze's own words stay on the page: they may repeat what a person's profile has."""
+    account = notice.account
+    midnight = datetime.fromisoformat(notice.cause).replace(tzinfo=ZoneInfo(account.time_zone))
+    number = len(_rejected(account.pk, midnight)[:COUNTED])
+    changes = (
+        "a change" if number <= 1 else f"{number:,} changes" if number < COUNTED else f"{COUNTED:,} changes or more"
+    )
+    page = reverse("admin:braze_failedsync_changelist", query={"account__id__exact": account.pk})
+    words = (
+        f"Braze refused {changes} of {account} today. The page of failed syncs has Braze's words for each; mend the "
+        f"record and send it again, or discard it. There is no further mail about rejections of this day."
+    )
+    return f"{account}: Braze refused a change", f"{words}\n{_link(page)}"
+
+
+def _settings_page(account: Account) -> str:
+    found = BrazeSettings.objects.filter(account=account).first()
+    return reverse("admin:braze_brazesettings_change", args=(found.pk,)) if found else reverse("admin:index")
+
+
+def _link(page: str) -> str:
+    """Where the console's own address is known."""
+    return f"\n{settings.CONSOLE_URL.rstrip('/')}{page}\n" if settings.CONSOLE_URL else ""

@@ -1,0 +1,61 @@
+"""A deletion keeps its distance from what left before it, and waits no longer than that."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone as django_timezone
+
+from integrations.braze.composing import relay
+from integrations.braze.delivery import flush
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
+from integrations.braze.recovery import resolution
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Event
+from tests.integrations.braze.doubts import Sync, fulfilled
+
+
+@pytest.mark.parametrize("how", ["more lines than a request holds", "sent again by a person"])
+def test_a_deletion_keeps_its_distance_from_the_first_part_of_an_order(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, how: str
+) -> None:
+    """Part of the order was accepted a moment ago, and its entry is pending again."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    sync()
+    BrazeProfile.objects.update(last_accepted_at=database_now() - timedelta(hours=1))
+    OutboxEntry.objects.update(settled_at=database_now() - timedelta(hours=1))
+    if how == "sent again by a person":
+        sandbox.faults.add(status=400, contains="POISON")
+        fulfilled(account, one, ("CD", 1), ("POISON", 2))
+        sync()
+        resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    else:
+        fulfilled(account, one, *((f"CD{number}", 1) for number in range(80)))
+        relay.relay(account.pk)
+        flush.refill(account.pk)
+        flush.flush(account.pk)
+    assert sandbox.summary()["purchases"] in (1, 75)
+    assert BrazePurchase.objects.filter(fate="delivered").exists()
+    one.delete()
+    relay.relay(account.pk)
+    deletion = OutboxEntry.objects.get(kind="customer_deleted")
+    assert (deletion.status, deletion.due_at is not None) == ("pending", True)
+
+
+def test_a_shop_whose_clock_is_ahead_does_not_hold_back_a_deletion(
+    account: Account, braze, sandbox: SandboxServer, sync
+) -> None:
+    """What was refused is skipped by the deletion, dated by the shop's clock, and taken for Braze's last answer."""
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    sync()
+    Event.objects.create(account=account, customer=one, type="REFUSED")
+    sandbox.faults.add(status=400, contains='"REFUSED"', times=5)
+    sync()
+    assert OutboxEntry.objects.get(kind="event").status == "rejected"
+    with time_machine.travel(django_timezone.now() + timedelta(hours=1)):
+        one.delete()
+    relay.relay(account.pk)
+    due = OutboxEntry.objects.get(kind="customer_deleted").due_at
+    assert due is None or due < database_now() + timedelta(minutes=1)

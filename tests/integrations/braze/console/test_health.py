@@ -1,0 +1,221 @@
+"""An account's state in words, and what the ledger says of its pace."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+
+from integrations.braze.account import steering
+from integrations.braze.console import ages, health, rates
+from integrations.braze.console.health import Standing
+from integrations.braze.console.rates import Period
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from integrations.braze.models.account import PauseKind
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> None:
+    cache.clear()
+
+
+def ago(**span: float) -> datetime:
+    return NOW - timedelta(**span)
+
+
+def entries(account: Account, number: int, at: datetime, **fields: Any) -> None:
+    values = {"integration": "braze", "kind": "event", "customer_external_id": "c1", "created_at": at, **fields}
+    OutboxEntry.objects.bulk_create(OutboxEntry(account=account, **values) for _ in range(number))
+
+
+def request(account: Account, finished: datetime, **fields: Any) -> Delivery:
+    values = {"endpoint": "track", "outcome": "accepted", "created_at": finished - timedelta(seconds=2), **fields}
+    return Delivery.objects.create(
+        account=account, started_at=finished - timedelta(seconds=1), finished_at=finished, **values
+    )
+
+
+def standing(account: Account) -> Standing:
+    (one,) = health.overview([account], NOW)
+    assert one == health.of(account, NOW).standing
+    return one
+
+
+def test_an_account_with_nothing_to_do_is_healthy(account: Account, braze: BrazeSettings) -> None:
+    assert (standing(account).words, standing(account).tone) == ("healthy", "good")
+
+
+def test_what_was_captured_a_moment_ago_is_no_backlog(account: Account, braze: BrazeSettings) -> None:
+    entries(account, 10, ago(seconds=1))
+    assert standing(account).words == "healthy"
+
+
+def test_what_waits_by_rule_is_no_backlog(account: Account, braze: BrazeSettings) -> None:
+    entries(account, 2, ago(minutes=3), due_at=NOW + timedelta(minutes=2))
+    entries(account, 1, ago(minutes=3), parked=True, due_at=NOW + timedelta(minutes=1))
+    assert standing(account).words == "healthy"
+    assert health.of(account, NOW).by_rule == 3
+
+
+def test_a_backlog_that_moves_is_caught_up_with_in_a_told_time(account: Account, braze: BrazeSettings) -> None:
+    entries(account, 1_200, ago(minutes=2))
+    for second in range(10):
+        request(account, ago(seconds=second), attributes=30, events=20)
+    assert standing(account).words == "catching up: 1,200 waiting, about 24 s"  # 500 objects in 10 s
+
+
+def test_a_backlog_that_does_not_move_is_told(account: Account, braze: BrazeSettings) -> None:
+    entries(account, 7, ago(minutes=2))
+    request(account, ago(minutes=1), events=5)
+    assert standing(account).words.startswith("standing still: 7 waiting, the oldest since 2026-11-24 11:58:00.")
+    assert standing(account).tone == "bad"
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (
+            {"paused_at": ago(hours=1), "pause_kind": PauseKind.REFUSED, "pause_reason": "Invalid API key"},
+            "paused: Braze refused on 2026-11-24 11:00:00: Invalid API key",
+        ),
+        (
+            {"paused_at": ago(hours=1), "pause_kind": PauseKind.RESTORED, "pause_reason": "Lost."},
+            "paused on 2026-11-24 11:00:00: this database was restored from a backup",
+        ),
+        (
+            {"held_at": ago(hours=1), "held_by": "anna", "held_reason": "a campaign"},
+            "paused by anna: a campaign, on 2026-11-24 11:00:00",
+        ),
+        (
+            {"backoff_until": NOW + timedelta(seconds=9), "last_error": "Braze answered 503"},
+            "backing off until 12:00:09: Braze answered 503",
+        ),
+        (
+            {"failures": 2, "last_error": "Braze answered 503"},
+            "trying again, one request at a time: the last one failed: Braze answered 503",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(
+    account: Account, braze: BrazeSettings, state: dict[str, Any], words: str
+) -> None:
+    BrazeState.objects.update(**state)
+    assert standing(account).words == words
+
+
+def test_settings_that_do_not_send_are_told(account: Account, braze: BrazeSettings) -> None:
+    BrazeSettings.objects.update(api_key="")
+    assert standing(account).words == "cannot send: No API key yet. Changes are captured and wait."
+    BrazeSettings.objects.update(is_enabled=False)
+    assert standing(account).words == "switched off: nothing is captured or sent"
+    BrazeSettings.objects.all().delete()
+    assert standing(account).words == "not set up yet"
+
+
+def test_who_needs_somebody_comes_first(account: Account, braze: BrazeSettings) -> None:
+    other = Account.objects.create(name="Another", slug="another")
+    steering.pause(account.pk, "anna")
+    assert [one.account for one in health.overview([other, account], NOW)] == [account, other]
+
+
+def test_it_counts_by_account_and_status(account: Account, braze: BrazeSettings) -> None:
+    other = Account.objects.create(name="Another", slug="another")
+    entries(other, 5, ago(seconds=1), status="rejected")
+    for status, number in (("pending", 4), ("buffered", 3), ("rejected", 2), ("unknown", 1)):
+        entries(account, number, ago(seconds=1), status=status)
+    one = standing(account)
+    assert (one.waiting, one.on_the_way, one.rejected, one.unknown, one.failed) == (4, 3, 2, 1, 3)
+
+
+def test_the_days_counts_leave_out_what_is_older(account: Account, braze: BrazeSettings) -> None:
+    entries(account, 5, ago(hours=25), status="delivered")
+    entries(account, 3, ago(hours=23), status="delivered")
+    entries(account, 2, ago(hours=1), status="skipped")
+    today = health.of(account, NOW).today
+    assert (today["delivered"], today["skipped"], today["rejected"]) == (3, 2, 0)
+
+
+def test_of_a_day_with_very_many_changes_the_newest_count(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries(account, 5, ago(hours=23), status="delivered")
+    entries(account, 4, ago(hours=1), status="skipped")
+    assert not health.of(account, NOW).today_is_cut
+    cache.clear()
+    monkeypatch.setattr(health, "DAYS_NEWEST", 5)
+    cut = health.of(account, NOW)
+    assert cut.today_is_cut
+    assert (cut.today["delivered"], cut.today["skipped"]) == (2, 4)
+
+
+def test_the_first_id_of_a_time_is_found_between_gaps(account: Account) -> None:
+    for hours in (9, 7, 5, 3, 1):
+        entries(account, 2, ago(hours=hours))
+    ids = list(OutboxEntry.objects.order_by("pk").values_list("pk", flat=True))
+    OutboxEntry.objects.filter(pk__in=ids[3:6]).delete()
+    assert ages.first_since(ago(hours=10)) == ids[0]
+    assert ages.first_since(ago(hours=8)) == ids[2]
+    assert ages.first_since(ago(hours=6)) in range(ids[2] + 1, ids[6] + 1)
+    assert ages.first_since(ago(hours=1)) == ids[8]
+    assert ages.first_since(NOW) == ids[9] + 1
+
+
+def test_the_delay_is_from_commit_to_answer(account: Account, braze: BrazeSettings) -> None:
+    for seconds in (1, 1, 1, 9):
+        entries(account, 1, ago(seconds=seconds + 1), status="delivered", settled_at=ago(seconds=1))
+    ids = list(OutboxEntry.objects.values_list("pk", flat=True))
+    entries(account, 1, ago(hours=1), status="delivered", settled_at=ago(seconds=1))
+    request(account, ago(seconds=1), manifest={"events": [{"customer": "c1", "entries": ids, "creates": True}]})
+    delay = health.of(account, NOW).delay
+    assert delay is not None
+    assert (delay.half, delay.of) == (1.0, 4)
+    assert delay.most > 5
+
+
+def test_accounts_that_share_a_key_share_the_limit(account: Account, braze: BrazeSettings, sandbox: Any) -> None:
+    other, stranger = (Account.objects.create(name=name, slug=name) for name in ("other", "stranger"))
+    BrazeSettings.objects.create(account=other, api_key=braze.api_key, rest_endpoint=sandbox.url)
+    BrazeSettings.objects.create(account=stranger, api_key="another", rest_endpoint=sandbox.url)
+    BrazeSettings.objects.filter(account=account).update(calls_per_window=10, window_seconds=30)
+    for who, number in ((account, 2), (other, 3), (stranger, 4)):
+        for _ in range(number):
+            request(who, ago(seconds=10))
+    request(account, ago(minutes=2))
+    budget = health.of(account, NOW).budget
+    assert budget is not None
+    assert (budget.mine, budget.others, budget.allowed, budget.percent) == (2, 3, 20, 25.0)
+
+
+@pytest.mark.parametrize(("period", "points"), [(Period.HOUR, 60), (Period.DAY, 96), (Period.WEEK, 56)])
+def test_the_chart_has_objects_by_minute_and_failures(account: Account, period: Period, points: int) -> None:
+    other = Account.objects.create(name="Another", slug="another")
+    request(account, ago(seconds=1), attributes=period.step * 4, events=period.step)
+    request(account, ago(seconds=1), outcome="partial", purchases=period.step)
+    request(account, ago(seconds=1), outcome="retry", events=99)
+    request(account, ago(seconds=1), outcome="dissolved", events=99)
+    request(account, ago(minutes=period.minutes + period.step), events=99)
+    request(other, ago(seconds=1), events=99)
+    chart = rates.chart([account.pk], period, NOW - timedelta(microseconds=1))
+    assert len(chart.times) == points
+    assert {kind: values[-1] for kind, values in chart.objects.items()} == {
+        "attributes": 4.0, "events": 1.0, "purchases": 1.0, "deletions": 0.0,
+    }  # fmt: skip
+    assert sum(map(sum, chart.objects.values())) == 6.0
+    assert {words: sum(counts) for words, counts in chart.failures.items() if any(counts)} == {
+        "accepted in part": 1, "failed, sent again": 1,
+    }  # fmt: skip
+
+
+def test_a_chart_of_nothing_is_empty(account: Account) -> None:
+    assert rates.chart([account.pk], Period.HOUR, NOW).is_empty
+
+
+def test_a_search_by_age_takes_few_queries(account: Account, django_assert_max_num_queries: Callable[..., Any]) -> None:
+    entries(account, 2_000, ago(hours=1))
+    with django_assert_max_num_queries(14):
+        ages.first_since(ago(minutes=1))

@@ -1,0 +1,249 @@
+"""The console's data pages over the admin: what they show, and to whom."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from integrations.braze.delivery import readiness
+from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.console.lists import CappedPaginator
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from tests.console.two_accounts import person
+from tests.integrations.braze.admin.test_failed_syncs import refused, text_of  # noqa: F401
+
+Sync = Callable[[], None]
+HEALTH, ARRIVAL = "/admin/braze/accounthealth/", "/admin/braze/arrival/"
+
+
+@pytest.fixture
+def ada(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> Customer:
+    one = Customer.objects.create(account=account, external_id="c/1", first_name="Ada", email="ada@example.com")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="CD", quantity=2, value=9)
+    Event.objects.create(account=account, customer=one, type="VISIT", data={"page": "home"})
+    sync()
+    return one
+
+
+def client_of(group: str, *accounts: Account) -> Client:
+    client = Client()
+    client.force_login(person(group.lower(), group, *accounts))
+    return client
+
+
+# --- health ---------------------------------------------------------------------------------------------
+
+
+def test_health_names_each_account_and_its_state(ada: Customer, account: Account, admin_client: Client) -> None:
+    Account.objects.create(name="Empty", slug="empty")
+    page = text_of(admin_client.get(HEALTH))
+    assert "healthy" in page and "not set up yet" in page
+    assert "healthy" in text_of(admin_client.get(f"{HEALTH}now/"))
+    for path in ("shop/", "shop/?period=day", "shop/now/?period=week", "empty/"):
+        assert admin_client.get(HEALTH + path).status_code == 200
+
+
+def test_health_counts_what_was_delivered(ada: Customer, admin_client: Client) -> None:
+    page = admin_client.get(f"{HEALTH}shop/")
+    health = page.context["health"]
+    assert health.today["delivered"] == OutboxEntry.objects.filter(status="delivered").count() == 4
+    assert sum(page.context["chart"]["objects"]["events"]) == 1
+    assert health.delay.of == 4
+    assert health.budget.mine == 1
+
+
+@pytest.mark.parametrize("word", ["pause", "resume", "flush"])
+def test_an_action_is_carried_out_and_remembered(
+    word: str, account: Account, braze: BrazeSettings, admin_client: Client
+) -> None:
+    page = text_of(admin_client.post(f"{HEALTH}shop/act/", {"action": word, "reason": "a test"}, follow=True))
+    assert readiness.of(account.pk).state == ("paused" if word == "pause" else "healthy")
+    assert LogEntry.objects.get().object_id == str(braze.pk)
+    if word == "pause":
+        assert "paused by admin: a test, on" in page
+
+
+def test_only_who_may_change_health_pauses(account: Account, braze: BrazeSettings) -> None:
+    viewer, operator = client_of("Viewer", account), client_of("Operator", account)
+    assert "What you can do" not in text_of(viewer.get(f"{HEALTH}shop/"))
+    assert viewer.post(f"{HEALTH}shop/act/", {"action": "pause"}).status_code == 403
+    assert readiness.of(account.pk).state == "healthy"
+    assert operator.get(f"{HEALTH}shop/act/").status_code == 403
+    assert operator.post(f"{HEALTH}shop/act/", {"action": "else"}).status_code == 403
+    assert operator.post(f"{HEALTH}shop/act/", {"action": "pause"}).status_code == 302
+    assert readiness.of(account.pk).state == "paused"
+
+
+def test_the_way_through_a_restored_database_is_told(
+    account: Account, braze: BrazeSettings, admin_client: Client
+) -> None:
+    BrazeState.objects.update(paused_at=database_now(), pause_kind="restored", pause_reason="Lost commits.")
+    page = text_of(admin_client.get(f"{HEALTH}shop/"))
+    assert "python manage.py braze_restored --account shop --since" in page
+    page = text_of(admin_client.post(f"{HEALTH}shop/act/", {"action": "resume"}, follow=True))
+    assert "braze_restored` is what ends this pause" in page
+    assert not LogEntry.objects.exists()
+
+
+# --- did it arrive? -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("term", ["c/1", "ada@example.com", "ADA@example.com", " o1 ", "the event"])
+def test_a_search_leads_to_the_record(ada: Customer, admin_client: Client, term: str) -> None:
+    term = str(Event.objects.get().pk) if term == "the event" else term
+    page = text_of(admin_client.get(ARRIVAL, {"q": term}, follow=True))
+    assert "captured:" in page and "accepted by Braze" in page
+    assert '"first_name": "Ada"' in page
+
+
+def test_a_search_that_finds_nothing_says_what_to_try(ada: Customer, admin_client: Client) -> None:
+    assert "Nothing has this id" in text_of(admin_client.get(ARRIVAL, {"q": "nobody\0"}))
+
+
+def test_a_search_finds_no_other_accounts_records(ada: Customer, account: Account) -> None:
+    other = Account.objects.create(name="Other", slug="other")
+    client = client_of("Operator", other)
+    for term in ("c/1", "ada@example.com", "o1", str(Event.objects.get().pk)):
+        assert "Nothing has this id" in text_of(client.get(ARRIVAL, {"q": term}))
+    assert client.get(f"{ARRIVAL}shop/", {"customer": "c/1"}).status_code == 404
+
+
+def test_records_with_the_same_id_are_offered(ada: Customer, account: Account, admin_client: Client) -> None:
+    Customer.objects.create(account=account, external_id="o1")
+    page = text_of(admin_client.get(ARRIVAL, {"q": "o1"}))
+    assert "2 records have this id" in page
+
+
+def test_payloads_need_their_permission(ada: Customer, account: Account, sandbox: SandboxServer) -> None:
+    viewer, operator = client_of("Viewer", account), client_of("Operator", account)
+    page = text_of(viewer.get(f"{ARRIVAL}shop/", {"customer": "c/1"}))
+    assert "accepted by Braze" in page and "Ada" not in page
+    assert viewer.post(f"{ARRIVAL}shop/?customer=c/1").status_code == 403
+    assert '"first_name": "Ada"' in text_of(operator.get(f"{ARRIVAL}shop/", {"customer": "c/1"}))
+
+
+def test_braze_is_asked_and_the_difference_is_shown(
+    ada: Customer, sandbox: SandboxServer, admin_client: Client
+) -> None:
+    BrazeProfile.objects.update(attributes={"first_name": "Augusta"})
+    page = text_of(admin_client.post(f"{ARRIVAL}shop/?customer=c/1"))
+    page = " ".join(page.split())
+    assert re.search(r"1 event, the last at [\d-]{10} [\d:]{8}; 2 purchases, .*; a total revenue of 9", page)
+    assert "differs" in page and "Augusta" in page
+
+
+def test_the_timeline_of_an_order_has_its_purchases_alone(ada: Customer, admin_client: Client) -> None:
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "order": "o1"}))
+    assert "o1:1:1" in page
+    assert "captured: event" not in page
+
+
+def test_a_refused_change_says_brazes_words(refused: OutboxEntry, admin_client: Client) -> None:  # noqa: F811
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}))
+    assert "refused: Braze answered 400" in page
+    assert "<b>poison</b>" in page  # unescaped by text_of
+    assert b"<b>poison</b>" not in admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}).content
+
+
+def test_long_timelines_come_in_pages(ada: Customer, account: Account, admin_client: Client) -> None:
+    OutboxEntry.objects.bulk_create(
+        OutboxEntry(
+            account=account, integration="braze", kind="event", customer_external_id="c/1", status="skipped", error="no"
+        )
+        for _ in range(30)
+    )
+    first = admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1"}).context["timeline"]
+    second = admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "before": first.older}).context["timeline"]
+    ids = [change.entry.pk for change in (*first.changes, *second.changes)]
+    assert ids == sorted(OutboxEntry.objects.values_list("pk", flat=True), reverse=True)
+    assert second.older == 0
+
+
+# --- reasons, and the export ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def skipped(account: Account, braze: BrazeSettings) -> list[OutboxEntry]:
+    return OutboxEntry.objects.bulk_create(
+        OutboxEntry(
+            account=account, integration="braze", kind="event", customer_external_id=f"=c{number}", status="skipped",
+            error="off" if number else "=HYPERLINK(1)",
+        )
+        for number in range(3)
+    )  # fmt: skip
+
+
+def test_skipped_changes_come_by_reason(skipped: list[OutboxEntry], admin_client: Client) -> None:
+    page = admin_client.get("/admin/braze/skippedsync/")
+    groups = {group.words: group for group in page.context["groups"]}
+    assert {words: group.count for words, group in groups.items()} == {"off": 2, "=HYPERLINK(1)": 1}
+    one = admin_client.get("/admin/braze/skippedsync/", {"reason": groups["off"].key})
+    assert {entry.error for entry in one.context["cl"].result_list} == {"off"}
+    assert len(one.context["cl"].result_list) == 2
+
+
+def test_failed_syncs_come_by_reason_and_day(refused: OutboxEntry, admin_client: Client) -> None:  # noqa: F811
+    page = admin_client.get("/admin/braze/failedsync/")
+    (group,) = page.context["groups"]
+    assert (group.count, group.words) == (1, refused.error)
+    assert refused.settled_at is not None
+    day = refused.settled_at.date().isoformat()
+    for query, number in (({"day": day}, 1), ({"day": "2020-01-01"}, 0), ({"reason": "else"}, 0)):
+        assert len(admin_client.get("/admin/braze/failedsync/", query).context["cl"].result_list) == number
+    assert admin_client.get("/admin/braze/failedsync/", {"day": "never"}, follow=True).status_code == 200
+
+
+def test_an_empty_list_says_what_that_means(account: Account, braze: BrazeSettings, admin_client: Client) -> None:
+    assert "Nothing waits for a decision" in text_of(admin_client.get("/admin/braze/failedsync/"))
+    assert "No change was skipped" in text_of(admin_client.get("/admin/braze/skippedsync/"))
+    assert "Nothing under these filters" in text_of(admin_client.get("/admin/braze/failedsync/?status=unknown"))
+
+
+def test_the_export_is_csv_without_formulas(skipped: list[OutboxEntry], admin_client: Client) -> None:
+    answer = admin_client.get("/admin/braze/skippedsync/export/")
+    assert answer.streaming and answer["Content-Type"].startswith("text/csv")
+    lines = b"".join(answer).decode().splitlines()
+    assert lines[0].startswith("change,account,kind,customer")
+    assert len(lines) == 4
+    assert not any(cell.startswith("=") for line in lines for cell in line.split(","))
+    assert "'=HYPERLINK(1)" in "\n".join(lines)
+
+
+def test_the_export_follows_the_filters_and_the_accounts(skipped: list[OutboxEntry], admin_client: Client) -> None:
+    def exported(client: Client, **query: Any) -> int:
+        return len(b"".join(client.get("/admin/braze/skippedsync/export/", query)).splitlines()) - 1
+
+    assert exported(admin_client) == 3
+    assert exported(admin_client, q="=c1") == 1
+    assert exported(admin_client, kind__exact="order") == 0
+    other = Account.objects.create(name="Other", slug="other")
+    assert exported(client_of("Viewer", other)) == 0
+    nobody = Client()
+    nobody.force_login(User.objects.create_user("nobody", is_staff=True))
+    assert nobody.get("/admin/braze/skippedsync/export/").status_code == 403
+
+
+# --- lists ----------------------------------------------------------------------------------------------
+
+
+def test_long_lists_are_not_counted_to_the_end(
+    skipped: list[OutboxEntry], admin_client: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(CappedPaginator, "most", 2)
+    page = admin_client.get("/admin/braze/skippedsync/")
+    assert page.context["cl"].result_count == 2
+    assert "The list shows the newest 2" in text_of(page)
+
+
+def test_requests_say_how_long_they_took(ada: Customer, admin_client: Client) -> None:
+    page = text_of(admin_client.get(reverse("admin:braze_delivery_changelist")))
+    assert " ms" in page

@@ -1,0 +1,64 @@
+"""An account that fails waits longer each time, alone, and as long as Braze asks for."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from integrations.braze.composing import relay
+from integrations.braze.delivery import buffer, flush, readiness, settlement
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.fates import counts, forget_backoff
+
+Sync = Callable[[], None]
+
+
+def test_it_waits_as_braze_tells_it_to(account: Account, change: Customer, sandbox: SandboxServer, sync: Sync) -> None:
+    sandbox.faults.add(status=429, times=1, retry_after=1)
+    begun = time.monotonic()
+    sync()
+    assert counts() == {"pending": 4}
+    assert readiness.of(account.pk).state == "backing off"
+    assert BrazeState.objects.get().failures == 0
+    while counts() != {"delivered": 4} and time.monotonic() - begun < 10:
+        threading.Event().wait(0.02)
+        sync()
+    assert counts() == {"delivered": 4}
+    assert time.monotonic() - begun >= 1
+
+
+def test_it_backs_off_longer_with_each_failure_and_forgets_it_when_braze_is_back(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(status=503, times=3)
+    for failures in (1, 2, 3):
+        sync()
+        assert BrazeState.objects.get().failures == failures
+        forget_backoff()
+    sync()
+    state = BrazeState.objects.get()
+    assert (state.failures, state.backoff_until) == (0, None)
+
+
+def test_an_account_that_fails_is_tried_one_request_at_a_time_on_threads_set_apart(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer
+) -> None:
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(150))
+    relay.relay(account.pk)
+    sandbox.faults.add(status=503, times=2)
+    assert flush.flush(account.pk, on_probation=False) == 2
+    forget_backoff()
+    assert flush.flush(account.pk, on_probation=False) == 0
+    relay.relay(account.pk)
+    assert buffer.claim(account.pk, most=1) is not None
+    assert flush.flush(account.pk, on_probation=True) == 0  # one is in flight
+    buffer.release(account.pk, Delivery.objects.filter(finished_at=None).order_by("created_at")[0].pk)
+    assert flush.flush(account.pk, on_probation=True) == 1
+    assert not readiness.of(account.pk).on_probation
+
+
+def test_backoff_is_jittered_and_capped() -> None:
+    assert settlement.backoff_seconds(0, 0.0) == 0
+    assert settlement.backoff_seconds(3, 0.5) == 2.0
+    assert settlement.backoff_seconds(10_000, 0.999) <= settlement.BACKOFF_MOST_SECONDS

@@ -1,0 +1,39 @@
+"""Answers that are settled in one transaction count as they would one after the other."""
+
+import pytest
+
+from integrations.braze.composing import relay
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.delivery.client import Answer
+from integrations.braze.delivery.settlement import Answered
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from masivo_braze.loyalty.models import Account, Customer
+
+FAILED, FINE, REFUSED = Answer(500, b"{}"), Answer(201, b'{"message": "success"}'), Answer(401, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("answers", "failures", "is_paused"),
+    [
+        ([FAILED, FAILED, FAILED], 3, False),
+        ([FAILED, FAILED, FINE], 0, False),
+        ([FAILED, FINE, FAILED], 1, False),
+        ([REFUSED, FINE, FAILED], 1, True),
+    ],
+)
+def test_each_answer_counts_after_the_one_before(
+    account: Account, braze: BrazeSettings, answers: list[Answer], failures: int, is_paused: bool
+) -> None:
+    for number in range(3):
+        Customer.objects.create(account=account, external_id=f"c{number}")
+        relay.relay(account.pk)
+    ids = [delivery.pk for delivery in Delivery.objects.order_by("created_at")]
+    assert ledger.start_all(ids) == set(ids)
+    told = [
+        Answered(pk, verdicts.of_answer(answer, braze.api_key), answer.status)
+        for pk, answer in zip(ids, answers, strict=True)
+    ]
+    assert settlement.settle_all(account.pk, told) == set(ids)
+    state = BrazeState.objects.get()
+    assert (state.failures, state.paused_at is not None) == (failures, is_paused)
+    assert flush.flush(account.pk) == 0

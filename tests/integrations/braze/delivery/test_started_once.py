@@ -1,0 +1,74 @@
+"""A request is started by one winner and settled once, whoever else has it in hand."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from integrations.braze.composing import relay
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account, Customer, Event
+from tests.integrations.braze.fates import counts
+
+
+def test_a_request_is_started_by_one_winner(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    pk = Delivery.objects.get().pk
+    assert [ledger.start(pk) for _ in range(3)] == [True, False, False]
+
+
+def test_a_request_that_redis_repeats_is_sent_once(
+    account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any
+) -> None:
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    redis_client.rpush(f"braze:{{{account.pk}}}:ready", str(delivery.pk), str(delivery.pk))
+    flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 1
+
+
+def test_a_request_is_settled_once(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    pk = Delivery.objects.get().pk
+    assert not settlement.settle(pk, verdicts.silent())  # not started
+    ledger.start(pk)
+    assert settlement.settle(pk, verdicts.not_sent("first"))
+    assert not settlement.settle(pk, verdicts.silent())
+    assert Delivery.objects.get(pk=pk).answer == "first"
+
+
+def test_a_sender_too_slow_to_send_gives_the_request_back(
+    account: Account, change: Customer, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.relay(account.pk)
+    monkeypatch.setattr(ledger, "SEND_WITHIN", timedelta(seconds=-1))
+    flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 0
+    assert Delivery.objects.get().outcome == "dissolved"
+    assert counts() == {"pending": 4}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_flushes_share_the_work_and_double_nothing(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer
+) -> None:
+    customers = Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(600))
+    Event.objects.bulk_create(Event(account=account, customer=one, type="LOGIN") for one in customers)
+    relay.relay(account.pk)
+
+    def work() -> None:
+        flush.flush(account.pk)
+        connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sandbox.summary()["events"] == 600
+    assert sandbox.summary()["duplicates"]["event_id"] == 0
+    assert counts() == {"delivered": 1200}

@@ -1,0 +1,49 @@
+"""What is removed in time, and what is demanded of Redis."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from integrations.braze import checks
+from integrations.braze.erasure import retention
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
+
+
+def test_it_purges_what_is_settled_and_old_and_keeps_the_rest(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Callable[[], None], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    one = Customer.objects.create(account=account, external_id="c1")
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="CD", quantity=1, value=1)
+    sync()
+    sandbox.faults.add(status=400, contains="POISON")
+    Customer.objects.create(account=account, external_id="POISON")
+    sync()
+    assert retention.purge() == 0
+    old = database_now() - timedelta(days=31)
+    OutboxEntry.objects.update(settled_at=old)
+    Delivery.objects.update(finished_at=old)
+    assert retention.purge() == 4
+    assert OutboxEntry.objects.get().status == "rejected"
+    assert Delivery.objects.get().pk == OutboxEntry.objects.get().batch
+    assert (BrazePurchase.objects.count(), BrazeProfile.objects.count()) == (1, 1)
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru"])
+def test_it_refuses_a_redis_that_evicts(redis_client: Any, policy: str) -> None:
+    assert checks.redis_keeps_its_keys() == []
+    redis_client.config_set("maxmemory-policy", policy)
+    try:
+        (error,) = checks.redis_keeps_its_keys()
+        assert error.id == "braze.E001"
+        with pytest.raises(SystemExit, match=policy):
+            checks.refuse_to_start()
+    finally:
+        redis_client.config_set("maxmemory-policy", "noeviction")

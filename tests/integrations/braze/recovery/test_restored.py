@@ -1,0 +1,140 @@
+"""A database that lost commits is noticed before anything is sent again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+import redis
+from django.core.management import CommandError, call_command
+
+from integrations.braze.composing import relay
+from integrations.braze.delivery import commits, flush, readiness
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+
+Sync = Callable[[], None]
+KEPT = (Delivery, OutboxEntry, BrazePurchase, BrazeProfile, BrazeState)
+
+
+@contextmanager
+def lost_afterwards() -> Iterator[None]:
+    """What is done to the ledger inside is undone, as by restoring a backup made before; Redis and Braze go on."""
+    backup = {model: list(model.objects.all()) for model in KEPT}
+    yield
+    for model in KEPT:
+        model.objects.all().delete()
+        model.objects.bulk_create(backup[model])
+
+
+@pytest.fixture
+def order(account: Account, braze: BrazeSettings) -> Order:
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    made = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=made, sku="CD", quantity=1, value=10)
+    return made
+
+
+def test_it_stops_before_it_sends_anything_twice(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    assert sandbox.summary()["requests"]["track"] == 1
+    ready = readiness.of(account.pk)
+    assert ready.state == "paused"
+    assert "braze_restored" in ready.detail
+
+
+def test_a_request_that_was_ready_in_the_backup_is_not_sent_again(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Whether or not anything was composed since: sending alone is reason enough to notice."""
+    relay.relay(account.pk)
+    with lost_afterwards():
+        sync()
+    sync()
+    assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
+    assert readiness.of(account.pk).state == "paused"
+
+
+def test_what_is_sent_is_told_to_redis_before_it_leaves(
+    account: Account, order: Order, redis_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies just afterwards leaves enough to notice."""
+    relay.relay(account.pk)
+    state = BrazeState.objects.get()
+    told: list[int] = []
+    monkeypatch.setattr(flush, "_send", lambda sending: told.append(int(redis_client.get(commits.key(state)))))
+    flush.flush(account.pk)
+    state.refresh_from_db()
+    assert told == [state.commits]
+    assert state.commits == 2
+
+
+def test_redis_counter_is_never_lowered_by_who_comes_late(account: Account, order: Order, redis_client: Any) -> None:
+    state = BrazeState.objects.get()
+    for number in (5, 3):
+        BrazeState.objects.update(commits=number)
+        commits.tell_redis(commits.counted(BrazeState.objects.get()))
+    assert int(redis_client.get(commits.key(state))) == 5
+
+
+def test_a_redis_that_cannot_be_told_sends_nothing(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.relay(account.pk)
+    with monkeypatch.context() as patch:
+        patch.setattr(commits, "tell_redis", mock.Mock(side_effect=redis.ConnectionError))
+        with pytest.raises(redis.ConnectionError):
+            flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 0
+    sync()
+    assert sandbox.summary()["requests"]["track"] == 1
+
+
+def test_settings_do_not_resume_it(account: Account, braze: BrazeSettings, order: Order, sync: Sync) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    braze.save()
+    assert readiness.of(account.pk).state == "paused"
+
+
+def test_a_person_resumes_it_and_what_is_in_doubt_is_held(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    call_command("braze_restored", since=(database_now() - timedelta(hours=1)).isoformat())
+    sync()
+    ends = dict(OutboxEntry.objects.values_list("kind", "status"))
+    assert ends == {"customer_created": "delivered", "event": "unknown", "order": "unknown", "order_line": "unknown"}
+    assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
+    assert readiness.of(account.pk).state == "healthy"
+    Event.objects.create(account=account, customer=order.customer, type="LATER")
+    sync()
+    assert sandbox.summary()["events"] == 2
+
+
+def test_a_redis_that_is_behind_means_nothing(account: Account, order: Order, sync: Sync, redis_client: Any) -> None:
+    sync()
+    redis_client.flushall()
+    Event.objects.create(account=account, customer=order.customer, type="LATER")
+    sync()
+    assert set(OutboxEntry.objects.values_list("status", flat=True)) == {"delivered"}
+
+
+def test_the_command_says_what_is_wrong_with_its_arguments(account: Account, braze: BrazeSettings) -> None:
+    with pytest.raises(CommandError, match="is not a time"):
+        call_command("braze_restored", since="yesterday")
+    with pytest.raises(CommandError, match="No account is paused"):
+        call_command("braze_restored", since="2026-11-23T09:30:00Z")
