@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from integrations.braze import mirror
-from integrations.braze.delivery.settlement import STATE_TOPICS
+from integrations.braze.delivery.profiles import STATE_TOPICS
 from integrations.braze.integration import NAME, BrazeIntegration
 from integrations.braze.models import BrazeProfile
 from integrations.braze.recovery import backfill

@@ -52,7 +52,7 @@ SABOTAGES: dict[str, list[Edit]] = {
     ],
     "mirror before verdict": [
         Edit(
-            "integrations/braze/delivery/settlement.py",
+            "integrations/braze/delivery/profiles.py",
             "if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN) or",
             "if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN, ObjectFate.RETRY) or",
         )

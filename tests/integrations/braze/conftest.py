@@ -8,7 +8,7 @@ import pytest
 
 from dev.ports import free_port
 from integrations.braze.composing import relay as relaying
-from integrations.braze.delivery import client, settlement
+from integrations.braze.delivery import client, traffic
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
@@ -22,7 +22,7 @@ KEY = "0f1e2d3c-test-key"
 @pytest.fixture(autouse=True)
 def longest_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full jitter may come to nothing: chance has no part in whether a test waits."""
-    monkeypatch.setattr(settlement.random, "random", lambda: 0.999)
+    monkeypatch.setattr(traffic.random, "random", lambda: 0.999)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_a_doubt_that_a_person_raises_outlives_a_settlement(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(settlement, "mirrored", read_and_resend)
+        patch.setattr(profiles, "mirrored", read_and_resend)
         flush.flush(account.pk)
     threads[0].join()
     settle_all(sync)
@@ -61,7 +61,7 @@ def test_another_workspace_keeps_nothing_of_a_settlement_at_work(
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(settlement, "mirrored", read_and_forget)
+        patch.setattr(profiles, "mirrored", read_and_forget)
         flush.flush(account.pk)
     threads[0].join()
     held = BrazeProfile.objects.filter(account=account).values_list("attributes", flat=True)

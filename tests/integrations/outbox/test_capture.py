@@ -30,6 +30,16 @@ def fulfilled(account: Account, of: Customer, order_id: str = "o1") -> Order:
 # --- what is wanted ---------------------------------------------------------------------------------------
 
 
+def test_a_capture_is_not_before_its_own_moment(account: Account, want: Want) -> None:
+    """SQLite compares times as text: one of three digits would be before the same one of six."""
+    want(Topic.EVENTS)
+    one = customer(account)
+    for _ in range(3):  # a moment may end in a zero
+        Event.objects.create(account=account, customer=one, type="LOGIN")
+    for entry in OutboxEntry.objects.all():
+        assert not OutboxEntry.objects.filter(pk=entry.pk, created_at__lt=entry.created_at).exists()
+
+
 def test_it_writes_nothing_where_nobody_wants_anything(account: Account, captured: Captured) -> None:
     one = customer(account, tags={"vip": True})
     Event.objects.create(account=account, customer=one, type="LOGIN")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, flush, readiness, settlement
+from integrations.braze.delivery import buffer, flush, readiness, traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
@@ -59,6 +59,6 @@ def test_an_account_that_fails_is_tried_one_request_at_a_time_on_threads_set_apa
 
 
 def test_backoff_is_jittered_and_capped() -> None:
-    assert settlement.backoff_seconds(0, 0.0) == 0
-    assert settlement.backoff_seconds(3, 0.5) == 2.0
-    assert settlement.backoff_seconds(10_000, 0.999) <= settlement.BACKOFF_MOST_SECONDS
+    assert traffic.backoff_seconds(0, 0.0) == 0
+    assert traffic.backoff_seconds(3, 0.5) == 2.0
+    assert traffic.backoff_seconds(10_000, 0.999) <= traffic.BACKOFF_MOST_SECONDS

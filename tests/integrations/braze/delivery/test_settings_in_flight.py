@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, models, transaction
 
 from integrations.braze.composing import committing, relay, rounds
-from integrations.braze.delivery import buffer, flush, ledger, settlement, verdicts
+from integrations.braze.delivery import buffer, flush, ledger, settlement, traffic, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Outcome
@@ -91,7 +91,7 @@ def test_settings_saved_while_a_refusal_is_settled_are_not_paused(
     relay.relay(account.pk)
     on_its_way = Delivery.objects.get()
     assert ledger.start(on_its_way.pk)
-    steer, threads = settlement._after_refusal, []
+    steer, threads = traffic.after_refusal, []
 
     def save() -> None:
         mine = BrazeSettings.objects.get(pk=braze.pk)
@@ -103,7 +103,7 @@ def test_settings_saved_while_a_refusal_is_settled_are_not_paused(
         return steer(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(settlement, "_after_refusal", save_and_steer)
+        patch.setattr(traffic, "after_refusal", save_and_steer)
         refused = verdicts.of_answer(Answer(401, b'{"message":"Invalid API key"}'), "old-key")
         settlement.settle(on_its_way.pk, refused, 401)
     threads[0].join()

@@ -1,0 +1,64 @@
+"""What became of each object of a settled request, by Braze's answer and by the account's policies."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from integrations.braze.delivery import ledger
+from integrations.braze.delivery.verdicts import ObjectFate, Verdict
+from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.models.account import UnknownPolicy
+
+
+class Line(NamedTuple):
+    """One object of a settled request: whose it is, and its fate.
+
+    `told` is the fate by Braze's answer, `fate` that after the account's policy for what is unknown. `sent` is there
+    for attributes alone.
+    """
+
+    request: Delivery
+    array: str
+    customer: str
+    entries: list[int]
+    creates: bool
+    known: bool
+    purchase: int | None
+    sent: Any
+    told: ObjectFate
+    fate: ObjectFate
+    reason: str
+
+
+def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:
+    unclear = unclear_arrays(delivery, verdict)
+    attributes = delivery.payload["attributes"] if delivery.attributes else []
+    for array in ledger.ARRAYS:
+        for index, item in enumerate(delivery.manifest.get(array, ())):
+            told = ObjectFate.UNKNOWN if array in unclear else verdict.fate(array, index)
+            yield Line(
+                request=delivery,
+                array=array,
+                customer=item["customer"],
+                entries=item["entries"],
+                creates=item["creates"],
+                known=item.get("known", False),
+                purchase=item.get("purchase"),
+                sent=attributes[index] if array == "attributes" else None,
+                told=told,
+                fate=_by_policy(array, told, settings),
+                reason=verdict.reasons.get((array, index), verdict.words),
+            )
+
+
+def unclear_arrays(delivery: Delivery, verdict: Verdict) -> set[str]:
+    """Arrays of which Braze names an object that was not sent: its indexes are not ours, so nothing there is known."""
+    sizes = {array: len(delivery.manifest.get(array, [])) for array in ledger.ARRAYS}
+    return {array for array, index in verdict.reasons if index >= sizes.get(array, 0)}
+
+
+def _by_policy(array: str, fate: ObjectFate, settings: BrazeSettings) -> ObjectFate:
+    """Attributes and deletions are harmless to repeat; events and purchases are counted, so the account decides."""
+    if fate != ObjectFate.UNKNOWN:
+        return fate
+    policy = {"events": settings.unknown_events, "purchases": settings.unknown_purchases}.get(array)
+    return ObjectFate.UNKNOWN if policy == UnknownPolicy.HOLD else ObjectFate.RETRY

@@ -1,0 +1,76 @@
+"""What an answer means for the account's next requests: go on, wait, back off, split, or pause."""
+
+import logging
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from integrations.braze.delivery import ledger
+from integrations.braze.delivery.fates import unclear_arrays
+from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
+from integrations.braze.mapping.objects import MAX_PER_ARRAY
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from integrations.braze.models.account import BatchLimit, PauseKind
+from integrations.outbox.clock import database_now
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
+
+
+def after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now: datetime) -> Verdict:
+    """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
+    if verdict.traffic == Traffic.GO_ON and unclear_arrays(delivery, verdict):
+        return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
+    if verdict.traffic == Traffic.PAUSE and delivery.created_at < settings.updated_at <= now:
+        return replace(verdict, traffic=Traffic.AS_BEFORE)  # it says nothing of the settings that there are now
+    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
+        return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
+    if verdict.traffic == Traffic.COMBINE:
+        if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
+            logger.warning("account %s: Braze takes 75 objects a request in all; switched", settings.account_id)
+            BrazeSettings.objects.filter(pk=settings.pk).update(batch_limit=BatchLimit.COMBINED)
+            BrazeState.objects.filter(account_id=settings.account_id).update(combined_at=database_now())
+            return replace(verdict, traffic=Traffic.GO_ON)
+        verdict = replace(verdict, traffic=Traffic.SPLIT)
+    if verdict.traffic == Traffic.SPLIT and delivery.size == 1:
+        return replace(verdict, traffic=Traffic.GO_ON, otherwise=ObjectFate.REJECTED)
+    return verdict
+
+
+def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
+    if verdict.traffic == Traffic.AS_BEFORE:
+        return
+    if verdict.traffic == Traffic.GO_ON:
+        if state.failures:  # a wait that Braze asked for is not over because a request before it went well
+            _change(state, failures=0, backoff_until=None, last_error="")
+    elif verdict.traffic == Traffic.WAIT:
+        until = now + timedelta(seconds=verdict.wait_seconds)
+        _change(state, backoff_until=until, last_error=verdict.words)
+    elif verdict.traffic == Traffic.BACK_OFF:
+        until = now + timedelta(seconds=backoff_seconds(state.failures, random.random()))  # noqa: S311
+        _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
+    else:
+        _pause(state, verdict, now)
+
+
+def _change(state: BrazeState, **changes: Any) -> None:
+    """These fields alone: others may have been changed by somebody else. The next answer sees them too."""
+    BrazeState.objects.filter(pk=state.pk).update(**changes)
+    for name, value in changes.items():
+        setattr(state, name, value)
+
+
+def backoff_seconds(failures: int, chance: float) -> float:
+    """Exponential backoff with full jitter: `chance` in [0, 1) of what the number of failures allows."""
+    ceiling: float = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 16))
+    return chance * ceiling
+
+
+def _pause(state: BrazeState, verdict: Verdict, now: datetime) -> None:
+    """Nothing is sent until an operator saves the settings; nothing is dropped meanwhile."""
+    words = {"pause_reason": verdict.words, "last_error": verdict.words}
+    _change(state, paused_at=now, pause_kind=PauseKind.REFUSED, **words)
+    ledger.dissolve_unstarted(state.account_id)
+    logger.warning("account %s paused: %s", state.account_id, verdict.words)
