@@ -57,10 +57,14 @@ class Prepared(Generic[M]):
         self._names = list(signature(build).parameters)
         self._words: dict[str, Words] = {}  # by vendor
 
-    def rows(self, limit: int | None = None, **values: Any) -> list[tuple[Any, ...]]:
-        """As `values_list` gives them."""
+    def rows(self, limit: int | None = None, held: bool = False, **values: Any) -> list[tuple[Any, ...]]:
+        """As `values_list` gives them. `held`: until the transaction ends, nobody changes a key of theirs, or has them
+        locked to change more; others may hold them as well. (SQLite has one writer anyway.)
+        """
         words = self._words.get(connection.vendor) or self._put_into_words()
         sql = words.sql if limit is None else f"{words.sql} LIMIT {limit}"
+        if held and connection.vendor == "postgresql":
+            sql += " FOR KEY SHARE"  # which Django has no word for
         parameters = [
             each.written(values[each.name]) if isinstance(each, Parameter) else each for each in words.parameters
         ]
@@ -69,9 +73,9 @@ class Prepared(Generic[M]):
             found: list[tuple[Any, ...]] = cursor.fetchall()
         return [_converted(row, words.converters) for row in found] if words.converters else found
 
-    def first(self, **values: Any) -> M | None:
+    def first(self, held: bool = False, **values: Any) -> M | None:
         """As a model's instance; any of them, where the query has no order."""
-        rows = self.rows(limit=1, **values)
+        rows = self.rows(limit=1, held=held, **values)
         if not rows:
             return None
         model, columns = self._words[connection.vendor].of

@@ -1,5 +1,6 @@
 """Receives Django's and loyalty's signals. Fixture loading (`raw`) changes nothing in the merchant's business."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db.models.signals import post_delete, post_save, pre_delete
@@ -53,15 +54,18 @@ def line_saved(instance: OrderLine, created: bool, raw: bool = False, **_: Any) 
 
 def membership_saved(instance: Membership, created: bool, raw: bool = False, **_: Any) -> None:
     if created and not raw:
-        capture.record([changes.membership_changed(instance, Kind.AUDIENCE_JOINED)])
+        capture.record(changes.memberships_changed([instance], Kind.AUDIENCE_JOINED))
 
 
 def membership_deleted(instance: Membership, **_: Any) -> None:
-    capture.record([changes.membership_changed(instance, Kind.AUDIENCE_LEFT)])
+    capture.record(changes.memberships_changed([instance], Kind.AUDIENCE_LEFT))
 
 
-def audience_saved(instance: Audience, created: bool, raw: bool = False, **_: Any) -> None:
-    if created or raw or instance.loaded_name in (None, instance.name):
+def audience_saved(
+    instance: Audience, created: bool, raw: bool = False, update_fields: Collection[str] | None = None, **_: Any
+) -> None:
+    is_written = update_fields is None or "name" in update_fields
+    if created or raw or not is_written or instance.loaded_name in (None, instance.name):
         return
     _renamed(instance, instance.loaded_name)
 
@@ -80,8 +84,7 @@ def bulk_changed(sender: type, action: str, rows: list[Any], before: dict[Any, A
 
 
 def many_left(audience: Audience, customers: list[int], **_: Any) -> None:
-    change = changes.of_audience(audience, Kind.AUDIENCE_LEFT)
-    capture.record_for(Customer.objects.filter(pk__among=customers), change)
+    capture.record_for(Customer.objects.filter(pk__among=customers), changes.many_left(audience))
 
 
 def _renamed(audience: Audience, old_name: str) -> None:

@@ -134,7 +134,8 @@ def _desired(
         # Nearly all that is held is wanted still: the rest is quickly looked through.
         gone |= {name for name in held.difference(desired.values) if name.startswith(TAG_PREFIX)}
         removed = gone.difference(desired.values, desired.left_out)
-    is_resync = bool(told) and any(data.get("resync") for data in told)
+    # Of one who was there before, Braze may hold what nobody has told of since.
+    is_resync = any(data.get("resync") for data in told) or (bool(held) and Kind.CUSTOMER_CREATED in kinds)
     if settings.sync_audiences and (is_resync or kinds & AUDIENCE_KINDS):
         members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
         audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]

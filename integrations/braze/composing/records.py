@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
-from django.db.models.functions import RTrim
+from django.db.models import F, Func, QuerySet, TextField, Value
 
 from integrations.braze.delivery import profiles
 from integrations.braze.integration import NAME
@@ -38,6 +37,11 @@ ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
 #: What an order that was sold may become: its purchases are negated.
 CLOSED = frozenset({"REVERSED", "CANCELLED"})
+
+
+#: As `str.rstrip` does, which the mapping uses: SQL's own RTRIM knows one kind of space.
+_SPACES = "".join(character for character in map(chr, range(1, 0x3001)) if character.isspace())
+_STRIPPED = Func(F("audience__name"), Value(_SPACES), function="RTRIM", output_field=TextField())
 
 
 def _of_customers(account_id: Any, external_ids: Any) -> "QuerySet[Customer, Any]":
@@ -72,13 +76,14 @@ def load(account_id: int, entries: Sequence[Entry]) -> Records:
     of_state = {entry.customer_external_id for entry in entries if entry.kind not in FACT_KINDS}
     of_facts = {entry.customer_external_id for entry in entries} - of_state
     orders = _orders(_subjects(entries, ORDER_KINDS))
+    held = profiles.mirrored(account_id, of_state)
     return Records(
         customers=_customers(account_id, of_state),
         events=_events([entry for entry in entries if entry.kind == Kind.EVENT]),
         orders=orders,
         purchases=_purchases(account_id, {order.order_id for order in orders.values()}),
-        audiences=_audiences(account_id, of_state, entries),
-        profiles=profiles.mirrored(account_id, of_state) | profiles.standings(account_id, of_facts),
+        audiences=_audiences(account_id, of_state, entries, held),
+        profiles=held | profiles.standings(account_id, of_facts),
         closings=_closings(account_id, orders, entries),
     )
 
@@ -145,22 +150,25 @@ def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurc
     return by_order
 
 
-def _audiences(account_id: int, external_ids: set[str], entries: Sequence[Entry]) -> dict[str, set[str]]:
+def _audiences(
+    account_id: int, external_ids: set[str], entries: Sequence[Entry], held: Mapping[str, Mirrored]
+) -> dict[str, set[str]]:
     """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention.
 
     Braze strips spaces, so two names that differ in nothing else are one attribute: whoever leaves one of the two is
-    still in the other.
+    still in the other. And all names of those who are sent whole, as are those who are created anew.
     """
     mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
+    again = {entry.customer_external_id for entry in entries if entry.kind == Kind.CUSTOMER_CREATED} & held.keys()
+    whole = {entry.customer_external_id for entry in entries if entry.data.get("resync")} | again
     members: dict[str, set[str]] = defaultdict(set)
-    if not mine and not any(entry.data.get("resync") for entry in entries):
+    if not mine and not whole:
         return members
     names = {name.rstrip() for entry in mine for name in mentioned(entry)}
-    resynced = {entry.customer_external_id for entry in entries if entry.data.get("resync")}
     rows = Membership.objects.filter(audience__account_id=account_id, customer__external_id__among=external_ids)
-    by_name = rows.annotate(stripped=RTrim("audience__name")).filter(stripped__in=names)
+    by_name = rows.annotate(stripped=_STRIPPED).filter(stripped__in=names)
     by_id = rows.filter(audience_id__in={entry.subject for entry in mine if entry.subject})
-    all_of_some = rows.filter(customer__external_id__among=resynced)
+    all_of_some = rows.filter(customer__external_id__among=whole)
     for query in (by_name, by_id, all_of_some):
         for external_id, name in query.values_list("customer__external_id", "audience__name"):
             members[external_id].add(name)

@@ -55,7 +55,7 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
             for entry in entries:
                 by_customer[entry.customer_external_id].append(entry)
             loaded = records.load(account_id, entries)
-            due = _due(account_id, by_customer, loaded, now)
+            due = _due(account_id, by_customer, loaded, ready.settings, now)
             return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation)
     return None
 
@@ -74,20 +74,23 @@ def _of(account_id: int, round: Round, names: Collection[str]) -> Round:
     return replace(round, by_customer=by_customer, records=loaded, waiting=waiting)
 
 
-def _due(account_id: int, by_customer: dict[str, list[Entry]], loaded: Records, now: datetime) -> dict[str, datetime]:
+def _due(
+    account_id: int, by_customer: dict[str, list[Entry]], loaded: Records, settings: BrazeSettings, now: datetime
+) -> dict[str, datetime]:
     """Customers who have to wait for Braze's sake, and until when.
 
     A deletion leaves some seconds after the customer's last request, because Braze orders nothing between requests;
     a re-created customer waits until the deletion has spread, or it would be swallowed [Braze: /users/delete].
     """
     due: dict[str, datetime] = {}
+    deleted = {c for c, theirs in by_customer.items() if any(entry.kind == Kind.CUSTOMER_DELETED for entry in theirs)}
+    deleted = deleted if settings.delete_customers else set()  # else it is skipped
     settles = timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
-    for customer in by_customer.keys() & loaded.profiles.keys():
+    for customer in by_customer.keys() & loaded.profiles.keys() - deleted:
         if deleted_at := loaded.profiles[customer].deleted_at:
             due[customer] = deleted_at + settles
-    deleted = {c for c, theirs in by_customer.items() if any(entry.kind == Kind.CUSTOMER_DELETED for entry in theirs)}
     apart = timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
-    for customer, at in _last_accepted(account_id, deleted - due.keys(), loaded).items():
+    for customer, at in _last_accepted(account_id, deleted, loaded).items():
         due[customer] = at + apart
     return {customer: until for customer, until in due.items() if until > now}
 

@@ -32,9 +32,12 @@ class Line(NamedTuple):
 def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:
     unclear = unclear_arrays(delivery, verdict)
     attributes = delivery.payload["attributes"] if delivery.attributes else []
+    is_old = settings.updated_at > delivery.created_at
     for array in ledger.ARRAYS:
         for index, item in enumerate(delivery.manifest.get(array, ())):
             told = ObjectFate.UNKNOWN if array in unclear else verdict.fate(array, index)
+            if told == ObjectFate.REJECTED and is_old:
+                told = ObjectFate.RETRY  # it says nothing of the settings that there are now, nor of their workspace
             yield Line(
                 request=delivery,
                 array=array,

@@ -116,9 +116,10 @@ def _move_one(profile: Mirrored, line: Line, now: datetime) -> None:
     if line.told == ObjectFate.UNKNOWN:
         if line.array == "attributes":
             mirror.doubt(profile, _attributes(line))
+            profile.is_unproven = profile.is_unproven or not (profile.is_known or line.creates)
         elif line.array == "deletions":
             mirror.doubt(profile, profile.attributes)
-            profile.is_known = False
+            profile.is_known, profile.deleted_at = False, now  # if it was taken, it has to spread
         return
     if line.array == "deletions":
         profile.attributes, profile.uncertain, profile.is_known, profile.deleted_at = {}, [], False, now

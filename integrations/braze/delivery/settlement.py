@@ -44,16 +44,14 @@ def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) 
 
 def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
     """Act on the verdicts of an account's requests, together and once; which had not been settled before."""
-    now = database_now()
     with transaction.atomic():
+        # Settings that are being saved have the last word: what an answer means, and for which workspace, is theirs.
+        settings = readiness.settings_of(account_id, held=True)
+        now = database_now()
         ends = {answer.delivery_id: _end(answer) for answer in answers}
         settled = ledger.finish_all(ends, now)
         if not settled:
             return settled
-        if any(answer.verdict.traffic == Traffic.PAUSE for answer in answers):
-            # Settings that are being saved have the last word: they are waited for.
-            list(BrazeSettings.objects.filter(account_id=account_id).select_for_update().values_list("pk"))
-        settings = readiness.settings_of(account_id)
         settings = settings or BrazeSettings(account_id=account_id, updated_at=now)  # deleted: the default policies
         state = readiness.state_of(account_id) or BrazeState.objects.get_or_create(account_id=account_id)[0]
         deliveries = _loaded(settled)

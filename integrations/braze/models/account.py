@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -39,6 +40,13 @@ def ending_of(key: str) -> str:
 settings_changed = Signal()
 
 
+def _date(account_ids: Collection[int], at: datetime | None = None) -> datetime:
+    """When no relay can commit under the old settings any more: each that did composed before, so it is older."""
+    at = at or database_now()
+    BrazeSettings._base_manager.filter(account_id__in=account_ids).update(updated_at=at)
+    return at
+
+
 class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
     def update(self, **kwargs: Any) -> int:
         with transaction.atomic():
@@ -47,11 +55,12 @@ class BrazeSettingsQuerySet(models.QuerySet["BrazeSettings"]):
                 kwargs["rest_endpoint"] = kwargs["rest_endpoint"] and normalised(kwargs["rest_endpoint"])
             if isinstance(kwargs.get("api_key"), str):
                 kwargs |= {"key_ending": ending_of(kwargs["api_key"]), "key_changed_at": database_now()}
-            updated = super().update(**{"updated_at": database_now(), **kwargs})
+            updated = super().update(**kwargs)
             if kwargs.keys() & {"api_key", "rest_endpoint"}:
                 self._note_fingerprints(account_ids)
             for account_id in account_ids:
                 settings_changed.send(BrazeSettings, account_id=account_id)
+            _date(account_ids, kwargs.get("updated_at"))
         return updated
 
     def _note_fingerprints(self, account_ids: Collection[int]) -> None:
@@ -202,8 +211,10 @@ class BrazeSettings(models.Model):
         if fields is not None and fields & {"api_key", "rest_endpoint"}:
             fields = {*fields, "fingerprint"}
         with transaction.atomic():
+            list(BrazeSettings._base_manager.filter(pk=self.pk).select_for_update().values_list("pk"))
             super().save(*args, update_fields=fields, **kwargs)
             settings_changed.send(BrazeSettings, account_id=self.account_id)
+            self.updated_at = _date([self.account_id])
 
     def _note_key(self) -> None:
         """What is shown of the key is written with it, and only then; one that cannot be read keeps what was shown."""

@@ -61,7 +61,7 @@ def _created(customers: Sequence[Customer]) -> list[Change]:
 
 
 def _joined(memberships: Sequence[Membership]) -> list[Change]:
-    return [changes.membership_changed(membership, Kind.AUDIENCE_JOINED) for membership in memberships]
+    return changes.memberships_changed(memberships, Kind.AUDIENCE_JOINED)
 
 
 def _events(events: Sequence[Event]) -> list[Change]:
@@ -101,7 +101,7 @@ def _chunks(records: "QuerySet[Any]") -> Iterator[list[Any]]:
 @transaction.atomic
 def _record(account_id: int, chunk: list[Any], to_changes: Callable[[list[Any]], list[Change]]) -> int:
     """The settings stay locked, so that two backfills at once do not both find an event that nobody captured."""
-    BrazeSettings.objects.select_for_update().get(account_id=account_id)
+    BrazeSettings.objects.select_for_update(no_key=True).get(account_id=account_id)  # answers are settled meanwhile
     wanted = BrazeIntegration().wants(account_id)
     found = [change for change in to_changes(chunk) if wanted.intersection(change.topics)]
     capture.record(found)

@@ -2,7 +2,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
@@ -75,6 +75,16 @@ class Audience(Record):
     def loaded_name(self) -> str | None:
         """The stored name as last read or written here; None for an audience that was not stored yet."""
         return self._loaded.get("name")
+
+    def save(self, *, using: str | None = None, **kwargs: Any) -> None:
+        """Another process may have renamed it since it was read: the name before is the stored one."""
+        using = using or router.db_for_write(type(self), instance=self)
+        with transaction.atomic(using=using):
+            if not self._state.adding:
+                self._lock(using)
+                stored = type(self)._base_manager.using(using).filter(pk=self.pk).values("name").first()
+                self._loaded = {**self._loaded, **(stored or {})}
+            super().save(using=using, **kwargs)
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         using = using or router.db_for_write(type(self), instance=self)

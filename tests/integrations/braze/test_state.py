@@ -1,0 +1,354 @@
+"""What Braze holds of a customer is what the records say, whatever has come between: ways in which it once was not."""
+
+import time
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from integrations.braze.composing import relay
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.delivery.client import Answer
+from integrations.braze.erasure import scrubbing
+from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.recovery import backfill, resolution
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership
+from tests.integrations.braze.doubts import Sync, beside, settle_all, started
+
+ACCEPTED = verdicts.Verdict(verdicts.Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
+
+
+def held(sandbox: SandboxServer, external_id: str = "c1") -> dict[str, Any]:
+    profile = sandbox.profile(external_id)
+    assert profile is not None
+    return {name: value for name, value in profile["attributes"].items() if value is not None}
+
+
+def at_once(settings: Any) -> None:
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+
+
+def in_an_audience(account: Account) -> Customer:
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada", tags={"vip": True})
+    Audience.objects.create(account=account, name="gold").customers.add(one)
+    return one
+
+
+# --- who was created again keeps the audiences of the deleted one ----------------------------------------
+
+
+def test_one_created_again_after_a_refused_deletion_is_not_in_the_audiences_of_the_deleted_one(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    at_once(settings)
+    one = in_an_audience(account)
+    sync()
+    one.delete()
+    sandbox.faults.add(endpoint="delete", status=400)
+    settle_all(sync)
+    sandbox.faults.clear()
+    Customer.objects.create(account=account, external_id="c1", first_name="Bea")
+    settle_all(sync)
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    settle_all(sync)
+    scrubbing.work_off()
+    assert "tag_vip" not in held(sandbox)
+    assert "masivo_gold" not in held(sandbox)
+
+
+def test_one_created_again_where_delete_was_switched_off_before_the_deletion_left(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    at_once(settings)
+    one = in_an_audience(account)
+    sync()
+    one.delete()
+    BrazeSettings.objects.update(delete_customers=False)
+    settle_all(sync)
+    scrubbing.work_off()
+    Customer.objects.create(account=account, external_id="c1", first_name="Bea")
+    settle_all(sync)
+    assert "tag_vip" not in held(sandbox)
+    assert "masivo_gold" not in held(sandbox)
+
+
+@pytest.mark.parametrize("while_off", [{"is_enabled": False}, {"sync_audiences": False, "delete_customers": False}])
+def test_one_created_again_gets_rid_of_what_braze_has_of_one_deleted_while_it_was_off(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any, while_off: dict[str, Any]
+) -> None:
+    """docs/operations.md: the mirror keeps the names … so that a customer created again gets rid of them."""
+    at_once(settings)
+    one = in_an_audience(account)
+    sync()
+    BrazeSettings.objects.update(**while_off)
+    one.delete()
+    scrubbing.work_off()
+    BrazeSettings.objects.update(**dict.fromkeys(while_off, True))
+    Customer.objects.create(account=account, external_id="c1", first_name="Bea")
+    settle_all(sync)
+    scrubbing.work_off()
+    assert "tag_vip" not in held(sandbox)
+    assert "masivo_gold" not in held(sandbox)
+
+
+# --- a deletion overtakes a request of unknown outcome of a customer created again -----------------------
+
+
+@pytest.mark.parametrize("was_deleted_before", [False, True])
+def test_a_deletion_keeps_its_distance_from_a_request_in_doubt(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any, was_deleted_before: bool
+) -> None:
+    """Braze queues: what it took a moment ago may be applied after a deletion that comes at once."""
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    at_once(settings)
+    sync()
+    if was_deleted_before:
+        one.delete()
+        settle_all(sync)
+        assert sandbox.profile("c1") is None
+        one = Customer.objects.create(account=account, external_id="c1", first_name="Bea")
+    else:
+        one.first_name = "Bea"
+        one.save()
+    settings.BRAZE_DELETE_AFTER_SECONDS = 2.0
+    sandbox.faults.add(endpoint="track", close="after", reorder=1.0, times=1)
+    sync()  # taken, to be applied within a second; its answer is lost
+    one.delete()
+    end = time.monotonic() + 10
+    while OutboxEntry.objects.filter(status="pending").exists() and time.monotonic() < end:
+        settle_all(sync)
+        time.sleep(0.1)
+    time.sleep(1.5)
+    assert not OutboxEntry.objects.filter(status="pending").exists()
+    assert sandbox.profile("c1") is None, "the deleted customer is in Braze, for good"
+
+
+# --- what an update in doubt because of saved settings met nobody, is not sent again ---------------------
+
+
+def test_updates_in_flight_while_settings_are_saved_are_sent_again_once_the_user_exists(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    BrazeSettings.objects.update(create_customers=False)
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    one.city = "Cali"
+    one.save()
+    relay.relay(account.pk)
+    on_its_way = Delivery.objects.get()
+    assert ledger.start(on_its_way.pk)
+    BrazeSettings.objects.update(calls_per_window=2000)
+    settlement.settle(on_its_way.pk, ACCEPTED, 201)  # Braze took it, and had no such user
+    Event.objects.create(account=account, customer=one, type="LOGIN")  # now it has
+    settle_all(sync)
+    assert held(sandbox).get("first_name") == "Ada"
+
+
+# --- spaces other than the space -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\u00a0"])
+def test_who_leaves_one_of_two_audiences_that_are_one_attribute_is_still_in_the_other(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, space: str
+) -> None:
+    one = Customer.objects.create(account=account, external_id="c1")
+    audiences = [Audience.objects.create(account=account, name=name) for name in ("gold", f"gold{space}")]
+    for audience in audiences:
+        audience.customers.add(one)
+    sync()
+    assert held(sandbox)["masivo_gold"] is True
+    audiences[0].customers.remove(one)
+    sync()
+    assert held(sandbox).get("masivo_gold") is True
+
+
+# --- stale instances -------------------------------------------------------------------------------------
+
+
+def test_a_name_that_a_stale_audience_puts_back_is_sent(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = in_an_audience(account)
+    sync()
+    stale, fresh = Audience.objects.get(), Audience.objects.get()
+    fresh.name = "silver"
+    fresh.save()
+    sync()
+    stale.audience_id = "another"
+    stale.save()
+    assert Audience.objects.get().name == "gold"
+    sync()
+    assert one.audiences.exists()
+    assert {name for name in held(sandbox) if name.startswith("masivo_")} == {"masivo_gold"}
+
+
+def test_who_leaves_by_a_stale_membership_leaves(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    in_an_audience(account)
+    sync()
+    stale = Membership.objects.select_related("audience").get()
+    fresh = Audience.objects.get()
+    fresh.name = "silver"
+    fresh.save()
+    sync()
+    stale.delete()
+    sync()
+    assert {name for name in held(sandbox) if name.startswith("masivo_")} == set()
+
+
+# --- a deletion in doubt that is not repeated ------------------------------------------------------------
+
+
+def test_one_created_again_after_a_deletion_in_doubt_waits_until_that_has_spread(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    """The deletion is taken, its answer lost, and "delete customers" switched off before it is repeated."""
+    settings.BRAZE_DELETE_AFTER_SECONDS, settings.BRAZE_DELETE_SETTLES_SECONDS = 0, 2.0
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    sync()
+    sandbox.call(lambda: setattr(sandbox.state, "delete_delay", 1.0))  # Braze: up to five minutes
+    one.delete()
+    sandbox.faults.add(endpoint="delete", close="after", times=1)
+    sync()
+    BrazeSettings.objects.update(delete_customers=False)
+    Customer.objects.create(account=account, external_id="c1", first_name="Bea")
+    end = time.monotonic() + 10
+    while OutboxEntry.objects.filter(status="pending").exists() and time.monotonic() < end:
+        settle_all(sync)
+        time.sleep(0.1)
+    time.sleep(1.2)
+    assert not OutboxEntry.objects.filter(status="pending").exists()
+    assert sandbox.profile("c1") is not None, "the customer exists, and Braze has none"
+
+
+# --- settings saved while an answer is settled -----------------------------------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_what_an_earlier_workspace_took_is_not_held_by_the_new_one_when_settled_during_the_save(
+    account: Account,
+    braze: BrazeSettings,
+    sandbox: SandboxServer,
+    sync: Sync,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody saves another endpoint after the settlement has read the settings, and before it moves the mirror."""
+    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    relay.relay(account.pk)
+    on_its_way = Delivery.objects.get()
+    assert ledger.start(on_its_way.pk)
+    with SandboxServer() as other:
+        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
+        settle_entries, threads = settlement._settle_entries, []
+
+        def save() -> None:
+            mine = BrazeSettings.objects.get(pk=braze.pk)
+            mine.rest_endpoint, mine.api_key = other.url, "another-key"
+            mine.save()
+
+        def save_and_settle(*arguments: Any) -> None:
+            threads.append(beside(save))
+            settle_entries(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(settlement, "_settle_entries", save_and_settle)
+            settlement.settle(on_its_way.pk, ACCEPTED, 201)  # the old workspace's answer
+        for thread in threads:
+            thread.join()
+        list(backfill.backfill(account.pk))  # "send everything the account has", as the page offers
+        settle_all(sync)
+        assert other.profile("c1") is not None
+        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada"}
+
+
+# --- settings that wait to be written are dated before they are in force ---------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_an_endpoint_that_waits_for_a_backfill_to_be_saved_is_newer_than_what_is_composed_meanwhile(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    """A backfill has the settings locked, a thousand records at a time, while somebody saves another endpoint."""
+    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    with SandboxServer() as other:
+        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
+
+        def save() -> None:
+            mine = BrazeSettings.objects.get(pk=braze.pk)
+            mine.rest_endpoint, mine.api_key = other.url, "another-key"
+            mine.save()
+
+        def work() -> None:
+            relay.relay(account.pk)  # under the settings that are still in force
+            assert ledger.start(Delivery.objects.get().pk)
+
+        with transaction.atomic():
+            BrazeSettings.objects.select_for_update().get(account=account)  # as `backfill._record` does
+            saving = started(save)
+            time.sleep(0.5)
+            working = started(work)
+            working.join(5)
+        saving.join(5)
+        settlement.settle(Delivery.objects.get().pk, ACCEPTED, 201)  # the old workspace's answer
+        list(backfill.backfill(account.pk))  # "send everything the account has", as the page offers
+        settle_all(sync)
+        assert other.profile("c1") is not None
+        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada"}
+
+
+# --- who leaves while the audience is renamed ------------------------------------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_who_leaves_an_audience_while_it_is_renamed_leaves_it(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = in_an_audience(account)
+    sync()
+
+    def rename() -> None:
+        audience = Audience.objects.get()
+        audience.name = "silver"
+        audience.save()
+        relay.relay(account.pk)
+        flush.refill(account.pk)
+        flush.flush(account.pk)
+
+    with transaction.atomic():
+        one.audiences.clear()
+        renaming = started(rename)
+        renaming.join(0.5)  # it waits for us
+    renaming.join(20)
+    settle_all(sync)
+    assert not Membership.objects.exists()
+    assert {name for name in held(sandbox) if name.startswith("masivo_")} == set()
+
+
+# --- what an earlier workspace refused -------------------------------------------------------------------
+
+
+def test_what_an_earlier_workspace_refused_in_flight_is_sent_to_the_new_one(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    relay.relay(account.pk)
+    on_its_way = Delivery.objects.get()
+    assert ledger.start(on_its_way.pk)
+    with SandboxServer() as other:
+        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
+        braze.rest_endpoint, braze.api_key = other.url, "another-key"
+        braze.save()
+        errors = (
+            b'{"errors": [{"type": "The value for \'first_name\' is bad", "input_array": "attributes", "index": 0}]}'
+        )
+        settlement.settle(on_its_way.pk, verdicts.of_answer(Answer(400, errors), "old-key"), 400)
+        list(backfill.backfill(account.pk))  # "send everything the account has", as the page offers
+        settle_all(sync)
+        assert other.profile("c1") is not None
+        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada"}
