@@ -45,7 +45,7 @@ if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
 REDIS_URL = _required("REDIS_URL")
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL
 ALLOWED_HOSTS = [host.strip() for host in _required("ALLOWED_HOSTS").split(",")]
-BRAZE_ALLOW_REAL_HOSTS = True
+BRAZE_ALLOW_REAL_HOSTS = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=True)
 
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True

@@ -19,10 +19,10 @@ COMPLETE = {
 }
 
 
-def start(**changes: str) -> "subprocess.CompletedProcess[str]":
+def start(shown: str = "ALLOWED_HOSTS", **changes: str) -> "subprocess.CompletedProcess[str]":
     """Import the production settings in a process of its own, with `COMPLETE` changed."""
     env = {"PATH": os.environ["PATH"], **COMPLETE, **changes}
-    code = "import settings.production as s; print(s.ALLOWED_HOSTS, s.DEBUG, s.CELERY_BROKER_URL)"
+    code = f"import settings.production as s; print(s.{shown}, s.DEBUG, s.CELERY_BROKER_URL)"
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
@@ -57,3 +57,9 @@ def test_it_runs_on_postgresql_only() -> None:
     done = start(DATABASE_URL="sqlite:///db.sqlite3")
     assert done.returncode != 0
     assert "production runs on PostgreSQL" in done.stderr
+
+
+@pytest.mark.parametrize(("value", "is_allowed"), [(None, "True"), ("true", "True"), ("false", "False")])
+def test_calls_to_braze_itself_are_on_unless_they_are_switched_off(value: str | None, is_allowed: str) -> None:
+    done = start("BRAZE_ALLOW_REAL_HOSTS", **({"BRAZE_ALLOW_REAL_HOSTS": value} if value else {}))
+    assert done.stdout.split()[0] == is_allowed, done.stderr
