@@ -75,7 +75,8 @@ USE_I18N = True
 FORMAT_MODULE_PATH = "masivo_braze.console.formats"
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+#: Where `collectstatic` puts style sheets and scripts, and `web` serves them from.
+STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
