@@ -1,6 +1,7 @@
 """`manage.py import_loyalty`: what a file says is in the database afterwards, once, whatever else is in the file."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -310,6 +311,27 @@ def test_it_names_an_account_or_a_file_that_is_not_there(run_import: Import, tmp
     assert Customer.objects.get().account.name == "Nobody's"
     with pytest.raises(CommandError, match="No such file"):
         call_command("import_loyalty", str(tmp_path / "gone"), account="primavera")
+
+
+@pytest.mark.parametrize(
+    ("slug", "name", "reason"),
+    [
+        ("My Shop", "Mine", "“My Shop”: slug: Enter a valid “slug”"),
+        ("", "Mine", "slug: This field cannot be blank"),
+        ("s" * 101, "Mine", "slug: Ensure this value has at most 100 characters"),
+        ("shop", "n" * 201, "name: Ensure this value has at most 200 characters"),
+        ("shop", " ", "name: This field cannot be blank"),
+    ],
+)
+def test_it_makes_no_account_that_no_page_could_show(account: Account, slug: str, name: str, reason: str) -> None:
+    with pytest.raises(CommandError, match=re.escape(reason)):
+        call_command("import_loyalty", str(CDNOW_SAMPLE), account=slug, create_account=name)
+    assert list(Account.objects.all()) == [account]
+
+
+def test_it_leaves_the_name_of_an_account_that_is_there(run_import: Import, account: Account) -> None:
+    assert run_import(CUSTOMER, create_account="Another name")
+    assert Account.objects.get().name == account.name
 
 
 def test_it_takes_an_empty_file_and_a_byte_order_mark(run_import: Import) -> None:

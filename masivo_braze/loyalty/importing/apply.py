@@ -38,7 +38,7 @@ def apply_records(account: Account, records: Sequence[ImportRecord], report: Rep
             batch.apply(records)
     except (ValidationError, IntegrityError, DataError, ValueError, ArithmeticError) as error:
         if len(records) == 1:
-            report(records[0].number, _reason(error))
+            report(records[0].number, reason_of(error))
             return {}
         half = len(records) // 2
         parts = [apply_records(account, part, report) for part in (records[:half], records[half:])]
@@ -177,7 +177,8 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:SHOWN_IDS]) + more
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """In one line, each field's name before what is wrong with it."""
     if not isinstance(error, ValidationError):
         return str(error).strip()
     if not hasattr(error, "error_dict"):

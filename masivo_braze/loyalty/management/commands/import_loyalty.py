@@ -7,10 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from masivo_braze.loyalty.importing.apply import Counts, add_counts, apply_records
+from masivo_braze.loyalty.importing.apply import Counts, add_counts, apply_records, reason_of
 from masivo_braze.loyalty.importing.parse import Format, guess_format, parser_for
 from masivo_braze.loyalty.importing.records import BadLineError, ImportRecord
 from masivo_braze.loyalty.models import Account
@@ -80,12 +81,21 @@ class Command(BaseCommand):
 
 
 def _account(slug: str, name: str | None) -> Account:
-    if name:
-        return Account.objects.get_or_create(slug=slug, defaults={"name": name})[0]
     account = Account.objects.filter(slug=slug).first()
-    if account is None:
+    if account is not None:
+        return account
+    if name is None:
         raise CommandError(f"There is no account {slug}. Make it in the admin, or with --create-account NAME.")
-    return account
+    return _create(slug, name.strip())
+
+
+def _create(slug: str, name: str) -> Account:
+    """A slug that is none would leave the console with pages that have no address, for all who see the account."""
+    try:
+        Account(slug=slug, name=name).full_clean(validate_unique=False)
+    except ValidationError as error:
+        raise CommandError(f"No account can be made as “{slug}”: {reason_of(error)}") from error
+    return Account.objects.get_or_create(slug=slug, defaults={"name": name})[0]
 
 
 def _summary(counts: Counts) -> str:
