@@ -1,13 +1,16 @@
 #!/usr/bin/env python
-"""Django's command line for this project; uses the local settings unless told otherwise."""
+"""Django's command line for this project: production's settings where its environment is set, else a laptop's."""
 
 import os
 import sys
 
 
 def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.local")
     from django.core.management import execute_from_command_line
+
+    from settings.environment import settings_module
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings_module())
 
     execute_from_command_line(sys.argv)
 

@@ -22,6 +22,20 @@ NO_REDIS_URL = "redis://127.0.0.1:6390/0"
 SANDBOX_PORT = 8010
 
 
+#: What production does not start without.
+DEMANDED = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
+
+
+def settings_module() -> str:
+    """Of `manage.py`, where nothing names one: production's where all is set that it demands, else a laptop's.
+
+    On a server, a command that took a laptop's would say of the same database what does not hold of its workers.
+    """
+    values = {name: env.str(name, default="").strip() for name in DEMANDED}
+    is_production = all(values.values()) and not values["DATABASE_URL"].startswith("sqlite")
+    return "settings.production" if is_production else "settings.local"
+
+
 def redis_url() -> str:
     """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`."""
     url: str = env.str("REDIS_URL", default="")

@@ -1,6 +1,9 @@
-"""Where a laptop's secrets and its Redis come from."""
+"""Where a laptop's secrets and its Redis come from, and which settings `manage.py` takes."""
 
+import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -8,6 +11,7 @@ from threading import Barrier
 import pytest
 
 from settings import environment
+from tests.settings.test_production import COMPLETE, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +68,40 @@ def test_it_finds_the_sandbox_where_its_port_is_recorded(var_dir: Path, monkeypa
     assert environment.sandbox_port() == 45679
     monkeypatch.setenv("SANDBOX_PORT", "45680")
     assert environment.sandbox_port() == 45680
+
+
+@pytest.fixture
+def production(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_manage_py_takes_production_where_all_is_set_that_it_demands(production: pytest.MonkeyPatch) -> None:
+    assert environment.settings_module() == "settings.production"
+
+
+@pytest.mark.parametrize("name", sorted(COMPLETE))
+def test_manage_py_takes_a_laptop_where_anything_of_production_is_missing(
+    production: pytest.MonkeyPatch, name: str
+) -> None:
+    production.setenv(name, " ")
+    assert environment.settings_module() == "settings.local"
+
+
+def test_manage_py_takes_a_laptop_on_sqlite(production: pytest.MonkeyPatch) -> None:
+    production.setenv("DATABASE_URL", "sqlite:////tmp/db.sqlite3")
+    assert environment.settings_module() == "settings.local"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [({}, "settings.production"), ({"DJANGO_SETTINGS_MODULE": "settings.local"}, "settings.local")]
+)
+def test_manage_py_does_as_it_is_told(tmp_path: Path, asked: dict[str, str], found: str) -> None:
+    command = [sys.executable, "manage.py", "diffsettings", "--all"]
+    env = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path), **COMPLETE, **asked}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert f"SETTINGS_MODULE = '{found}'" in done.stdout
 
 
 def test_it_starts_no_redis_and_writes_nothing_when_none_is_recorded(var_dir: Path) -> None:
