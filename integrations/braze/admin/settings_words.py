@@ -16,8 +16,9 @@ RESTORED = (
     "Changes are captured meanwhile. Somebody with access to the server has to run, with the time at which the backup "
     'was taken:</p><pre style="white-space: pre-wrap; overflow-wrap: anywhere">'
     "python manage.py braze_restored --account {} --since 2026-01-31T09:30:00Z</pre>"
-    "<p>Events and orders captured since then and not settled are then held as failed syncs of unknown outcome, to be "
-    "decided about one by one or together; attributes are sent again, which does no harm; and the account goes on.</p>"
+    "<p>Events and orders that were not settled when this was noticed, and those that Braze had refused, are then held "
+    "as failed syncs of unknown outcome, since they may have been sent, to be decided about one by one or together; "
+    "attributes are sent again, which does no harm; and the account goes on.</p>"
 )
 
 

@@ -3,7 +3,7 @@
 Each commit of a relay, and each start of requests, raises a counter in the database and afterwards in Redis; nothing is
 sent before Redis has been told. Redis behind the database has forgotten something, which costs nothing. Redis ahead of
 it means that requests were sent of which the ledger no longer knows, or no longer knows that they were: sending on
-would double purchases, so the account pauses until a person says since when the ledger is in doubt.
+would double purchases, so the account pauses until a person runs `braze_restored`.
 """
 
 import logging

@@ -398,5 +398,6 @@ def test_the_settings_page_explains_a_restored_database(
     assert "braze_restored" not in text_of(admin_client.get(page))
     BrazeState.objects.update(paused_at=database_now(), pause_kind=PauseKind.RESTORED, pause_reason="Lost commits.")
     assert "python manage.py braze_restored --account shop --since" in text_of(admin_client.get(page))
+    assert "not settled when this was noticed, and those that Braze had refused" in text_of(admin_client.get(page))
     BrazeState.objects.update(pause_kind=PauseKind.REFUSED)
     assert "braze_restored" not in text_of(admin_client.get(page))

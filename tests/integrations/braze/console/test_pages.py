@@ -89,6 +89,7 @@ def test_the_way_through_a_restored_database_is_told(
     BrazeState.objects.update(paused_at=database_now(), pause_kind="restored", pause_reason="Lost commits.")
     page = text_of(admin_client.get(f"{HEALTH}shop/"))
     assert "python manage.py braze_restored --account shop --since" in page
+    assert "not settled when this was noticed, and those that Braze had refused" in " ".join(page.split())
     page = text_of(admin_client.post(f"{HEALTH}shop/act/", {"action": "resume"}, follow=True))
     assert "braze_restored` is what ends this pause" in page
     assert not LogEntry.objects.exists()

@@ -137,4 +137,40 @@ def test_the_command_says_what_is_wrong_with_its_arguments(account: Account, bra
     with pytest.raises(CommandError, match="is not a time"):
         call_command("braze_restored", since="yesterday")
     with pytest.raises(CommandError, match="No account is paused"):
-        call_command("braze_restored", since="2026-11-23T09:30:00Z")
+        call_command("braze_restored", since="2025-11-23T09:30:00Z")
+    with pytest.raises(CommandError, match="There is no account “shpo”"):
+        call_command("braze_restored", since="2025-11-23T09:30:00Z", account="shpo")
+    with pytest.raises(CommandError, match="shop is not paused because of a restored database"):
+        call_command("braze_restored", since="2025-11-23T09:30:00Z", account="shop")
+
+
+@pytest.mark.parametrize("no_time", ["2026-13-45T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_the_command_refuses_a_time_that_no_calendar_has(account: Account, braze: BrazeSettings, no_time: str) -> None:
+    with pytest.raises(CommandError, match="is not a time"):
+        call_command("braze_restored", since=no_time)
+
+
+def test_the_command_refuses_a_time_that_is_still_to_come(account: Account, braze: BrazeSettings) -> None:
+    BrazeState.objects.update(paused_at=database_now(), pause_kind="restored", pause_reason="Lost.")
+    with pytest.raises(CommandError, match="is still to come"):
+        call_command("braze_restored", since=(database_now() + timedelta(minutes=1)).isoformat())
+    assert BrazeState.objects.get().paused_at
+
+
+def test_what_is_held_names_the_time_of_the_backup_in_utc(account: Account, order: Order, sync: Sync) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    call_command("braze_restored", since="2025-11-23T09:30:00+05:00", account="shop")
+    assert "restored to 2025-11-23 04:30 UTC:" in OutboxEntry.objects.get(kind="event").error
+
+
+def test_whatever_the_time_of_the_backup_what_was_open_when_the_loss_was_noticed_is_held(
+    account: Account, order: Order, sync: Sync
+) -> None:
+    """As its help says: sending may have begun long after a change was captured."""
+    with lost_afterwards():
+        sync()
+    sync()
+    call_command("braze_restored", since=database_now().isoformat())
+    assert OutboxEntry.objects.get(kind="event").status == "unknown"
