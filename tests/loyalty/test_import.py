@@ -84,6 +84,7 @@ def test_it_imports_the_cdnow_sample_to_the_cent(run_import: Import) -> None:
     lines = OrderLine.objects.all()
     assert sum(line.quantity for line in lines) == sum(int(row[3]) for row in rows) == 16_479
     assert sum(line.paid for line in lines) == sum(Decimal(row[4]) for row in rows) == Decimal("244091.94")
+    assert run_import.output.splitlines()[0] == "customers: 2357 created, 0 changed, 0 unchanged"
     order = Order.objects.get(order_id="cdnow-00004-19970101-1")
     assert (order.customer.external_id, order.effective_currency) == ("00004", "USD")
     assert order.fulfilled_at == order.placed_at == datetime(1997, 1, 1, 12, tzinfo=UTC)
@@ -303,6 +304,25 @@ def test_it_imports_in_batches(run_import: Import, monkeypatch: pytest.MonkeyPat
     assert Customer.objects.count() == 7
     assert "customers: 7 created" in run_import.output
     assert Audience.objects.get().customers.count() == 2
+
+
+def test_it_counts_a_customer_once_whose_orders_are_in_several_batches(
+    run_import: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_loyalty, "BATCH_RECORDS", 1)
+    lines = [f" {customer} 0001 199701{day:02}  1   29.33" for customer in ("00004", "00021") for day in (1, 2, 3)]
+    assert run_import(*lines)
+    assert "customers: 2 created, 0 changed, 0 unchanged" in run_import.output
+    assert run_import(*lines)
+    assert "customers: 0 created, 0 changed, 2 unchanged" in run_import.output
+
+
+def test_it_counts_its_bad_lines_in_words(account: Account, tmp_path: Path) -> None:
+    file = tmp_path / "records"
+    for bad, words in ((1, "1 bad line was left out"), (2, "2 bad lines were left out")):
+        file.write_text("\n".join([json.dumps(CUSTOMER), *["{"] * bad]))
+        with pytest.raises(CommandError, match=words):
+            call_command("import_loyalty", str(file), account="primavera", stderr=StringIO())
 
 
 def test_it_names_an_account_or_a_file_that_is_not_there(run_import: Import, tmp_path: Path) -> None:

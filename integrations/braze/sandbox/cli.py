@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import json
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from integrations.braze.sandbox.faults import parse_fault
 from integrations.braze.sandbox.keys import CONTRACTS, ApiKey
@@ -24,10 +26,12 @@ EPILOG = (
     "retry_after, latency, close, hang, truncate, drip, reorder. POST the same to /control/faults at run time."
 )
 
+Number = TypeVar("Number", int, float)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8010, help="0 picks a free one (default: 8010)")
+    parser.add_argument("--port", type=_port, default=8010, help="0 picks a free one (default: 8010)")
     _add_key_arguments(parser)
     _add_limit_arguments(parser)
     _add_state_arguments(parser)
@@ -137,7 +141,7 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_fault_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("faults")
-    group.add_argument("--fault", type=json.loads, action="append", default=[], metavar="JSON")
+    group.add_argument("--fault", type=_fault, action="append", default=[], metavar="JSON")
     group.add_argument("--latency", type=_seconds, default=0.0, metavar="S", help="every answer comes S later")
     group.add_argument("--poison", default="", metavar="TEXT", help="400 for any body that contains TEXT")
     group.add_argument("--failure-rate", type=float, default=0.0, metavar="P", help="answer 500 with probability P")
@@ -162,15 +166,30 @@ def _attribute_type(text: str) -> tuple[str, str]:
     return name, kind
 
 
+def _fault(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise argparse.ArgumentTypeError(f"{text} is not a JSON object")
+    return document
+
+
+def _port(text: str) -> int:
+    return _number(int, text, 65_536, "expected a port from 0 to 65535")
+
+
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("expected a number from 0 up")
-    return number
+    return _number(int, text, math.inf, "expected a number from 0 up")
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < 1e6:
-        raise argparse.ArgumentTypeError("expected seconds from 0 up")
-    return number
+    return _number(float, text, 1e6, "expected seconds from 0 up")
+
+
+def _number(parse: Callable[[str], Number], text: str, below: float, words: str) -> Number:
+    with suppress(ValueError):
+        if 0 <= (number := parse(text)) < below:
+            return number
+    raise argparse.ArgumentTypeError(words)

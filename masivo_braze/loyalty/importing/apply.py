@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -27,12 +28,16 @@ OfCustomer = TypeVar("OfCustomer", EventRecord, OrderRecord)
 SHOWN_IDS = 5
 
 
-def apply_records(account: Account, records: Sequence[ImportRecord], report: Report) -> Counts:
+def apply_records(
+    account: Account, records: Sequence[ImportRecord], report: Report, counted: set[str] | None = None
+) -> Counts:
     """Apply the records in one transaction; where one of them cannot be, in several, without it.
 
-    `report` is called for each record that was left out, once that is committed.
+    `report` is called for each record that was left out, once that is committed. `counted` are the customers that
+    orders before these have made, of the same file: they are not counted again, and these orders' own are added.
     """
-    batch = Batch(account)
+    counted = set() if counted is None else counted
+    batch = Batch(account, counted)
     try:
         with transaction.atomic():
             batch.apply(records)
@@ -41,8 +46,9 @@ def apply_records(account: Account, records: Sequence[ImportRecord], report: Rep
             report(records[0].number, reason_of(error))
             return {}
         half = len(records) // 2
-        parts = [apply_records(account, part, report) for part in (records[:half], records[half:])]
+        parts = [apply_records(account, part, report, counted) for part in (records[:half], records[half:])]
         return add_counts(parts)
+    counted |= batch.made
     for number, reason in sorted(batch.bad):
         report(number, reason)
     return batch.counts
@@ -59,12 +65,14 @@ def add_counts(parts: Iterable[Counts]) -> Counts:
 class Batch:
     """One transaction's worth of records. Customers first: what else a line says may refer to an earlier one."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, counted: AbstractSet[str]) -> None:
         self.account = account
         self.counts: Counts = {}
+        self.made: set[str] = set()
         self.bad: list[tuple[int, str]] = []
         self._customers: dict[str, Customer] = {}
         self._since: dict[str, int] = {}
+        self._counted = counted
 
     def apply(self, records: Sequence[ImportRecord]) -> None:
         self._apply_customers(records)
@@ -81,6 +89,7 @@ class Batch:
                 self._since.setdefault(record.external_id, record.number)
             elif isinstance(record, OrderRecord) and record.makes_customer:
                 wanted.append(self._wanted_customer(record.customer, {}))
+                self.made.add(record.customer)
                 self._since.setdefault(record.customer, record.number)
         mentioned = {want.key for want in wanted}
         mentioned.update(record.customer for record in records if isinstance(record, EventRecord | OrderRecord))
@@ -90,6 +99,7 @@ class Batch:
             self._since[external_id] = 0
         upserted = upsert(Customer.objects.all(), existing, wanted)
         self._customers = upserted.rows
+        upserted.counts["unchanged"] -= len(self.made & self._counted)
         self._count("customers", upserted.counts)
 
     def _wanted_customer(self, external_id: str, values: dict[str, Any]) -> Wanted:

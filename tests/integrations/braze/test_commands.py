@@ -145,6 +145,15 @@ def test_it_refuses_to_drain_an_account_that_is_not_there(db: None) -> None:
     assert "There is no account “shpo”" in str(refused("braze_drain", "--account", "shpo")[1])
 
 
+def test_it_says_so_where_an_account_has_no_settings(account: Account) -> None:
+    assert run("braze_drain", "--account", "shop") == "shop: has no Braze settings, so that nothing of it is sent\n"
+
+
+@pytest.mark.parametrize("no_seconds", ["nan", "inf", "-1", "1e12", "soon"])
+def test_it_refuses_a_time_that_is_none(account: Account, braze: BrazeSettings, no_seconds: str) -> None:
+    assert "argument --timeout: expected seconds from 0 up" in str(refused("braze_drain", f"--timeout={no_seconds}")[1])
+
+
 def test_it_waits_for_a_backoff_to_end(account: Account, braze: BrazeSettings, sandbox: SandboxServer) -> None:
     Customer.objects.create(account=account, external_id="Ada")
     BrazeState.objects.update(backoff_until=database_now() + timedelta(seconds=0.5), last_error="503")

@@ -1,14 +1,20 @@
 """`manage.py braze_drain [--account SLUG] [--timeout S]`: sends what is waiting, in this process."""
 
+from argparse import ArgumentTypeError
+from contextlib import suppress
 from typing import Any
 
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from integrations.braze.erasure import scrubbing
+from integrations.braze.models import BrazeSettings
 from integrations.braze.recovery import drain
 from integrations.braze.recovery.drain import Rest
 from masivo_braze.loyalty.models import Account
+
+#: Some thirty years: moments further away leave the calendar.
+MOST_SECONDS = 1e9
 
 
 class Command(BaseCommand):
@@ -19,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--account", metavar="SLUG", help="this account alone; all that have settings otherwise")
-        parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="seconds (default: 60)")
+        parser.add_argument("--timeout", metavar="S", type=_seconds, default=60.0, help="seconds (default: 60)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         slugs = _accounts(options["account"])
@@ -29,8 +35,9 @@ class Command(BaseCommand):
             message = f"Redis cannot be used ({type(error).__name__}): start it, or check REDIS_URL. Nothing is lost."
             raise CommandError(message) from error
         scrubbing.work_off()
+        set_up = set(BrazeSettings.objects.filter(account_id__in=slugs).values_list("account_id", flat=True))
         for account_id, rest in left.items():
-            self.stdout.write("\n".join(_lines(slugs[account_id], rest)))
+            self.stdout.write("\n".join(_lines(slugs[account_id], rest, account_id in set_up)))
         if any(rest.moving or rest.stuck for rest in left.values()):
             raise CommandError("Not drained.")
 
@@ -43,7 +50,14 @@ def _accounts(slug: str | None) -> dict[int, str]:
     return slugs
 
 
-def _lines(slug: str, rest: Rest) -> list[str]:
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) < MOST_SECONDS:
+            return seconds
+    raise ArgumentTypeError("expected seconds from 0 up")
+
+
+def _lines(slug: str, rest: Rest, is_set_up: bool) -> list[str]:
     lines = []
     if rest.moving:
         lines.append(f"{slug}: time is up with {_changes(rest.moving)} still on their way, the account is {rest.state}")
@@ -52,6 +66,8 @@ def _lines(slug: str, rest: Rest) -> list[str]:
     if rest.waiting:
         lines.append(f"{slug}: {_changes(rest.waiting)} waiting by rule, among them")
         lines += [f"  {why}" for why in rest.why_waiting]
+    if not lines and not is_set_up:
+        return [f"{slug}: has no Braze settings, so that nothing of it is sent"]
     return lines or [f"{slug}: drained"]
 
 

@@ -42,13 +42,16 @@ class Command(BaseCommand):
             raise CommandError(f"{options['file']}: {error.strerror}") from error
         self.stdout.write(_summary(counts))
         if self.bad_lines:
-            raise CommandError(f"{self.bad_lines} bad lines were left out; the others are imported.")
+            left_out = "1 bad line was" if self.bad_lines == 1 else f"{self.bad_lines} bad lines were"
+            raise CommandError(f"{left_out} left out; the others are imported.")
 
     def _import(self, account: Account, file: IO[bytes], name: Format | None) -> Counts:
         size = Path(str(file.name)).stat().st_size
         with tqdm(total=size, unit="B", unit_scale=True, disable=None, file=sys.stderr, desc="import") as bar:
             records = self._records(file, name, bar)
-            return add_counts(apply_records(account, batch, self._report) for batch in chunked(records, BATCH_RECORDS))
+            counted: set[str] = set()
+            batches = chunked(records, BATCH_RECORDS)
+            return add_counts(apply_records(account, batch, self._report, counted) for batch in batches)
 
     def _records(self, file: IO[bytes], name: Format | None, bar: "tqdm[Any]") -> Iterator[ImportRecord]:
         lines = self._lines(file, bar)

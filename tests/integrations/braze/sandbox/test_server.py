@@ -160,15 +160,26 @@ def test_it_runs_as_a_command_and_stops_cleanly(command: tuple[str, ...]) -> Non
         assert process.wait(10) == 0
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--key", "one:users.fly"], ["--fault", '{"stauts": 1}'], ["--attribute-type", "a=b"], ["--track-limit", "-1"]],
-)
-def test_it_explains_a_wrong_option(arguments: list[str]) -> None:
+WRONG = [
+    (["--key", "one:users.fly"], ""),
+    (["--fault", '{"stauts": 1}'], "unknown fault setting: stauts"),
+    (["--fault", "{bad"], "argument --fault: {bad is not JSON"),
+    (["--fault", "[1]"], "argument --fault: [1] is not a JSON object"),
+    (["--attribute-type", "a=b"], ""),
+    (["--track-limit", "-1"], "argument --track-limit: expected a number from 0 up"),
+    (["--track-limit", "x"], "argument --track-limit: expected a number from 0 up"),
+    (["--latency", "x"], "argument --latency: expected seconds from 0 up"),
+    (["--port", "99999"], "argument --port: expected a port from 0 to 65535"),
+    (["--port", "x"], "argument --port: expected a port from 0 to 65535"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_it_explains_a_wrong_option(arguments: list[str], words: str) -> None:
     command = [sys.executable, "-m", "integrations.braze.sandbox", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=20)
     assert ended.returncode == 2
-    assert "error: " in ended.stderr
+    assert f"error: {words}" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
