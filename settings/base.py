@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from masivo_braze.clocks import every
-from settings.environment import BASE_DIR, VAR_DIR, env, redis_url
+from settings.environment import BASE_DIR, VAR_DIR, env, number, redis_url, whole_number
 
 DEBUG = False
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
@@ -79,10 +81,20 @@ STATIC_URL = "static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+_ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
+
 
 def database(url: str) -> dict[str, Any]:
-    """Django's settings of the database at `url`, with what SQLite needs to be shared by several processes."""
-    config: dict[str, Any] = env.db_url_config(url)
+    """Django's settings of the database at `url`, with what SQLite needs to be shared by several processes.
+
+    Raises `ImproperlyConfigured` for what is no address, without showing it: it may hold a password.
+    """
+    try:
+        config: dict[str, Any] = env.db_url_config(url)
+    except ValueError:  # its words have a part of the address
+        config = {}
+    if config.get("ENGINE") not in _ENGINES:
+        raise ImproperlyConfigured("DATABASE_URL has to be postgres://user:password@host/name, or sqlite:///path.")
     if config["ENGINE"] == "django.db.backends.sqlite3":
         # WAL lets readers go on beside a writer; IMMEDIATE takes the write lock at BEGIN, where the busy
         # timeout applies, instead of failing in the middle of a transaction that read first.
@@ -165,22 +177,24 @@ BRAZE_ALLOW_REAL_HOSTS: bool = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=False)
 #: Events that are Masivo's own business, beside the seven that never leave; exact names, case included.
 BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
 #: From connecting to the last byte of Braze's answer. Short times turn slow successes into unknown outcomes.
-BRAZE_READ_TIMEOUT_SECONDS: float = env.float("BRAZE_READ_TIMEOUT_SECONDS", default=30.0)
+BRAZE_READ_TIMEOUT_SECONDS = number("BRAZE_READ_TIMEOUT_SECONDS", 30.0, least=0.1)
+#: Almost three centuries: moments longer ago may have left the calendar.
+_MOST_DAYS = 100_000
 #: How long settled changes and finished requests are kept. Purchases and the mirror are kept for ever.
-BRAZE_RETENTION_DAYS: float = env.float("BRAZE_RETENTION_DAYS", default=30.0)
+BRAZE_RETENTION_DAYS = number("BRAZE_RETENTION_DAYS", 30.0, most=_MOST_DAYS)
 #: How long the contents of finished requests are kept; 0: no longer than until they are settled.
-BRAZE_PAYLOAD_DAYS: float = env.float("BRAZE_PAYLOAD_DAYS", default=7.0)
+BRAZE_PAYLOAD_DAYS = number("BRAZE_PAYLOAD_DAYS", 7.0, most=_MOST_DAYS)
 #: How long a relay may work on an account without a commit before another one may take over.
-BRAZE_LEASE_SECONDS: float = env.float("BRAZE_LEASE_SECONDS", default=30.0)
+BRAZE_LEASE_SECONDS = number("BRAZE_LEASE_SECONDS", 30.0, least=0.1)
 #: What a backlog leaves to others after each round, at most, where they have something to do; 0: nothing.
-BRAZE_GIVE_WAY_SECONDS: float = env.float("BRAZE_GIVE_WAY_SECONDS", default=0.5)
+BRAZE_GIVE_WAY_SECONDS = number("BRAZE_GIVE_WAY_SECONDS", 0.5)
 #: What an account may have ready in Redis; the rest waits in the database.
-BRAZE_READY_REQUESTS: int = env.int("BRAZE_READY_REQUESTS", default=200)
-BRAZE_READY_BYTES: int = env.int("BRAZE_READY_BYTES", default=32 * 1024 * 1024)
+BRAZE_READY_REQUESTS = whole_number("BRAZE_READY_REQUESTS", 200, least=1)
+BRAZE_READY_BYTES = whole_number("BRAZE_READY_BYTES", 32 * 1024 * 1024, least=1, most=10**12)
 #: A deletion leaves at least this long after the customer's last accepted request …
-BRAZE_DELETE_AFTER_SECONDS: float = env.float("BRAZE_DELETE_AFTER_SECONDS", default=5.0)
+BRAZE_DELETE_AFTER_SECONDS = number("BRAZE_DELETE_AFTER_SECONDS", 5.0)
 #: … and a customer created again waits until Braze has deleted the old one everywhere: up to five minutes.
-BRAZE_DELETE_SETTLES_SECONDS: float = env.float("BRAZE_DELETE_SETTLES_SECONDS", default=300.0)
+BRAZE_DELETE_SETTLES_SECONDS = number("BRAZE_DELETE_SETTLES_SECONDS", 300.0)
 
 LOGGING = {
     "version": 1,

@@ -3,10 +3,15 @@
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import environ
 from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+N = TypeVar("N", int, float)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -36,6 +41,26 @@ def settings_module() -> str:
     return "settings.production" if is_production else "settings.local"
 
 
+def number(name: str, default: float, least: float = 0, most: float = 1_000_000) -> float:
+    """The environment's value of `name`, else the usual one. Raises `ImproperlyConfigured` naming what cannot be."""
+    return _number(float, "a number", name, default, least, most)
+
+
+def whole_number(name: str, default: int, least: int = 0, most: int = 1_000_000) -> int:
+    """The same in whole numbers."""
+    return _number(int, "a whole number", name, default, least, most)
+
+
+def _number(parse: Callable[[str], N], kind: str, name: str, default: N, least: N, most: N) -> N:
+    text: str = env.str(name, default="").strip()
+    if not text:
+        return default
+    with suppress(ValueError):
+        if least <= (value := parse(text)) <= most:
+            return value
+    raise ImproperlyConfigured(f"{name} has to be {kind} from {least} to {most}, not “{text}”.")
+
+
 def redis_url() -> str:
     """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`."""
     url: str = env.str("REDIS_URL", default="")
@@ -51,8 +76,7 @@ def sandbox_port() -> int:
     """`SANDBOX_PORT`, else what the last `make run` recorded under `var/`, else its usual one."""
     recorded = VAR_DIR / "sandbox.port"
     usual = int(recorded.read_text()) if recorded.exists() else SANDBOX_PORT
-    port: int = env.int("SANDBOX_PORT", default=usual)
-    return port
+    return whole_number("SANDBOX_PORT", usual, most=65_535)
 
 
 def generated_secret(name: str, generate: Callable[[], str]) -> str:

@@ -63,3 +63,38 @@ def test_it_runs_on_postgresql_only() -> None:
 def test_calls_to_braze_itself_are_on_unless_they_are_switched_off(value: str | None, is_allowed: str) -> None:
     done = start("BRAZE_ALLOW_REAL_HOSTS", **({"BRAZE_ALLOW_REAL_HOSTS": value} if value else {}))
     assert done.stdout.split()[0] == is_allowed, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("BRAZE_READ_TIMEOUT_SECONDS", "abc", "a number from 0.1 to 1000000"),
+        ("BRAZE_READ_TIMEOUT_SECONDS", "0", "a number from 0.1 to 1000000"),
+        ("BRAZE_RETENTION_DAYS", "-1", "a number from 0 to 100000"),
+        ("BRAZE_PAYLOAD_DAYS", "-0.5", "a number from 0 to 100000"),
+        ("BRAZE_LEASE_SECONDS", "0", "a number from 0.1 to 1000000"),
+        ("BRAZE_GIVE_WAY_SECONDS", "nan", "a number from 0 to 1000000"),
+        ("BRAZE_READY_REQUESTS", "0", "a whole number from 1 to 1000000"),
+        ("BRAZE_READY_REQUESTS", "1.5", "a whole number from 1 to 1000000"),
+        ("BRAZE_READY_BYTES", "0", "a whole number from 1 to 1000000000000"),
+        ("BRAZE_DELETE_AFTER_SECONDS", "-1", "a number from 0 to 1000000"),
+        ("BRAZE_DELETE_SETTLES_SECONDS", "inf", "a number from 0 to 1000000"),
+        ("SECURE_HSTS_SECONDS", "-1", "a whole number from 0 to 1000000000"),
+    ],
+)
+def test_it_names_a_number_that_cannot_be(name: str, value: str, words: str) -> None:
+    done = start(**{name: value})
+    assert done.returncode != 0
+    assert f"{name} has to be {words}, not “{value}”." in done.stderr
+
+
+def test_a_number_that_is_empty_is_the_usual_one() -> None:
+    assert start("BRAZE_READY_REQUESTS", BRAZE_READY_REQUESTS="").stdout.split()[0] == "200"
+
+
+@pytest.mark.parametrize("url", ["zz", "mysql://user:s3cret@host/name", "postgres://user:s3cret@host:port/name"])
+def test_it_names_a_database_that_is_none_without_showing_its_password(url: str) -> None:
+    done = start(DATABASE_URL=url)
+    assert done.returncode != 0
+    assert "ImproperlyConfigured: DATABASE_URL has to be" in done.stderr
+    assert "s3cret" not in done.stderr
