@@ -28,6 +28,8 @@ class UnknownPolicy(models.TextChoices):
     HOLD = "hold", "hold until an operator decides (never twice)"
 
 
+#: Limits by the hour have a field of their own; a slip of the hand here would stop an account for years.
+LONGEST_WINDOW_SECONDS = 3600
 #: A shorter key shows nothing of itself.
 SHORTEST_SHOWN = 12
 
@@ -149,7 +151,9 @@ class BrazeSettings(models.Model):
         validators=[MinValueValidator(1)],
         help_text="Requests Braze allows in one window: 3,000 per 3 seconds unless your contract says otherwise.",
     )
-    window_seconds = models.PositiveIntegerField(default=3, validators=[MinValueValidator(1)])
+    window_seconds = models.PositiveIntegerField(
+        default=3, validators=[MinValueValidator(1), MaxValueValidator(LONGEST_WINDOW_SECONDS)]
+    )
     calls_per_hour = models.PositiveIntegerField(
         null=True,
         blank=True,

@@ -233,6 +233,12 @@ def test_it_refuses_limits_that_are_none(page: Page, field: str, typed: str) -> 
     assert len(errors(page.save(**{field: typed}))) == 1
 
 
+def test_it_refuses_a_window_of_more_than_an_hour(page: Page) -> None:
+    """In which nothing more would be sent after one burst, for days or years."""
+    assert errors(page.save(window_seconds="3601")) == ["Ensure this value is less than or equal to 3600."]
+    assert errors(page.save(window_seconds="3600")) == []
+
+
 @pytest.mark.parametrize("typed", ["<script>alert(1)</script>", "\x00", "https://" + "a" * 300, "%(host)s %s"])
 def test_it_survives_anything_typed_into_the_endpoint(page: Page, typed: str) -> None:
     response = page.client.post(page.url, {"account": page.account.pk, "rest_endpoint": typed, **LIMITS})
