@@ -1,0 +1,24 @@
+"""The README names every variable of the environment, and the operations page every command."""
+
+import re
+
+from dev.processes import ROOT
+
+#: Of the settings, what only a developer's machine has.
+DEVELOPERS = {"DEBUG", "SANDBOX_PORT", "VAR_DIR"}
+READS = re.compile(r'(?:env[.]\w+|number|whole_number|_required|generated_secret)\(\s*"([A-Z_]+)"')
+
+
+def test_the_readme_has_every_variable_that_the_settings_read() -> None:
+    read = {name for file in (ROOT / "settings").glob("*.py") for name in READS.findall(file.read_text())}
+    assert {"BRAZE_READY_BYTES", "SECRET_KEY", "STATIC_ROOT"} <= read
+    section = (ROOT / "README.md").read_text().split("## Configuration")[1]
+    rows = {name for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for name in re.findall("[A-Z_]+", row)}
+    assert read - DEVELOPERS == rows
+
+
+def test_the_operations_page_has_every_command() -> None:
+    packages = (ROOT / "integrations", ROOT / "masivo_braze")
+    commands = {file.stem for one in packages for file in one.glob("**/management/commands/*.py")} - {"__init__"}
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert set(re.findall(r"^\| `manage[.]py (\w+)", page, re.MULTILINE)) == commands
