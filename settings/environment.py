@@ -31,14 +31,10 @@ SANDBOX_PORT = 8010
 DEMANDED = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
 
 
-def settings_module() -> str:
-    """Of `manage.py`, where nothing names one: production's where all is set that it demands, else a laptop's.
-
-    On a server, a command that took a laptop's would say of the same database what does not hold of its workers.
-    """
+def is_of_production() -> bool:
+    """Whether all is set that production demands, and its database is not SQLite."""
     values = {name: env.str(name, default="").strip() for name in DEMANDED}
-    is_production = all(values.values()) and not values["DATABASE_URL"].startswith("sqlite")
-    return "settings.production" if is_production else "settings.local"
+    return all(values.values()) and not values["DATABASE_URL"].startswith("sqlite")
 
 
 def number(name: str, default: float, least: float = 0, most: float = 1_000_000) -> float:

@@ -77,31 +77,36 @@ def production(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_manage_py_takes_production_where_all_is_set_that_it_demands(production: pytest.MonkeyPatch) -> None:
-    assert environment.settings_module() == "settings.production"
+def test_an_environment_of_production_is_known(production: pytest.MonkeyPatch) -> None:
+    assert environment.is_of_production()
 
 
 @pytest.mark.parametrize("name", sorted(COMPLETE))
-def test_manage_py_takes_a_laptop_where_anything_of_production_is_missing(
+def test_it_is_not_one_where_anything_that_production_demands_is_missing(
     production: pytest.MonkeyPatch, name: str
 ) -> None:
     production.setenv(name, " ")
-    assert environment.settings_module() == "settings.local"
+    assert not environment.is_of_production()
 
 
-def test_manage_py_takes_a_laptop_on_sqlite(production: pytest.MonkeyPatch) -> None:
+def test_it_is_not_one_on_sqlite(production: pytest.MonkeyPatch) -> None:
     production.setenv("DATABASE_URL", "sqlite:////tmp/db.sqlite3")
-    assert environment.settings_module() == "settings.local"
+    assert not environment.is_of_production()
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"), [({}, "settings.production"), ({"DJANGO_SETTINGS_MODULE": "settings.local"}, "settings.local")]
+    ("given", "hints"),
+    [({**COMPLETE}, 1), ({}, 0), ({**COMPLETE, "DJANGO_SETTINGS_MODULE": "settings.local"}, 0)],
+    ids=["a server's", "a laptop's", "told"],
 )
-def test_manage_py_does_as_it_is_told(tmp_path: Path, asked: dict[str, str], found: str) -> None:
+def test_manage_py_says_so_where_it_takes_a_laptops_settings_on_a_server(
+    tmp_path: Path, given: dict[str, str], hints: int
+) -> None:
     command = [sys.executable, "manage.py", "diffsettings", "--all"]
-    env = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path), **COMPLETE, **asked}
+    env = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path), **given}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert f"SETTINGS_MODULE = '{found}'" in done.stdout
+    assert "SETTINGS_MODULE = 'settings.local'" in done.stdout
+    assert done.stderr.count("DJANGO_SETTINGS_MODULE=settings.production") == hints
 
 
 def test_it_starts_no_redis_and_writes_nothing_when_none_is_recorded(var_dir: Path) -> None:
