@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.core import signing
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.html import escape
@@ -12,7 +13,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminRadioSelectWidg
 from integrations.braze.models import BrazeSettings, endpoints
 from integrations.braze.models.endpoints import normalised
 from integrations.braze.models.fields import Undecryptable
-from masivo_braze.console.history import snapshot
+from masivo_braze.console.history import changes_in_words, snapshot
 
 if TYPE_CHECKING:  # generic for the type checker alone
     ModelForm = forms.ModelForm[BrazeSettings]
@@ -28,6 +29,9 @@ KEY = re.compile(r"[!#-&(-_a-~]+")
 
 #: Of `instance`: the address is typed.
 OTHER = "other"
+#: Of `made_with`: what is signed here is no other value of the project's.
+SALT = "braze.settings.made_with"
+AGAIN = "Open the page again, and make your change there."
 #: Of `workspace`: whose the new key or endpoint is.
 SAME, ANOTHER = "same", "another"
 WORKSPACES = (
@@ -40,8 +44,11 @@ class BrazeSettingsForm(ModelForm):
     """The API key is written, never read: it is not in the page, and left empty the stored one stays.
 
     `instance` is one of Braze's installations or `OTHER`, for which `rest_endpoint` is typed; whichever was changed
-    counts. `workspace` has to be answered where a stored key or endpoint is replaced.
+    counts. `workspace` has to be answered where a stored key or endpoint is replaced. `made_with` holds what the page
+    was made with, so that it puts back nothing that has changed since; without it nothing is compared.
     """
+
+    made_with = forms.CharField(required=False, widget=forms.HiddenInput)
 
     instance_choice = forms.ChoiceField(label="Braze instance", required=False, widget=UnfoldAdminSelectWidget())
     api_key = forms.CharField(
@@ -65,6 +72,7 @@ class BrazeSettingsForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["api_key"] = ""  # so it is nowhere to be rendered from, and counts as changed only when given
+        self.initial["made_with"] = signing.dumps(_shown(self.instance), salt=SALT) if self.instance.pk else ""
         self.before = snapshot(self.instance)
         self._stored_key, self._stored_endpoint = self.instance.api_key, self.instance.rest_endpoint
         self._prepare_instance()
@@ -103,9 +111,28 @@ class BrazeSettingsForm(ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        self._undo_nothing(cleaned)
         if "workspace" in self.fields and not self.errors and self._replaces(cleaned) and not cleaned.get("workspace"):
             self.add_error("workspace", "Say whose the new key or endpoint is: it decides what is sent next.")
         return cleaned
+
+    def _undo_nothing(self, cleaned: dict[str, Any]) -> None:
+        """An error where a field was changed since the page was made, and is not typed as it is now."""
+        if not self.instance.pk or not cleaned.get("made_with"):
+            return
+        try:
+            made_with = signing.loads(cleaned["made_with"], salt=SALT)
+        except signing.BadSignature:
+            self.add_error(None, f"Nothing was saved: what this page was made with cannot be read. {AGAIN}")
+            return
+        now = BrazeSettings.objects.select_for_update().get(pk=self.instance.pk)  # two who save at once take turns
+        stored = snapshot(now)
+        moved = [name for name, value in _shown(now).items() if value != made_with.get(name, value)]
+        undone = {name: made_with[name] for name in moved if cleaned.get(name) != stored[name]}
+        if undone:
+            words = changes_in_words(stored | undone, now, secret=("api_key",))
+            said = f"Nothing was saved: these settings have changed since this page was opened. {words}. {AGAIN}"
+            self.add_error(None, said)
 
     @property
     def replaced(self) -> str:
@@ -119,6 +146,14 @@ class BrazeSettingsForm(ModelForm):
 
     def _has_key(self) -> bool:
         return bool(self._stored_key) or isinstance(self._stored_key, Undecryptable)
+
+
+def _shown(settings: BrazeSettings) -> dict[str, Any]:
+    """What a page shows, in JSON's types; of the key, which no page shows, when it was changed."""
+    editable = [field for field in BrazeSettings._meta.concrete_fields if field.editable and not field.primary_key]
+    changed = settings.key_changed_at
+    key = {"api_key": changed.isoformat() if changed else ""}
+    return {field.name: field.value_from_object(settings) for field in editable} | key
 
 
 def _added() -> list[tuple[str, str]]:

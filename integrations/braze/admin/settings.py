@@ -44,6 +44,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
     """Saving puts the settings in force at once, and is how a paused account is resumed."""
 
     form = BrazeSettingsForm
+    change_form_before_template = "admin/braze/brazesettings/made_with.html"
     list_display = ["account", "state_in_short", "sends", "rest_endpoint"]
     list_select_related = ["account__braze_state"]
     list_filter = ["is_enabled"]
