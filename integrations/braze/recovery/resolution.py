@@ -89,17 +89,17 @@ def treat_as_delivered(
     that arrived says nothing of its reversal, if that is in doubt as well: its own entry has to be named.
     """
     named, now = set(entries.values_list("pk", flat=True)), database_now()
+    words = f"treated as delivered by {by}"
     locked = _locked(entries)
     apart = _apart(locked, named)
     doubted = _doubtful(locked) - {entry.pk for entry in apart}
     rows = _in_doubt(locked, apart)
     left = list(rows.filter(pk__in=not_arrived))
-    rows.exclude(pk__in=not_arrived).update(fate=Fate.DELIVERED, settled_at=now)
+    rows.exclude(pk__in=not_arrived).update(fate=Fate.DELIVERED, error=words, settled_at=now)
     in_part = _shown(left, locked)
     chosen = [entry for entry in locked if entry.pk in doubted and entry.pk not in in_part]
     refused = _shown(_purchases(chosen, (Fate.REJECTED,)), locked)
     partly = [entry for entry in chosen if entry.pk in refused]
-    words = f"treated as delivered by {by}"
     _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
     for entry in partly:
         _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[entry.pk])

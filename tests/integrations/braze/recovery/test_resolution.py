@@ -49,6 +49,14 @@ def test_treated_as_delivered_it_can_be_reversed(unknown_order: Order, sandbox: 
     assert "treated as delivered by ada" in OutboxEntry.objects.filter(kind="order").order_by("pk")[0].error
 
 
+def test_a_purchase_that_is_treated_as_delivered_says_who_said_so(unknown_order: Order) -> None:
+    assert "connection broke" in BrazePurchase.objects.order_by("pk")[0].error
+    left = BrazePurchase.objects.order_by("pk")[1]
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(kind="order"), by="ada", not_arrived=[left.pk])
+    told = list(BrazePurchase.objects.order_by("pk").values_list("fate", "error"))
+    assert told == [("delivered", "treated as delivered by ada"), ("unknown", left.error)]
+
+
 def test_a_sale_and_its_reversal_captured_together_can_be_resolved(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
 ) -> None:
