@@ -14,7 +14,8 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.http import Http404, HttpRequest
 
-from masivo_braze.console.base import ModelAdmin, TabularInline
+from masivo_braze.console.base import TabularInline
+from masivo_braze.console.crafted import CarefulAdmin
 from masivo_braze.loyalty.models import Account
 
 
@@ -56,7 +57,7 @@ class ScopedInline(ScopedChoices, TabularInline):
     """The rows of a page that is scoped itself."""
 
 
-class ScopedAdmin(ScopedChoices, ModelAdmin):
+class ScopedAdmin(ScopedChoices, CarefulAdmin):
     """Lists, searches, filters, actions, forms and URLs hold what belongs to the person's accounts; else: 404."""
 
     account_path = "account"

@@ -29,6 +29,8 @@ MOST = 10_000
 SHOWN = 20
 #: Purchases of which each can be said to have arrived or not; of more, all are meant.
 MOST_PURCHASES = 200
+#: Of an id: what every database holds in a large integer.
+MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,14 @@ def decide(
 ) -> HttpResponse | None:
     """Ask, or carry out what was asked and confirmed; None leads back to where the person came from."""
     if "chosen" in request.POST:
-        chosen = [int(pk) for pk in request.POST["chosen"].split(",") if pk.isdecimal()]
+        chosen = sorted(_ids(request.POST["chosen"].split(",")))
+        if not chosen:
+            messages.warning(request, "Nothing was chosen.")
+            return None
         reason = request.POST.get("reason", "").replace("\0", "").strip()
         if reason or not decision.needs_reason:
-            by, listed, arrived = request.user.get_username(), _numbers(request, "listed"), _numbers(request, "arrived")
-            said = Said(by, reason, listed, arrived)
+            listed, arrived = (_ids(request.POST.getlist(name)) for name in ("listed", "arrived"))
+            said = Said(request.user.get_username(), reason, listed, arrived)
             _carry_out(page, request, chosen, decision, said, asked=len(chosen))
             return None
         return _ask(page, request, chosen, decision, error="Say why: the reason stays with the changes.")
@@ -128,8 +133,9 @@ def decide(
     return None
 
 
-def _numbers(request: HttpRequest, name: str) -> set[int]:
-    return {int(word) for word in request.POST.getlist(name) if word.isdecimal()}
+def _ids(words: Collection[str]) -> set[int]:
+    """Those among the words that the database may have."""
+    return {int(word) for word in words if word.isdecimal() and len(word) <= MOST_DIGITS}
 
 
 def _ticked(request: HttpRequest) -> int:

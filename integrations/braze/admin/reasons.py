@@ -54,9 +54,10 @@ class SettledFilter(admin.SimpleListFilter):
             return queryset
         try:
             start = timezone.make_aware(datetime.strptime(str(self.value()), "%Y-%m-%d"))
-        except ValueError as error:
+            end = start + timedelta(days=1)
+        except (ValueError, OverflowError) as error:  # the last day of all has no next one
             raise IncorrectLookupParameters from error
-        return queryset.filter(**{f"{self.field}__gte": start, f"{self.field}__lt": start + timedelta(days=1)})
+        return queryset.filter(**{f"{self.field}__gte": start, f"{self.field}__lt": end})
 
 
 class ByReasonAdmin(OutboxEntryAdmin):
