@@ -29,6 +29,8 @@ MOST = 10_000
 SHOWN = 20
 #: Purchases of which each can be said to have arrived or not; of more, all are meant.
 MOST_PURCHASES = 200
+#: Characters.
+MOST_OF_REASON = 500
 #: Of an id: what every database holds in a large integer.
 MOST_DIGITS = 18
 
@@ -111,12 +113,12 @@ def decide(
             messages.warning(request, "Nothing was chosen.")
             return None
         reason = request.POST.get("reason", "").replace("\0", "").strip()
-        if reason or not decision.needs_reason:
+        if not (error := _fault(reason, decision)):
             listed, arrived = (_ids(request.POST.getlist(name)) for name in ("listed", "arrived"))
             said = Said(request.user.get_username(), reason, listed, arrived)
             _carry_out(page, request, chosen, decision, said, asked=len(chosen))
             return None
-        return _ask(page, request, chosen, decision, error="Say why: the reason stays with the changes.")
+        return _ask(page, request, chosen, decision, reason, error)
     chosen = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST + 1])
     if len(chosen) > MOST:
         chosen.pop()
@@ -131,6 +133,14 @@ def decide(
         said = Said(request.user.get_username())
         _carry_out(page, request, chosen, decision, said, asked=max(len(chosen), _ticked(request)))
     return None
+
+
+def _fault(reason: str, decision: Decision) -> str:
+    if decision.needs_reason and not reason:
+        return "Say why: the reason stays with the changes."
+    if len(reason) > MOST_OF_REASON:
+        return f"The reason is {len(reason):,} characters long: say it in {MOST_OF_REASON} or fewer."
+    return ""
 
 
 def _ids(words: Collection[str]) -> set[int]:
@@ -155,7 +165,7 @@ def _mention_refused(request: HttpRequest, refused: int) -> None:
 
 
 def _ask(
-    page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, error: str = ""
+    page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, reason: str = "", error: str = ""
 ) -> HttpResponse:
     named = _named(page, request, chosen)
     doubtful = resolution.doubtful(named)
@@ -168,11 +178,14 @@ def _ask(
         "entries": named.select_related("account").order_by("pk")[:SHOWN],
         "number": len(chosen),
         "doubtful": len(doubtful),
+        "refused": len(chosen) - len(doubtful),
         "more": max(len(chosen) - SHOWN, 0),
         "purchases": _in_words(request, purchases) if len(purchases) <= MOST_PURCHASES else [],
         "chosen": ",".join(map(str, chosen)),
         "checkbox_name": ACTION_CHECKBOX_NAME,
         "first": chosen[0],
+        "reason": reason,
+        "most_of_reason": MOST_OF_REASON,
         "reason_error": error,
     }
     return TemplateResponse(request, "admin/braze/failedsync/decision.html", context)

@@ -165,6 +165,28 @@ def test_it_discards_only_for_a_reason(unknown: list[OutboxEntry], refused: Outb
     assert OutboxEntry.objects.get(pk=refused.pk).error == "discarded by admin: a test & no more"
 
 
+def test_it_takes_no_reason_that_is_longer_than_the_field(refused: OutboxEntry, admin_client: Client) -> None:
+    page = act(admin_client, "discard", [refused])
+    again = confirm(admin_client, "discard", page, reason="x" * 501)
+    assert "The reason is 501 characters long: say it in 500 or fewer." in again
+    assert f'value="{"x" * 501}"' in again  # to be shortened, not typed again
+    assert fates() == {"rejected": 1}
+    confirm(admin_client, "discard", again, reason="x" * 500)
+    refused.refresh_from_db()
+    assert refused.error == f"discarded by admin: {'x' * 500}"
+
+
+def test_it_says_how_many_of_the_chosen_braze_refused(
+    unknown: list[OutboxEntry], refused: OutboxEntry, admin_client: Client
+) -> None:
+    events = [entry for entry in unknown if entry.kind == "event"]
+    page = " ".join(act(admin_client, "discard", [*events, refused]).split())
+    assert "3 changes chosen, 2 of them of unknown outcome; Braze refused the other." in page
+    OutboxEntry.objects.filter(pk=events[0].pk).update(status="rejected")
+    page = " ".join(act(admin_client, "discard", [*events, refused]).split())
+    assert "3 changes chosen, 1 of them of unknown outcome; Braze refused the others." in page
+
+
 def test_it_takes_an_order_s_changes_together_and_says_so(unknown: list[OutboxEntry], admin_client: Client) -> None:
     line = next(entry for entry in unknown if entry.kind == "order_line")
     page = act(admin_client, "treat_as_delivered", [line])
