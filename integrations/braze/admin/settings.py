@@ -51,7 +51,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
     search_fields = ["account__name", "account__slug"]
     ordering = ["account__name"]
     autocomplete_fields = ["account"]
-    readonly_fields = ["state", "restored", "decide", "records", "connection", "resend"]
+    readonly_fields = ["state", "restored", "decide", "records", "connection", "resend", "endpoint"]
     actions = None
     conditional_fields = {"rest_endpoint": "instance_choice == 'other'"}
     workspace = ["instance_choice", "rest_endpoint", "api_key"]
@@ -107,7 +107,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: BrazeSettings | None = None) -> Any:
         """Settings not yet saved have neither a state nor records; who may only look has nothing to type or press."""
         if not self.has_change_permission(request, obj) and not (obj is None and self.has_add_permission(request)):
-            fields = ["account", "is_enabled", "state", "decide", "records", "rest_endpoint"]
+            fields = ["account", "is_enabled", "state", "decide", "records", "endpoint"]
             return [(None, {"fields": fields}), *self.fieldsets]
         if obj is None:
             first = [(None, {"fields": ["account", "is_enabled"]})]
@@ -142,6 +142,11 @@ class BrazeSettingsAdmin(ScopedAdmin):
     @admin.display(description="connection")
     def connection(self, settings: BrazeSettings) -> str:
         return mark_safe(TEST_BUTTON)  # noqa: S308  # a constant
+
+    @admin.display(description="REST endpoint")
+    def endpoint(self, settings: BrazeSettings) -> str:
+        """Where nothing is chosen, no choice says whether it is shown."""
+        return settings.rest_endpoint or "-"
 
     @admin.display(description="what there was before")
     def resend(self, settings: BrazeSettings) -> str:

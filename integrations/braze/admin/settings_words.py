@@ -51,9 +51,10 @@ def _shared_budget(request: HttpRequest, settings: BrazeSettings) -> str:
 def warnings(request: HttpRequest, settings: BrazeSettings) -> list[str]:
     """What an operator may not expect of settings that were accepted."""
     found = [endpoints.hint(settings.rest_endpoint), _shared_budget(request, settings)]
-    ready = readiness.of(settings.account_id)
+    ready, is_captured = readiness.of(settings.account_id), any(getattr(settings, toggle) for toggle in TOPICS)
     if ready.state == "incomplete":
-        found.append(f"Changes are captured, but nothing is sent until this is mended: {ready.detail}")
-    if settings.is_enabled and not any(getattr(settings, toggle) for toggle in TOPICS):
+        first = "Changes are captured, but nothing is sent" if is_captured else "Nothing can be sent"
+        found.append(f"{first} until this is mended: {ready.detail}")
+    if settings.is_enabled and not is_captured:
         found.append("Nothing is captured: everything under “What is sent” is off.")
     return [words for words in found if words]

@@ -385,6 +385,21 @@ def test_it_warns_that_nothing_is_switched_on(page: Page) -> None:
     assert warnings(text) == ["Nothing is captured: everything under “What is sent” is off."]
 
 
+def test_it_does_not_say_that_changes_are_captured_where_none_are(page: Page) -> None:
+    assert warnings(page.save(is_enabled=True)) == [
+        "Nothing can be sent until this is mended: No API key yet.",
+        "Nothing is captured: everything under “What is sent” is off.",
+    ]
+
+
+def test_who_may_only_look_sees_the_endpoint_and_no_script_hides_it(account: Account, braze: BrazeSettings) -> None:
+    client = Client()
+    client.force_login(person("viewer", "Viewer", account))
+    text = Page(client, account).read()
+    assert braze.rest_endpoint in text
+    assert "instance_choice" not in text
+
+
 def test_it_lists_accounts_with_their_state(page: Page, account: Account, braze: BrazeSettings, admin_client) -> None:
     BrazeState.objects.update(paused_at=database_now(), pause_reason="Invalid API key")
     text = unescape(admin_client.get(reverse("admin:braze_brazesettings_changelist")).content.decode())
