@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core import paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -28,8 +28,12 @@ class CappedPaginator(Paginator):
     template_name = "console/pagination.html"
 
     @cached_property
+    def _read(self) -> list[Any]:
+        return list(self._rows.values_list("pk", flat=True)[: self.most + 1])
+
+    @property
     def keys(self) -> list[Any]:
-        return list(self._rows.values_list("pk", flat=True)[: self.most])
+        return self._read[: self.most]
 
     @cached_property
     def count(self) -> int:
@@ -37,7 +41,7 @@ class CappedPaginator(Paginator):
 
     @property
     def is_cut(self) -> bool:
-        return self.count >= self.most
+        return len(self._read) > self.most
 
     def page(self, number: int | str) -> Any:
         number = self.validate_number(number)
@@ -57,6 +61,12 @@ class CappedPaginator(Paginator):
 
 class CappedChangeList(ChangeList):
     """A list that fits on one page is not looked for a second time either; all of a list is no part of anything."""
+
+    @property
+    def is_newest_first(self) -> bool:
+        """As long as nobody sorts it: what our lists have in descending order are times, and ids."""
+        first = str((self.model_admin.ordering or [""])[0])
+        return first.startswith("-") and ORDER_VAR not in self.params
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

@@ -16,7 +16,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.lists import CappedPaginator
-from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 from tests.console.two_accounts import person
 from tests.integrations.braze.admin.test_failed_syncs import refused, text_of  # noqa: F401
 
@@ -243,6 +243,31 @@ def test_long_lists_are_not_counted_to_the_end(
     page = admin_client.get("/admin/braze/skippedsync/")
     assert page.context["cl"].result_count == 2
     assert "The list shows the newest 2" in text_of(page)
+
+
+def words(client: Client, path: str) -> str:
+    return " ".join(text_of(client.get(f"/admin/{path}")).split())
+
+
+def test_a_list_is_cut_where_there_is_more_than_it_shows(
+    skipped: list[OutboxEntry], admin_client: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(CappedPaginator, "most", len(skipped))
+    assert "newest 3" not in words(admin_client, "braze/skippedsync/")
+    monkeypatch.setattr(CappedPaginator, "most", len(skipped) - 1)
+    assert "the newest 2 skipped changes" in words(admin_client, "braze/skippedsync/")
+
+
+def test_a_list_in_another_order_is_not_called_the_newest(
+    skipped: list[OutboxEntry], account: Account, admin_client: Client, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(CappedPaginator, "most", 2)
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"m{number}") for number in range(3))
+    Audience.objects.bulk_create(Audience(account=account, name=name, audience_id=name) for name in "abc")
+    assert "the newest 2 customers" in words(admin_client, "loyalty/customer/")
+    assert "the first 2 customers in this order" in words(admin_client, "loyalty/customer/?o=1")
+    assert "the first 2 audiences in this order" in words(admin_client, "loyalty/audience/")
+    assert "The list shows the first 2 in this order" in words(admin_client, "braze/skippedsync/?o=1")
 
 
 def test_requests_say_how_long_they_took(ada: Customer, admin_client: Client) -> None:
