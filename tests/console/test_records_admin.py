@@ -1,15 +1,20 @@
 """The admin of the records, over HTTP: what is typed in wrongly gets a message, never a 500."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from django.contrib.admin.sites import site
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
+from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
+from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.admin.records import MAX_MEMBERS_INLINE
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
+from tests.console.two_accounts import merchant, person
 from tests.loyalty.recorder import RECORDS, Recorder
 
 
@@ -80,6 +85,15 @@ def test_it_shows_lists_forms_and_searches(admin_client: Client, everything: dic
         assert admin_client.get(path).status_code == 200, path
     assert admin_client.get(page(model, "change", "no-such-thing")).status_code == 404
     assert admin_client.get(page(Account, "changelist")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["change", "delete", "history"])
+def test_a_title_has_an_id_as_it_is(admin_client: Client, account: Account, name: str) -> None:
+    customer = Customer.objects.create(account=account, external_id="abc-Def")
+    shown = " ".join(admin_client.get(page(Customer, name, customer.pk)).content.decode().split())
+    assert re.search(r"<h1.*> abc-Def </a", shown)
+    assert "Abc-Def" not in shown
+    assert "> Customers </a" in shown
 
 
 @pytest.mark.parametrize("model", RECORDS)
@@ -245,3 +259,45 @@ def test_it_leaves_many_members_to_their_own_page(admin_client: Client, account:
     assert response.context["inline_admin_formsets"] == []
     confirmation = admin_client.get(page(Audience, "delete", audience.pk))
     assert f"{MAX_MEMBERS_INLINE + 1} memberships" in confirmation.content.decode()
+
+
+# --- accounts -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["its page", "the list"])
+def test_an_account_that_never_sent_is_deleted_with_all_it_has(admin_client: Client, db: None, way: str) -> None:
+    shop, _ = merchant("shop")
+    BrazePurchase.objects.all().delete()
+    Delivery.objects.all().delete()
+    url, form = page(Account, "delete", shop.pk), {"post": "yes"}
+    if way == "the list":
+        url, form = page(Account, "changelist"), form | {"action": "delete_selected", "_selected_action": str(shop.pk)}
+    if way == "its page":
+        shown = admin_client.get(url).content.decode()
+        assert "permission" not in shown
+        assert "Captured changes" in shown or "captured changes" in shown
+    assert admin_client.post(url, form).status_code == 302
+    for model in (Account, Customer, Order, BrazeSettings, OutboxEntry):
+        assert not model.objects.exists()
+
+
+def test_an_account_that_has_sent_stays_and_its_page_says_why(admin_client: Client, db: None) -> None:
+    shop, _ = merchant("shop")
+    url = page(Account, "delete", shop.pk)
+    shown = admin_client.get(url).content.decode()
+    assert "permission" not in shown
+    assert "1 purchases sent" in shown and "1 requests" in shown
+    assert admin_client.post(url, {"post": "yes"}).status_code == 200
+    assert Account.objects.get() == shop
+
+
+def test_deleting_an_account_needs_the_permission_for_what_goes_with_it(client: Client, db: None) -> None:
+    shop, _ = merchant("shop")
+    BrazePurchase.objects.all().delete()
+    Delivery.objects.all().delete()
+    eve = person("eve", "Viewer", shop)
+    eve.user_permissions.set(Permission.objects.filter(codename="delete_account"))
+    client.force_login(eve)
+    assert "customer" in client.get(page(Account, "delete", shop.pk)).content.decode()
+    assert client.post(page(Account, "delete", shop.pk), {"post": "yes"}).status_code == 403
+    assert Account.objects.exists()

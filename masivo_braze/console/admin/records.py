@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Model, QuerySet
@@ -65,6 +66,16 @@ class FixedAccountAdmin(RecordAdmin):
         return form
 
 
+def _relations(model: type[Model]) -> list[Any]:
+    """The foreign keys to it, those without a name for the way back included."""
+    found = model._meta.get_fields(include_hidden=True)
+    return [each for each in found if each.auto_created and (each.one_to_many or each.one_to_one)]
+
+
+def _deletes(model: type[Model]) -> str:
+    return f"{model._meta.app_label}.{get_permission_codename('delete', model._meta)}"
+
+
 @admin.register(Account)
 class AccountAdmin(ScopedAdmin):
     account_path = "pk"
@@ -72,6 +83,27 @@ class AccountAdmin(ScopedAdmin):
     search_fields = ["name", "slug"]
     autocomplete_fields = ["members"]
     prepopulated_fields = {"slug": ["name"]}
+
+    def get_deleted_objects(
+        self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[Any], list[Any]]:
+        """Counts what goes with an account, and what keeps it, where Django would load each row of it.
+
+        What no page deletes by itself (settings, captured changes) goes with its account, for who has the permissions.
+        """
+        counts, keeping = {str(Account._meta.verbose_name_plural): len(objs)}, []
+        lacking: set[Any] = set() if self.has_delete_permission(request) else {Account._meta.verbose_name}
+        for relation in _relations(Account):
+            model, meta = relation.related_model, relation.related_model._meta
+            if not (number := model._base_manager.filter(**{f"{relation.field.name}__in": objs}).count()):
+                continue
+            if relation.on_delete is models.PROTECT:
+                keeping.append(f"{number:,} {meta.verbose_name_plural}")
+                continue
+            counts[str(meta.verbose_name_plural)] = number
+            if self.admin_site.is_registered(model) and not request.user.has_perm(_deletes(model)):
+                lacking.add(meta.verbose_name)
+        return [*map(str, objs)], counts, lacking, keeping
 
 
 @admin.register(Customer)
