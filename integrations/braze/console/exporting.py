@@ -11,6 +11,8 @@ from integrations.outbox.models import OutboxEntry
 COLUMNS = ("change", "account", "kind", "customer", "order", "status", "reason", "captured", "settled", "request")
 #: Rows read at once.
 CHUNK = 2_000
+#: Without it, Excel reads a file in the alphabet of its own country.
+BYTE_ORDER_MARK = "\ufeff"
 #: What a spreadsheet takes for the beginning of a formula [OWASP: CSV injection].
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -21,9 +23,9 @@ class _Echo:
 
 
 def rows(entries: "QuerySet[OutboxEntry]") -> Iterator[str]:
-    """Lines of CSV, headings first."""
+    """Lines of CSV, headings first, behind a byte order mark."""
     writer = csv.writer(_Echo())
-    yield writer.writerow(COLUMNS)
+    yield BYTE_ORDER_MARK + writer.writerow(COLUMNS)
     for entry in entries.select_related("account").iterator(CHUNK):
         yield writer.writerow([harmless(value) for value in _values(entry)])
 
