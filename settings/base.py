@@ -64,6 +64,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",
     "STYLES": ["masivo_braze.console.theme.stylesheet"],
+    "SCRIPTS": ["masivo_braze.console.theme.script"],
     "COLORS": {"primary": "masivo_braze.console.theme.primary"},
     "SIDEBAR": {"navigation": "masivo_braze.console.navigation.sidebar"},
 }

@@ -1,4 +1,4 @@
-"""What the theme is told beside its settings: a stylesheet of our own, and a palette."""
+"""What the theme is told beside its settings: a stylesheet and a script of our own, and a palette."""
 
 from django.http import HttpRequest
 from django.templatetags.static import static
@@ -6,6 +6,10 @@ from django.templatetags.static import static
 
 def stylesheet(request: HttpRequest) -> str:
     return static("console/console.css")
+
+
+def script(request: HttpRequest) -> str:
+    return static("console/names.js")
 
 
 def primary(request: HttpRequest) -> dict[str, str]:

@@ -5,12 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
 
-from integrations.braze.models import BrazeState
+from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.loyalty.models import Account, Event
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 from tests.e2e.test_browser_failed import Browser, Select, browser, chromium, failed, pytestmark, statuses  # noqa: F401
 from tests.integrations.braze.conftest import account, braze, longest_backoff, sync  # noqa: F401
 
@@ -87,7 +89,7 @@ def test_a_search_leads_to_the_timeline_and_to_braze(browser: Browser, failed: F
     assert "o1:1:1" in browser.text("#purchases")
     browser.looks_right("timeline-order")
     browser.click("#content p.prose-line a")
-    assert ADA in browser.text("#content h1")
+    assert ADA in browser.text("#content > h2")
     browser.click("#ask button")
     assert "a total revenue of 29.33 US dollars" in browser.text("#asked")
     assert "Paris" in browser.text("#attributes")
@@ -156,3 +158,95 @@ def test_the_other_pages_fit(browser: Browser, failed: Failed, account: Account)
     for name, address in pages.items():
         browser.open(address)
         browser.looks_right(name)
+
+
+def test_words_that_cannot_be_broken_are_broken(browser: Browser, failed: Failed, account: Account) -> None:  # noqa: F811
+    """Ids of 64 digits, names and reasons without a space: each page keeps the width of the screen."""
+    word = "0123456789abcdef" * 4
+    account.name = f"Shop{word}"
+    account.save()
+    customer = Customer.objects.create(account=account, external_id=word, first_name=word)
+    audience = Audience.objects.create(account=account, name=f"All{word}", audience_id=word)
+    order = Order.objects.create(account=account, customer=customer, order_id=f"o{word}", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku=word, value="12")
+    OutboxEntry.objects.filter(pk=failed["refused"].pk).update(customer_external_id=word, error=word * 80)
+    settings = BrazeSettings.objects.get()
+    by = User.objects.get(username="admin")
+    LogEntry.objects.log_actions(by.pk, [settings], CHANGE, f"Paused: {word * 80}", single_object=True)
+    BrazeState.objects.update(paused_at=database_now(), pause_kind="person", pause_reason=word * 8)
+    pages = {
+        "long-timeline": f"/admin/braze/arrival/shop/?customer={word}",
+        "long-timeline-order": f"/admin/braze/arrival/shop/?customer={word}&order=o{word}",
+        "long-health": "/admin/braze/accounthealth/shop/",
+        "long-health-all": "/admin/braze/accounthealth/",
+        "long-settings": f"/admin/braze/brazesettings/{settings.pk}/change/",
+        "long-resend": f"/admin/braze/brazesettings/{settings.pk}/resend/",
+        "long-history": f"/admin/braze/brazesettings/{settings.pk}/history/",
+        "long-failed": "/admin/braze/failedsync/",
+        "long-failed-one": f"/admin/braze/failedsync/{failed['refused'].pk}/change/",
+        "long-customer": f"/admin/loyalty/customer/{customer.pk}/change/",
+        "long-customer-deleted": f"/admin/loyalty/customer/{customer.pk}/delete/",
+        "long-customer-history": f"/admin/loyalty/customer/{customer.pk}/history/",
+        "long-account-deleted": f"/admin/loyalty/account/{account.pk}/delete/",
+        "long-audience-deleted": f"/admin/loyalty/audience/{audience.pk}/delete/",
+        "long-order": f"/admin/loyalty/order/{order.pk}/change/",
+    }
+    wrong = []
+    for name, address in pages.items():
+        browser.open(address)
+        try:
+            browser.looks_right(name)
+        except AssertionError as error:
+            wrong.append(str(error).splitlines()[0])
+    assert wrong == []
+    browser.open(f"/admin/braze/failedsync/{failed['refused'].pk}/change/")
+    browser.click("#decide form[action$='/ask/'] button")
+    browser.looks_right("long-asked")
+    browser.click("button[value=discard]")
+    browser.looks_right("long-discard")
+
+
+#: Fields, buttons and links, of which a screen reader would say nothing.
+NAMELESS = """const pressed = document.querySelectorAll('#page a[href], #page button, #page input, #page select');
+return [...pressed].filter((it) => {
+    const labels = [...(it.labels ?? [])].map((label) => label.innerText).join('');
+    const symbols = [...it.querySelectorAll('.material-symbols-outlined')].map((symbol) => symbol.textContent.trim());
+    const words = symbols.reduce((text, symbol) => text.replace(symbol, ''), it.textContent).trim();
+    return it.checkVisibility() && it.type !== 'hidden'
+        && !(it.getAttribute('aria-label') || it.title || it.querySelector('[title]') || labels || words);
+}).map((it) => it.outerHTML.slice(0, 150))"""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "braze/failedsync/",
+        "loyalty/customer/",
+        "braze/accounthealth/",
+        "braze/arrival/?q=o1",
+        "loyalty/order/{}/change/",
+    ],
+)
+def test_a_page_has_one_title_and_a_name_for_all_that_is_pressed(
+    browser: Browser,  # noqa: F811
+    failed: Failed,  # noqa: F811
+    page: str,
+) -> None:
+    browser.open(f"/admin/{page.format(Order.objects.get().pk)}")
+    browser.until(lambda: browser.driver.execute_script("return document.querySelectorAll('h1').length") == 1)
+    assert browser.driver.execute_script(NAMELESS) == []
+
+
+#: Buttons of a record's page that stand outside the card of their line.
+OUTSIDE = """const buttons = document.querySelectorAll('fieldset button, .related-widget-wrapper > div');
+return [...buttons].filter((button) => {
+    const box = button.getBoundingClientRect();
+    return box.width && box.right > button.closest('fieldset').getBoundingClientRect().right;
+}).map((button) => button.outerHTML.slice(0, 200))"""
+
+
+def test_the_buttons_of_an_order_stay_on_the_screen(browser: Browser, failed: Failed) -> None:  # noqa: F811
+    order = Order.objects.get(order_id="o1")
+    browser.open(f"/admin/loyalty/order/{order.pk}/change/")
+    browser.looks_right("order")
+    assert browser.driver.execute_script(OUTSIDE) == []
