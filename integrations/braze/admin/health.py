@@ -37,7 +37,7 @@ class HealthAdmin(PageAdmin):
     def get_urls(self) -> list[URLPattern]:
         views = (
             ("", self.overview, "changelist"),
-            ("now/", self.overview_now, "overview_now"),
+            ("*/now/", self.overview_now, "overview_now"),  # no account's slug: an asterisk is in none
             ("<slug:slug>/", self.account, "account"),
             ("<slug:slug>/now/", self.account_now, "account_now"),
             ("<slug:slug>/act/", self.act, "act"),

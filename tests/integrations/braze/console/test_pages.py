@@ -48,9 +48,18 @@ def test_health_names_each_account_and_its_state(ada: Customer, account: Account
     Account.objects.create(name="Empty", slug="empty")
     page = text_of(admin_client.get(HEALTH))
     assert "healthy" in page and "not set up yet" in page
-    assert "healthy" in text_of(admin_client.get(f"{HEALTH}now/"))
+    assert "healthy" in text_of(admin_client.get(f"{HEALTH}*/now/"))
     for path in ("shop/", "shop/?period=day", "shop/now/?period=week", "empty/"):
         assert admin_client.get(HEALTH + path).status_code == 200
+
+
+def test_an_account_may_have_any_slug(braze: BrazeSettings, account: Account, admin_client: Client) -> None:
+    """Also one that is a word of the pages' own addresses."""
+    for word in ("now", "act", "account"):
+        Account.objects.create(name=f"The shop called {word}", slug=word)
+        page = text_of(admin_client.get(f"{HEALTH}{word}/"))
+        assert f"Health of The shop called {word}" in page
+        assert 'id="state"' in text_of(admin_client.get(f"{HEALTH}{word}/now/"))
 
 
 def test_health_counts_what_was_delivered(ada: Customer, admin_client: Client) -> None:
