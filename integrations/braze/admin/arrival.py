@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -63,7 +63,10 @@ class ArrivalAdmin(PageAdmin):
     def timeline(self, request: HttpRequest, slug: str) -> HttpResponse:
         """By POST Braze is asked, too, what it holds of the customer."""
         self._may_look(request)
-        found, payloads = _found(request, slug), may_view_payloads(request)
+        if (found := _found(request, slug)) is None:
+            messages.error(request, "There is no such event: this is no event's id.")
+            return redirect(reverse("admin:braze_arrival_changelist", query={"q": request.GET.get("event", "")}))
+        payloads = may_view_payloads(request)
         if request.method == "POST" and not payloads:
             raise PermissionDenied
         before = request.GET.get("before", "")
@@ -90,14 +93,15 @@ def address(found: Found) -> str:
     return reverse("admin:braze_arrival_timeline", args=(found.account.slug,), query=named)
 
 
-def _found(request: HttpRequest, slug: str) -> Found:
+def _found(request: HttpRequest, slug: str) -> Found | None:
+    """None for an event whose id can be no event's. Raises `Http404` where no customer is named."""
     account, external_id = visible_account(request, slug), request.GET.get("customer", "")
     if not external_id or "\0" in request.GET.urlencode().replace("%00", "\0"):
         raise Http404("Which customer?")
     if order_id := request.GET.get("order", ""):
         return search.order(account, external_id, order_id)
     if event_id := request.GET.get("event", ""):
-        return search.event(account, external_id, event_id)
+        return search.event(account, external_id, pk) if (pk := search.uuid_of(event_id)) else None
     return search.customer(account, external_id)
 
 

@@ -45,7 +45,7 @@ def search(term: str, accounts: Sequence[Account]) -> list[Found]:
 
 def request_of(term: str, accounts: Sequence[Account]) -> UUID | None:
     """The id of a request is an answer of its own."""
-    mine = Delivery.objects.filter(account__in=accounts, pk=pk) if (pk := _uuid(term)) else Delivery.objects.none()
+    mine = Delivery.objects.filter(account__in=accounts, pk=pk) if (pk := uuid_of(term)) else Delivery.objects.none()
     return mine.values_list("pk", flat=True).first()
 
 
@@ -59,8 +59,8 @@ def order(account: Account, external_id: str, order_id: str) -> Found:
     return Found(account, external_id, order=order_id, subject=str(record.pk) if record else "")
 
 
-def event(account: Account, external_id: str, event_id: str) -> Found:
-    return Found(account, external_id, event=event_id, subject=event_id)
+def event(account: Account, external_id: str, event_id: UUID) -> Found:
+    return Found(account, external_id, event=str(event_id), subject=str(event_id))
 
 
 def _customers(term: str, accounts: dict[int, Account]) -> list[Found]:
@@ -98,7 +98,7 @@ def _orders(term: str, accounts: dict[int, Account]) -> list[Found]:
 
 
 def _events(term: str, accounts: dict[int, Account]) -> list[Found]:
-    if (pk := _uuid(term)) is None:
+    if (pk := uuid_of(term)) is None:
         return []
     events = Event.objects.filter(account__in=accounts, pk=pk).values_list("account_id", "customer__external_id")
     return [
@@ -106,7 +106,8 @@ def _events(term: str, accounts: dict[int, Account]) -> list[Found]:
     ]
 
 
-def _uuid(term: str) -> UUID | None:
+def uuid_of(term: str) -> UUID | None:
+    """The id of an event, or of a request, that this is; None where it can be none."""
     try:
         return UUID(term.strip())
     except ValueError:

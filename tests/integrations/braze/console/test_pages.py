@@ -158,6 +158,16 @@ def test_the_timeline_of_an_order_has_its_purchases_alone(ada: Customer, admin_c
     assert "captured: event" not in page
 
 
+def test_an_event_whose_id_cannot_be_one_is_told_of(ada: Customer, admin_client: Client) -> None:
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "event": "no-uuid"}, follow=True))
+    assert "There is no such event" in page and "Nothing has this id" in page
+
+
+def test_an_events_id_may_be_written_in_capitals(ada: Customer, admin_client: Client) -> None:
+    capitals = str(Event.objects.get().pk).upper()
+    assert "accepted by Braze" in text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "event": capitals}))
+
+
 def test_a_refused_change_says_brazes_words(refused: OutboxEntry, admin_client: Client) -> None:  # noqa: F811
     page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}))
     assert "refused: Braze answered 400" in page
