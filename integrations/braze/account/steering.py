@@ -1,8 +1,10 @@
 """What a person can do about an account's traffic: pause it, resume it, have it tried at once."""
 
+import redis
 from django.db import transaction
+from django.db.models import Q
 
-from integrations.braze.delivery import ledger
+from integrations.braze.delivery import connection, ledger, readiness
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeState
 from integrations.braze.models.account import PauseKind
@@ -14,36 +16,54 @@ class NotResumable(Exception):
     """In words for an operator why the account stays paused."""
 
 
+class NotFlushable(Exception):
+    """In words for an operator why nothing can be tried now."""
+
+
 @transaction.atomic
-def pause(account_id: int, by: str, reason: str = "") -> None:
+def pause(account_id: int, by: str, reason: str = "") -> bool:
     """Send nothing more until `resume`; what is captured meanwhile waits. Requests in flight are settled as ever.
 
-    Apart from every other pause: neither saved settings nor `braze_restored` end it.
+    Apart from every other pause: neither saved settings nor `braze_restored` end it. False where somebody has
+    paused the account before: it stays theirs.
     """
     lease.revoke(account_id, NAME)
     BrazeState.objects.get_or_create(account_id=account_id)
     mine = BrazeState.objects.filter(account_id=account_id, held_at=None)
-    mine.update(held_at=database_now(), held_by=by, held_reason=reason)
+    is_first = bool(mine.update(held_at=database_now(), held_by=by, held_reason=reason))
     ledger.dissolve_unstarted(account_id)
+    return is_first
 
 
 @transaction.atomic
-def resume(account_id: int) -> None:
+def resume(account_id: int) -> bool:
     """End a person's pause and the one after a refusal of Braze's, whose cause somebody has mended.
 
-    Raises `NotResumable` where the database was restored: what may have been sent since has to be held first.
+    False where there is none: nothing is changed then. Raises `NotResumable` where the database was restored: what may
+    have been sent since has to be held first.
     """
     mine = BrazeState.objects.filter(account_id=account_id)
     if mine.filter(pause_kind=PauseKind.RESTORED).exists():
         raise NotResumable("The database was restored: `manage.py braze_restored` is what ends this pause.")
-    mine.update(
+    was_paused = mine.filter(Q(held_at__isnull=False) | Q(paused_at__isnull=False)).update(
         held_at=None, held_by="", held_reason="", paused_at=None, pause_kind="", pause_reason="",
         backoff_until=None, last_error="",
     )  # fmt: skip
     nudge.after_commit({account_id})
+    return bool(was_paused)
 
 
 def flush_now(account_id: int) -> None:
-    """End a backoff and wake the workers. The rate limit holds as ever, and so do the rules that make a change wait."""
+    """End a backoff and wake the workers. The rate limit holds as ever, and so do the rules that make a change wait.
+
+    Raises `NotFlushable`, and changes nothing, where nothing could be sent anyway.
+    """
+    ready = readiness.of(account_id)
+    if ready.state not in ("healthy", "backing off"):
+        raise NotFlushable(ready.detail or "The integration is switched off.")
+    try:
+        connection.client().ping()
+    except redis.RedisError:
+        raise NotFlushable("Redis does not answer.") from None
     BrazeState.objects.filter(account_id=account_id).update(backoff_until=None)
     nudge.after_commit({account_id})

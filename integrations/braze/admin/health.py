@@ -15,6 +15,7 @@ from integrations.braze.account import steering
 from integrations.braze.admin.pages import MOST_ACCOUNTS, PageAdmin, visible_account, visible_accounts
 from integrations.braze.console import health, rates
 from integrations.braze.console.rates import Chart, Period
+from integrations.braze.delivery import readiness
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.outbox.clock import database_now
 from masivo_braze.console import history
@@ -100,23 +101,31 @@ def _charted(request: HttpRequest, chart: Chart) -> dict[str, Any]:
 
 
 def _carried_out(request: HttpRequest, account: Account) -> str:
-    """What was done, in words; "" where it could not be, which is told."""
+    """What was done, in words; "" where nothing was, which is told."""
     reason, by = request.POST.get("reason", "").replace("\0", "").strip()[:500], request.user.get_username()
     match request.POST.get("action"):
         case "pause":
-            steering.pause(account.pk, by, reason)
-            return f"Paused{f': {reason}' if reason else ''}."
+            if steering.pause(account.pk, by, reason):
+                return f"Paused{f': {reason}' if reason else ''}."
+            state = BrazeState.objects.get(account=account)
+            why = f"Nothing has changed: it was already {readiness.held_in_words(state)}"
         case "resume":
             try:
-                steering.resume(account.pk)
+                if steering.resume(account.pk):
+                    return "Resumed."
+                why = "Nothing has changed: it is not paused."
             except steering.NotResumable as error:
-                messages.error(request, str(error))
-                return ""
-            return "Resumed."
+                why = str(error)
         case "flush":
-            steering.flush_now(account.pk)
-            return "What is ready is tried now."
-    raise PermissionDenied
+            try:
+                steering.flush_now(account.pk)
+                return "What is ready is tried now."
+            except steering.NotFlushable as error:
+                why = f"Nothing is tried: {error}"
+        case _:
+            raise PermissionDenied
+    messages.warning(request, why)
+    return ""
 
 
 def _remember(request: HttpRequest, account: Account, words: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dev.ports import free_port
 from integrations.braze.composing import relay as relaying
-from integrations.braze.delivery import client, traffic
+from integrations.braze.delivery import client, connection, traffic
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
@@ -80,3 +80,14 @@ def fresh_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def unused_port() -> int:
     return free_port()
+
+
+@pytest.fixture
+def no_redis(settings) -> Iterator[None]:
+    """A port where nobody listens."""
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    connection.client.cache_clear()
+    connection.script.cache_clear()
+    yield
+    connection.client.cache_clear()
+    connection.script.cache_clear()

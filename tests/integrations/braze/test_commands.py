@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,9 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from dev.ports import free_port
 from integrations.braze.composing import relay
-from integrations.braze.delivery import connection, ledger
+from integrations.braze.delivery import ledger
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.recovery import backfill
 from integrations.braze.sandbox import SandboxServer
@@ -46,17 +44,6 @@ def status(slug: str = "shop") -> dict[str, Any]:
 def entry(account: Account, **fields: Any) -> OutboxEntry:
     defaults = {"integration": "braze", "kind": Kind.CUSTOMER_UPDATED, "customer_external_id": "c-1"}
     return OutboxEntry.objects.create(account=account, **(defaults | fields))
-
-
-@pytest.fixture
-def no_redis(settings) -> Iterator[None]:
-    """A port where nobody listens."""
-    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
-    connection.client.cache_clear()
-    connection.script.cache_clear()
-    yield
-    connection.client.cache_clear()
-    connection.script.cache_clear()
 
 
 # --- braze_status ---------------------------------------------------------------------------------------

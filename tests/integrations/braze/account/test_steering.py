@@ -56,15 +56,21 @@ def test_a_restored_database_does_not_end_a_persons_pause(
 
 
 def test_a_second_pause_leaves_the_first_ones_name(account: Account, braze: BrazeSettings) -> None:
-    steering.pause(account.pk, "anna", "a campaign")
-    steering.pause(account.pk, "bob")
+    assert steering.pause(account.pk, "anna", "a campaign")
+    assert not steering.pause(account.pk, "bob")
     assert readiness.of(account.pk).detail == "paused by anna: a campaign"
 
 
 def test_resuming_tries_again_what_braze_refused(account: Account, braze: BrazeSettings) -> None:
     BrazeState.objects.update(paused_at=database_now(), pause_kind=PauseKind.REFUSED, pause_reason="No permission.")
-    steering.resume(account.pk)
+    assert steering.resume(account.pk)
     assert readiness.of(account.pk).is_ready
+
+
+def test_what_is_not_paused_is_left_alone(account: Account, braze: BrazeSettings) -> None:
+    BrazeState.objects.update(backoff_until=database_now() + timedelta(minutes=1), failures=1, last_error="503")
+    assert not steering.resume(account.pk)
+    assert readiness.of(account.pk).state == "backing off"
 
 
 def test_a_backoff_ends_when_it_is_flushed_now(
@@ -82,6 +88,7 @@ def test_a_backoff_ends_when_it_is_flushed_now(
 
 def test_flushing_now_does_not_resume(account: Account, braze: BrazeSettings) -> None:
     steering.pause(account.pk, "anna")
-    steering.flush_now(account.pk)
+    with pytest.raises(steering.NotFlushable, match="paused by anna"):
+        steering.flush_now(account.pk)
     assert readiness.of(account.pk).state == "paused"
     assert flush.flush(account.pk) == 0

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from integrations.braze.account import steering
 from integrations.braze.delivery import readiness
 from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
@@ -71,15 +72,60 @@ def test_health_counts_what_was_delivered(ada: Customer, admin_client: Client) -
     assert health.budget.mine == 1
 
 
+def act(client: Client, word: str, reason: str = "") -> str:
+    return text_of(client.post(f"{HEALTH}shop/act/", {"action": word, "reason": reason}, follow=True))
+
+
 @pytest.mark.parametrize("word", ["pause", "resume", "flush"])
 def test_an_action_is_carried_out_and_remembered(
     word: str, account: Account, braze: BrazeSettings, admin_client: Client
 ) -> None:
+    if word == "resume":
+        steering.pause(account.pk, "anna")
     page = text_of(admin_client.post(f"{HEALTH}shop/act/", {"action": word, "reason": "a test"}, follow=True))
     assert readiness.of(account.pk).state == ("paused" if word == "pause" else "healthy")
     assert LogEntry.objects.get().object_id == str(braze.pk)
     if word == "pause":
         assert "paused by admin: a test, on" in page
+
+
+def test_a_second_pause_says_who_paused_first(account: Account, braze: BrazeSettings, admin_client: Client) -> None:
+    steering.pause(account.pk, "anna", "a campaign")
+    page = act(admin_client, "pause", "another reason")
+    assert "Nothing has changed: it was already paused by anna: a campaign" in page
+    assert "another reason" not in page
+    assert not LogEntry.objects.exists()
+
+
+def test_what_is_not_paused_is_not_resumed(account: Account, braze: BrazeSettings, admin_client: Client) -> None:
+    page = act(admin_client, "resume")
+    assert "Nothing has changed: it is not paused." in page and "Resumed." not in page
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings_are", "why"),
+    [
+        ({}, "paused by anna: a campaign"),
+        ({"api_key": ""}, "No API key yet."),
+        ({"is_enabled": False}, "The integration is switched off."),
+    ],
+)
+def test_what_cannot_be_sent_is_not_said_to_be_tried(
+    settings_are: dict[str, Any], why: str, account: Account, braze: BrazeSettings, admin_client: Client
+) -> None:
+    BrazeSettings.objects.update(**settings_are)
+    steering.pause(account.pk, "anna", "a campaign")
+    page = act(admin_client, "flush")
+    assert f"Nothing is tried: {why}" in page and "is tried now" not in page
+    assert not LogEntry.objects.exists()
+
+
+def test_nothing_is_said_to_be_tried_while_redis_is_stopped(
+    account: Account, braze: BrazeSettings, no_redis: None, admin_client: Client
+) -> None:
+    page = act(admin_client, "flush")
+    assert "Nothing is tried: Redis does not answer." in page and "is tried now" not in page
 
 
 def test_only_who_may_change_health_pauses(account: Account, braze: BrazeSettings) -> None:
