@@ -238,9 +238,9 @@ def _today(account_id: int, now: datetime) -> tuple[dict[str, int], bool]:
 
 def _delay(account_id: int, now: datetime) -> Delay | None:
     accepted = Delivery.objects.filter(
-        account_id=account_id, outcome__in=ARRIVED, created_at__gte=now - timedelta(days=1)
+        account_id=account_id, outcome__in=ARRIVED, finished_at__gte=now - timedelta(days=1)
     )
-    requests = accepted.order_by("-created_at").defer("body")[:NEWEST]
+    requests = accepted.order_by("-finished_at").defer("body")[:NEWEST]
     carried = sorted({pk for request in requests for pk in sent.entries_of(request)})[-SAMPLE:]
     changes = OutboxEntry.objects.filter(pk__in=carried, status=Status.DELIVERED, settled_at__isnull=False)
     times = changes.values_list("created_at", "settled_at")
@@ -252,7 +252,7 @@ def _delay(account_id: int, now: datetime) -> Delay | None:
 
 
 def _budget(settings: BrazeSettings, now: datetime) -> Budget:
-    started = rates.calls_last_minute(settings, now)
+    started = rates.calls_since(settings, now - timedelta(minutes=1))
     mine = started.get(settings.account_id, 0)
     allowed = max(settings.calls_per_window * 60 // settings.window_seconds, 1)
     return Budget(mine=mine, others=sum(started.values()) - mine, allowed=allowed)

@@ -9,17 +9,16 @@ from enum import Enum
 from typing import Any
 
 from django.core.cache import cache
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Count, Min, OuterRef, Subquery, Sum
 from django.db.models.functions import TruncHour, TruncMinute
 
-from integrations.braze.models import BrazeSettings, Delivery, Outcome
+from integrations.braze.models import BrazeSettings, Delivery, Endpoint, Outcome
+from masivo_braze.loyalty.models import Account
 
 KINDS = ("attributes", "events", "purchases", "deletions")
 #: Of the requests that got there; what Braze refused by name is counted in the failed syncs.
 ARRIVED = (Outcome.ACCEPTED, Outcome.PARTIAL)
 FAILURES = (Outcome.REFUSED, Outcome.PARTIAL, Outcome.RETRY, Outcome.UNKNOWN)
-#: A request waits this long at most before it is sent, for all that a page has to know.
-LONGEST_WAIT = timedelta(hours=1)
 JUST_NOW = timedelta(seconds=30)
 #: A settlement may commit this long after the time that it wrote; older points stay as they are.
 SETTLED = timedelta(minutes=2)
@@ -86,34 +85,37 @@ def chart(account_ids: Collection[int], period: Period, now: datetime) -> Chart:
 
 
 def pace(account_ids: Collection[int], now: datetime) -> dict[int, Pace]:
-    """By account; those that sent nothing lately are left out."""
+    """By account; those that never sent anything are left out."""
     rows = Delivery.objects.filter(
-        account_id__in=account_ids, created_at__gte=now - LONGEST_WAIT, finished_at__isnull=False, outcome__in=ARRIVED
-    )
-    recent = Q(finished_at__gte=now - JUST_NOW)
-    sums = {f"{kind}_of_late": Sum(kind, filter=recent, default=0) for kind in KINDS}
-    first = Min("started_at", filter=recent)
-    grouped = rows.order_by().values_list("account_id").annotate(first=first, **sums)
-    found: dict[int, Pace] = {}
+        account_id__in=account_ids, finished_at__gte=now - JUST_NOW, outcome__in=ARRIVED
+    ).order_by()
+    grouped = rows.values_list("account_id").annotate(Min("started_at"), *(Sum(kind) for kind in KINDS))
+    of_late: dict[int, float] = {}
     for account_id, first, *numbers in grouped:
-        seconds = max((now - first).total_seconds(), 1.0) if first else 1.0
-        found[account_id] = Pace(sum(numbers) / seconds)
-    return {account_id: Pace(found[account_id].per_second, last) for account_id, last in _last(found).items()}
+        of_late[account_id] = sum(numbers) / max((now - first).total_seconds(), 1.0)
+    return {account_id: Pace(of_late.get(account_id, 0.0), last) for account_id, last in _last(account_ids).items()}
 
 
-def calls_last_minute(settings: BrazeSettings, now: datetime) -> dict[int, int]:
-    """Requests started in the last minute, by account: of all that share the key, and so the limit."""
+def calls_since(settings: BrazeSettings, since: datetime) -> dict[int, int]:
+    """Requests to `/users/track` that were started since then, by account: of all that share the key, and so the limit.
+
+    What was started since has not ended, or has ended since: each is few by an index.
+    """
     sharing = [settings.account_id, *(other.account_id for other in settings.sharing_key())]
-    rows = Delivery.objects.filter(account_id__in=sharing, created_at__gte=now - LONGEST_WAIT)
-    started = rows.filter(started_at__gte=now - timedelta(minutes=1)).order_by()
-    return defaultdict(int, started.values_list("account_id").annotate(Count("pk")))
+    rows = Delivery.objects.filter(account_id__in=sharing, endpoint=Endpoint.TRACK, started_at__gte=since).order_by()
+    calls: dict[int, int] = defaultdict(int)
+    for some in (rows.filter(finished_at__isnull=True), rows.filter(finished_at__gte=since)):
+        for account_id, number in some.values_list("account_id").annotate(Count("pk")):
+            calls[account_id] += number
+    return calls
 
 
-def _last(found: Collection[int]) -> dict[int, datetime]:
-    """By account when its last request was answered; an index has each of them at hand."""
-    answered = Delivery.objects.filter(outcome__in=ARRIVED).order_by("-created_at")
-    lasts = {pk: answered.filter(account_id=pk).values_list("finished_at", flat=True).first() for pk in found}
-    return {pk: last for pk, last in lasts.items() if last}
+def _last(account_ids: Collection[int]) -> dict[int, datetime]:
+    """By account when its last request was answered, however long ago; an index has each of them at hand."""
+    mine = Delivery.objects.filter(account_id=OuterRef("pk"), outcome__in=ARRIVED, finished_at__isnull=False)
+    last = Subquery(mine.order_by("-finished_at").values("finished_at")[:1])
+    lasts = Account.objects.filter(pk__in=account_ids).order_by().values_list("pk").annotate(last=last)
+    return {pk: moment for pk, moment in lasts if moment}
 
 
 def _past(account_ids: Collection[int], period: Period, start: datetime, end: datetime) -> list[Any]:
@@ -126,11 +128,10 @@ def _past(account_ids: Collection[int], period: Period, start: datetime, end: da
 
 def _grouped(account_ids: Collection[int], period: Period, start: datetime, end: datetime | None = None) -> list[Any]:
     """Rows of a time, an outcome, the number of requests, and of objects by kind."""
-    rows = Delivery.objects.filter(
-        account_id__in=account_ids, created_at__gte=start - LONGEST_WAIT, finished_at__gte=start
-    ).exclude(outcome=Outcome.DISSOLVED)
+    rows = Delivery.objects.filter(account_id__in=account_ids, finished_at__gte=start)
+    rows = rows.exclude(outcome=Outcome.DISSOLVED)
     if end:
-        rows = rows.filter(created_at__lt=end, finished_at__lt=end)
+        rows = rows.filter(finished_at__lt=end)
     truncated = TruncHour if period.step >= 60 else TruncMinute
     grouped = rows.order_by().values_list(truncated("finished_at"), "outcome")
     return list(grouped.annotate(Count("pk"), *(Sum(kind) for kind in KINDS)))

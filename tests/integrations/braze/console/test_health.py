@@ -34,10 +34,9 @@ def entries(account: Account, number: int, at: datetime, **fields: Any) -> None:
 
 
 def request(account: Account, finished: datetime, **fields: Any) -> Delivery:
-    values = {"endpoint": "track", "outcome": "accepted", "created_at": finished - timedelta(seconds=2), **fields}
-    return Delivery.objects.create(
-        account=account, started_at=finished - timedelta(seconds=1), finished_at=finished, **values
-    )
+    values = {"endpoint": "track", "outcome": "accepted", "created_at": finished - timedelta(seconds=2)}
+    values |= {"started_at": finished - timedelta(seconds=1), "finished_at": finished, **fields}
+    return Delivery.objects.create(account=account, **values)
 
 
 def standing(account: Account) -> Standing:
@@ -209,6 +208,29 @@ def test_the_chart_has_objects_by_minute_and_failures(account: Account, period: 
     assert {words: sum(counts) for words, counts in chart.failures.items() if any(counts)} == {
         "accepted in part": 1, "failed, sent again": 1,
     }  # fmt: skip
+
+
+def test_what_waited_for_long_is_counted_when_it_is_answered(account: Account, braze: BrazeSettings) -> None:
+    """After an outage, or under a small hourly limit, a request is hours old when it leaves."""
+    entries(account, 60, ago(minutes=2))
+    request(account, ago(seconds=5), created_at=ago(hours=9), events=6)
+    assert standing(account).words == "catching up: 60 waiting, about 60 s"  # 6 objects in 6 s
+    assert sum(map(sum, rates.chart([account.pk], Period.HOUR, NOW).objects.values())) == 6
+    health_now = health.of(account, NOW)
+    assert health_now.budget is not None and health_now.budget.mine == 1
+
+
+def test_a_request_on_its_way_counts_against_the_limit(account: Account, braze: BrazeSettings) -> None:
+    request(account, ago(seconds=5), finished_at=None, outcome="", deadline=NOW)
+    budget = health.of(account, NOW).budget
+    assert budget is not None and budget.mine == 1
+
+
+def test_the_last_answer_is_told_however_long_ago_it_was(account: Account, braze: BrazeSettings) -> None:
+    request(account, ago(days=4))
+    request(account, ago(days=3), created_at=ago(days=5))
+    request(account, ago(days=2), outcome="retry")
+    assert standing(account).last == ago(days=3)
 
 
 def test_a_chart_of_nothing_is_empty(account: Account) -> None:

@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django.urls import reverse
 
 from integrations.braze.account import steering
 from integrations.braze.delivery import readiness
-from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
+from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
@@ -74,6 +75,13 @@ def test_health_counts_what_was_delivered(ada: Customer, admin_client: Client) -
 
 def act(client: Client, word: str, reason: str = "") -> str:
     return text_of(client.post(f"{HEALTH}shop/act/", {"action": word, "reason": reason}, follow=True))
+
+
+def test_health_tells_the_last_answer_also_after_days(ada: Customer, admin_client: Client) -> None:
+    long_ago = database_now() - timedelta(days=3)
+    Delivery.objects.update(created_at=long_ago, started_at=long_ago, finished_at=long_ago)
+    for path in ("", "shop/"):
+        assert f"{long_ago:%Y-%m-%d %H:%M:%S}" in text_of(admin_client.get(HEALTH + path))
 
 
 @pytest.mark.parametrize("word", ["pause", "resume", "flush"])
