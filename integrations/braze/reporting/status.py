@@ -10,6 +10,7 @@ from integrations.braze.delivery import readiness
 from integrations.braze.delivery.readiness import Readiness
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.braze.reporting import open_requests
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 
@@ -27,12 +28,17 @@ COUNTED = (
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """`counts` has a number for each of `COUNTED`; `oldest_pending_seconds` is 0 where nothing is pending."""
+    """`counts` has a number for each of `COUNTED`; `oldest_pending_seconds` is 0 where nothing is pending.
+
+    `oldest_buffered_seconds` is the age of the oldest request that waits to be sent, or whose answer is overdue; 0
+    where there is none.
+    """
 
     account: str
     readiness: Readiness
     counts: dict[str, int]
     oldest_pending_seconds: float
+    oldest_buffered_seconds: float
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -40,6 +46,7 @@ class AccountStatus:
             "state": self.readiness.state,
             **self.counts,
             "oldest_pending_seconds": self.oldest_pending_seconds,
+            "oldest_buffered_seconds": self.oldest_buffered_seconds,
         }
 
 
@@ -47,13 +54,14 @@ def of_accounts() -> list[AccountStatus]:
     """Every account that has Braze settings, by slug."""
     now = database_now()
     states = {state.account_id: state for state in BrazeState.objects.all()}
-    counts, oldest = _entries()
+    (counts, oldest), requests = _entries(), open_requests.oldest(now)
     return [
         AccountStatus(
             account=settings.account.slug,
             readiness=readiness.judge(settings, states.get(settings.account_id), now),
             counts={status.value: counts[settings.account_id, status.value] for status in COUNTED},
             oldest_pending_seconds=_age(oldest.get(settings.account_id), now),
+            oldest_buffered_seconds=_age(requests.get(settings.account_id), now),
         )
         for settings in BrazeSettings.objects.select_related("account").order_by("account__slug")
     ]

@@ -55,7 +55,7 @@ def test_it_reports_the_counts_of_each_status_in_the_agreed_shape(account: Accou
             entry(account, status=name)
     entry(account, integration="another", status=Status.PENDING)
     line = status()
-    assert list(line) == [*KEYS, "oldest_pending_seconds"]
+    assert list(line) == [*KEYS, "oldest_pending_seconds", "oldest_buffered_seconds"]
     assert {name: line[name] for name in Status.values} == {name: n for n, name in enumerate(Status.values, start=1)}
 
 
@@ -66,6 +66,21 @@ def test_it_reports_how_long_the_oldest_entry_has_been_pending(account: Account,
     for settled in (Status.DELIVERED, Status.SKIPPED):  # before and after "pending" in the alphabet
         entry(account, created_at=database_now() - timedelta(hours=1), status=settled)
     assert 90 <= status()["oldest_pending_seconds"] < 100
+
+
+def test_it_reports_how_long_the_oldest_request_has_waited(account: Account, braze: BrazeSettings) -> None:
+    """To be sent, or for an answer that is overdue: nothing is pending then."""
+    now = database_now()
+    in_flight = {"started_at": now, "deadline": now + timedelta(minutes=1)}
+    for age, fields in ((90, in_flight), (80, {"finished_at": now}), (70, {}), (60, {})):
+        Delivery.objects.create(account=account, endpoint="track", created_at=now - timedelta(seconds=age), **fields)
+    line = status()
+    assert (line["state"], line["oldest_pending_seconds"]) == ("healthy", 0)
+    assert 70 <= line["oldest_buffered_seconds"] < 80
+    Delivery.objects.filter(started_at=now).update(deadline=now - timedelta(seconds=30))
+    assert 90 <= status()["oldest_buffered_seconds"] < 100
+    why = run("braze_status").splitlines()[-1]
+    assert why.startswith("shop: the oldest request has waited for 9") and "Are the workers running" in why
 
 
 def test_it_reports_an_account_without_settings_not_at_all(account: Account, braze: BrazeSettings) -> None:

@@ -8,6 +8,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from integrations.braze.reporting import status
 from integrations.braze.reporting.status import COUNTED, AccountStatus
 
+#: A request that waits for longer than this is told of.
+LONG_SECONDS = 30
+
 
 class Command(BaseCommand):
     help = "Shows, for each account with Braze settings, its state and where its captured changes are."
@@ -27,7 +30,8 @@ class Command(BaseCommand):
 
 def _table(accounts: list[AccountStatus]) -> list[str]:
     """Words to the left, numbers to the right, each column as wide as its widest cell."""
-    rows = [["account", "state", *COUNTED, "oldest pending"]] + [_row(account) for account in accounts]
+    headings = ["account", "state", *COUNTED, "oldest pending", "oldest request"]
+    rows = [headings, *(_row(account) for account in accounts)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(_cell(index, cell, widths[index]) for index, cell in enumerate(row)).rstrip() for row in rows]
 
@@ -35,7 +39,8 @@ def _table(accounts: list[AccountStatus]) -> list[str]:
 def _row(account: AccountStatus) -> list[str]:
     counts = [f"{account.counts[status]:,}" for status in COUNTED]
     oldest = f"{account.oldest_pending_seconds:,.1f} s" if account.counts["pending"] else "-"
-    return [account.account, account.readiness.state, *counts, oldest]
+    request = f"{account.oldest_buffered_seconds:,.1f} s" if account.oldest_buffered_seconds else "-"
+    return [account.account, account.readiness.state, *counts, oldest, request]
 
 
 def _cell(index: int, cell: str, width: int) -> str:
@@ -44,4 +49,14 @@ def _cell(index: int, cell: str, width: int) -> str:
 
 def _details(accounts: list[AccountStatus]) -> list[str]:
     lines = [f"{a.account} is {a.readiness.state}: {a.readiness.detail}" for a in accounts if a.readiness.detail]
+    lines += [_late_in_words(account) for account in accounts if _is_late(account)]
     return ["", *lines] if lines else []
+
+
+def _is_late(account: AccountStatus) -> bool:
+    return account.readiness.is_ready and account.oldest_buffered_seconds > LONG_SECONDS
+
+
+def _late_in_words(account: AccountStatus) -> str:
+    waits = f"{account.account}: the oldest request has waited for {account.oldest_buffered_seconds:,.0f} s."
+    return f"{waits} Are the workers running, or is the rate limit used up?"

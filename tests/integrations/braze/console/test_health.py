@@ -39,9 +39,16 @@ def request(account: Account, finished: datetime, **fields: Any) -> Delivery:
     return Delivery.objects.create(account=account, **values)
 
 
-def standing(account: Account) -> Standing:
-    (one,) = health.overview([account], NOW)
-    assert one == health.of(account, NOW).standing
+def composed(account: Account, at: datetime, **fields: Any) -> Delivery:
+    """A request that has not ended, and its change."""
+    delivery = Delivery.objects.create(account=account, endpoint="track", created_at=at, **fields)
+    entries(account, 1, at, status="buffered", batch=delivery.pk)
+    return delivery
+
+
+def standing(account: Account, at: datetime = NOW) -> Standing:
+    (one,) = health.overview([account], at)
+    assert one == health.of(account, at).standing
     return one
 
 
@@ -75,6 +82,66 @@ def test_a_backlog_that_does_not_move_is_told(account: Account, braze: BrazeSett
     assert standing(account).tone == "bad"
 
 
+def test_requests_that_nobody_sends_are_told(account: Account, braze: BrazeSettings) -> None:
+    composed(account, ago(seconds=1))
+    assert standing(account).words == "healthy"
+    for seconds in (20, 10):
+        composed(account, ago(seconds=seconds))
+    assert standing(account).words == "catching up: 3 on the way"
+    composed(account, ago(minutes=2))
+    entries(account, 6, ago(minutes=1))
+    assert standing(account).tone == "bad"
+    assert standing(account).words == (
+        "standing still: 6 waiting, 4 on the way, the oldest since 2026-11-24 11:58:00. Are the workers running?"
+    )
+
+
+def test_an_answer_that_is_overdue_is_told(account: Account, braze: BrazeSettings) -> None:
+    sent = composed(account, ago(minutes=2), started_at=ago(minutes=1), deadline=NOW + timedelta(seconds=1))
+    assert standing(account).words == "healthy"
+    Delivery.objects.filter(pk=sent.pk).update(deadline=ago(seconds=10))
+    assert standing(account).words.startswith("standing still: 1 on the way, the oldest since 2026-11-24 11:58:00.")
+
+
+def test_an_hourly_limit_that_is_used_up_is_told_also_of_who_shares_the_key(
+    account: Account, braze: BrazeSettings
+) -> None:
+    at = NOW + timedelta(minutes=10)
+    BrazeSettings.objects.update(calls_per_hour=3)
+    other = Account.objects.create(name="Another", slug="another")
+    BrazeSettings.objects.create(
+        account=other, is_enabled=True, api_key=braze.api_key, rest_endpoint=braze.rest_endpoint
+    )
+    request(account, NOW - timedelta(seconds=1))  # of the hour before
+    for who, seconds in ((account, 2), (other, 3)):
+        request(who, NOW + timedelta(seconds=seconds))
+    composed(account, at - timedelta(minutes=8))
+    composed(other, at - timedelta(minutes=8))
+    assert standing(account, at).words.startswith("standing still")
+    request(other, at)
+    for who in (account, other):
+        assert standing(who, at).words == "the hourly limit is used up until 13:00 (UTC): 1 on the way"
+        assert standing(who, at).tone == "busy"
+    assert standing(account, NOW + timedelta(hours=1)).words.startswith("standing still")
+
+
+def test_a_limit_of_few_requests_is_no_standstill(account: Account, braze: BrazeSettings) -> None:
+    BrazeSettings.objects.update(calls_per_window=1, window_seconds=120)
+    request(account, ago(seconds=100))
+    composed(account, ago(minutes=5))
+    assert standing(account).words == "catching up: 1 on the way"
+
+
+def test_an_account_that_failed_and_has_nothing_to_send_is_healthy(account: Account, braze: BrazeSettings) -> None:
+    BrazeState.objects.update(failures=2, last_error="Braze answered 503")
+    assert (standing(account).words, standing(account).tone) == ("healthy", "good")
+    sent = composed(account, ago(seconds=2), started_at=ago(seconds=1), deadline=NOW + timedelta(minutes=1))
+    assert standing(account).words.startswith("trying again")
+    Delivery.objects.filter(pk=sent.pk).delete()
+    entries(account, 1, ago(seconds=1))
+    assert standing(account).words.startswith("trying again")
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
@@ -104,6 +171,7 @@ def test_what_is_wrong_is_said_in_words(
     account: Account, braze: BrazeSettings, state: dict[str, Any], words: str
 ) -> None:
     BrazeState.objects.update(**state)
+    entries(account, 1, ago(seconds=1))
     assert standing(account).words == words
 
 
@@ -188,6 +256,26 @@ def test_accounts_that_share_a_key_share_the_limit(account: Account, braze: Braz
     budget = health.of(account, NOW).budget
     assert budget is not None
     assert (budget.mine, budget.others, budget.allowed, budget.percent) == (2, 3, 20, 25.0)
+
+
+def test_the_tightest_limit_of_who_share_a_key_is_what_is_allowed(account: Account, braze: BrazeSettings) -> None:
+    other = Account.objects.create(name="other", slug="other")
+    BrazeSettings.objects.create(
+        account=other, api_key=braze.api_key, rest_endpoint=braze.rest_endpoint, calls_per_window=10, window_seconds=30
+    )
+    budget = health.of(account, NOW).budget
+    assert budget is not None
+    assert (budget.allowed, budget.allowed_an_hour) == (20, None)
+
+
+def test_the_hourly_limit_is_part_of_the_budget(account: Account, braze: BrazeSettings) -> None:
+    BrazeSettings.objects.update(calls_per_hour=8)
+    for minutes in (1, 2):
+        request(account, NOW + timedelta(minutes=minutes))
+    request(account, ago(seconds=2))
+    budget = health.of(account, NOW + timedelta(minutes=20)).budget
+    assert budget is not None
+    assert (budget.mine, budget.this_hour, budget.allowed_an_hour, budget.percent) == (0, 2, 8, 25.0)
 
 
 @pytest.mark.parametrize(("period", "points"), [(Period.HOUR, 60), (Period.DAY, 96), (Period.WEEK, 56)])

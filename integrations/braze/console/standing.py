@@ -1,0 +1,204 @@
+"""How accounts stand, in words: what their settings, states, backlogs and requests come to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import OuterRef, Subquery
+from django.utils import timezone
+
+from integrations.braze.console import ages, rates
+from integrations.braze.console.rates import Pace
+from integrations.braze.delivery import limiter, readiness
+from integrations.braze.delivery.limiter import Limit
+from integrations.braze.delivery.readiness import Readiness
+from integrations.braze.integration import NAME
+from integrations.braze.models import BrazeSettings, BrazeState, Endpoint
+from integrations.braze.models.account import PauseKind
+from integrations.braze.reporting import open_requests
+from integrations.outbox.models import OutboxEntry, Status
+from masivo_braze.loyalty.models import Account
+
+#: Changes, and requests, that wait for less than this are no backlog.
+SOON = timedelta(seconds=5)
+#: With some that wait for longer than this, and none sent, something stands still.
+LONG = timedelta(seconds=30)
+#: What a page may show in colour.
+GOOD, BUSY, BAD, OFF = "good", "busy", "bad", "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account's state in words. `tone` is for its colour, and says nothing that the words do not."""
+
+    account: Account
+    words: str
+    tone: str
+    waiting: int = 0
+    on_the_way: int = 0
+    rejected: int = 0
+    unknown: int = 0
+    last: datetime | None = None
+
+    @property
+    def failed(self) -> int:
+        return self.rejected + self.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """When the oldest change was captured that is free to be composed, and the oldest request that is late."""
+
+    change: datetime | None
+    request: datetime | None
+    is_in_flight: bool
+
+    @property
+    def oldest(self) -> datetime | None:
+        return min(filter(None, (self.change, self.request)), default=None)
+
+    def is_late(self, now: datetime) -> bool:
+        return self.oldest is not None and now - self.oldest >= SOON
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What tells an account's state, numbers aside.
+
+    `spacing` is how far apart the rate limit keeps requests, and until `used_up_until` the hourly limit lets none pass:
+    looked up where something waits.
+    """
+
+    account: Account
+    ready: Readiness
+    state: BrazeState | None
+    pace: Pace
+    since: Since
+    spacing: timedelta = timedelta(0)
+    used_up_until: datetime | None = None
+
+
+def facts(accounts: Sequence[Account], now: datetime) -> list[Facts]:
+    """Of all of them in as many statements as of one, but for the limits of those that have a backlog."""
+    ids = [account.pk for account in accounts]
+    settings = BrazeSettings.objects.in_bulk(ids, field_name="account_id")
+    states = BrazeState.objects.in_bulk(ids, field_name="account_id")
+    paces, sinces = rates.pace(ids, now), _sinces(ids, now)
+    return [
+        _with_limits(
+            Facts(
+                account=account,
+                ready=readiness.judge(settings.get(account.pk), states.get(account.pk), now),
+                state=states.get(account.pk),
+                pace=paces.get(account.pk, Pace()),
+                since=sinces[account.pk],
+            ),
+            now,
+        )
+        for account in accounts
+    ]
+
+
+def in_words(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, str]:
+    """A tone, and the words; the numbers of changes by status are in the words only."""
+    return _moving(one, counts, now) if one.ready.is_ready else _held(one.ready, one.state)
+
+
+def used_up_until(settings: BrazeSettings, limit: Limit, now: datetime) -> datetime | None:
+    """Where the hourly limit is used up, when the clock hour ends."""
+    hour = clock_hour(now)
+    if limit.per_hour is None or sum(rates.calls_since(settings, hour).values()) < limit.per_hour:
+        return None
+    return hour + timedelta(hours=1)
+
+
+def clock_hour(now: datetime) -> datetime:
+    """When it began; Braze counts by those of UTC."""
+    return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _with_limits(one: Facts, now: datetime) -> Facts:
+    settings = one.ready.settings
+    if settings is None or not one.ready.is_ready or not one.since.is_late(now):
+        return one
+    limit = limiter.limit_of(settings, Endpoint.TRACK)
+    spacing = timedelta(microseconds=limit.spacing_us)
+    return replace(one, spacing=spacing, used_up_until=used_up_until(settings, limit, now))
+
+
+def _sinces(account_ids: Sequence[int], now: datetime) -> dict[int, Since]:
+    changes, requests = _oldest_changes(account_ids, now), open_requests.oldest(now, account_ids)
+    flying = open_requests.in_flight(account_ids)
+    return {pk: Since(changes.get(pk), requests.get(pk), pk in flying) for pk in account_ids}
+
+
+def _oldest_changes(account_ids: Sequence[int], now: datetime) -> dict[int, datetime]:
+    """By account since when the oldest change waits that no rule keeps back: each is the first in `outbox_pending`."""
+    free = OutboxEntry.objects.filter(account_id=OuterRef("pk"), status=Status.PENDING, pk__gte=0, parked=False)
+    mine = free.filter(integration__range=(NAME, NAME)).exclude(due_at__gt=now).order_by("integration", "pk")
+    accounts = Account.objects.filter(pk__in=account_ids).order_by().values_list("pk")
+    return {pk: since for pk, since in accounts.annotate(since=Subquery(mine.values("created_at")[:1])) if since}
+
+
+# --- words ----------------------------------------------------------------------------------------------
+
+
+def _held(ready: Readiness, state: BrazeState | None) -> tuple[str, str]:
+    if ready.settings is None:
+        return OFF, "not set up yet"
+    if ready.state == "disabled":
+        return OFF, "switched off: nothing is captured or sent"
+    if ready.state == "incomplete":
+        return BAD, f"cannot send: {ready.detail} Changes are captured and wait."
+    if state is None or ready.state == "backing off":
+        until = _clock(state.backoff_until if state else None)
+        return BUSY, f"backing off until {until}: {ready.detail or 'Braze asked to wait'}"
+    if not state.paused_at:
+        return BAD, f"{readiness.held_in_words(state)}, on {_moment(state.held_at)}"
+    if state.pause_kind == PauseKind.RESTORED:
+        return BAD, f"paused on {_moment(state.paused_at)}: this database was restored from a backup"
+    return BAD, f"paused: Braze refused on {_moment(state.paused_at)}: {ready.detail}"
+
+
+def _moving(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, str]:
+    """Of an account that may send: whether it does."""
+    since, pace = one.since.oldest, one.pace
+    error = one.state.last_error if one.state and one.ready.on_probation else ""
+    if error and (since or one.since.is_in_flight):
+        return BUSY, f"trying again, one request at a time: the last one failed: {error}"
+    if since is None or not one.since.is_late(now):
+        return GOOD, "healthy"
+    late = _late(one.since, counts, now)
+    amount, number = ", ".join(f"{_number(count)} {words}" for words, count in late.items()), sum(late.values())
+    if one.used_up_until:
+        return BUSY, f"the hourly limit is used up until {one.used_up_until:%H:%M} (UTC): {amount}"
+    if pace.per_second:
+        return BUSY, f"catching up: {amount}, about {_duration(number / pace.per_second)}"
+    patience = LONG + one.spacing
+    if now - since < patience or (pace.last and now - pace.last < patience):
+        return BUSY, f"catching up: {amount}"
+    return BAD, f"standing still: {amount}, the oldest since {_moment(since)}. Are the workers running?"
+
+
+def _late(since: Since, counts: Mapping[str, int], now: datetime) -> dict[str, int]:
+    """How many changes there are of each kind of which the oldest is late."""
+    kinds = (("waiting", Status.PENDING, since.change), ("on the way", Status.BUFFERED, since.request))
+    return {words: counts.get(status, 0) for words, status, oldest in kinds if oldest and now - oldest >= SOON}
+
+
+def _number(count: int) -> str:
+    return f"more than {count:,}" if count >= ages.MOST else f"{count:,}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
+def _moment(time: datetime | None) -> str:
+    return f"{timezone.localtime(time):%Y-%m-%d %H:%M:%S}" if time else "–"
+
+
+def _clock(time: datetime | None) -> str:
+    return f"{timezone.localtime(time):%H:%M:%S}" if time else "–"
