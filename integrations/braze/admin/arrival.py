@@ -11,12 +11,7 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 
 from integrations.braze.admin import comparison
-from integrations.braze.admin.pages import (
-    MOST_ACCOUNTS,
-    PageAdmin,
-    visible_account,
-    visible_accounts,
-)
+from integrations.braze.admin.pages import PageAdmin, visible_account, visible_accounts
 from integrations.braze.admin.request_page import may_view_payloads
 from integrations.braze.composing import preview
 from integrations.braze.console import search, timeline
@@ -49,7 +44,7 @@ class ArrivalAdmin(PageAdmin):
         """One thing found leads to its timeline, several to a choice."""
         self._may_look(request)
         term, chosen = request.GET.get("q", "").strip(), request.GET.get("account", "")
-        accounts = list(visible_accounts(request)[:MOST_ACCOUNTS])
+        accounts = list(visible_accounts(request))
         within = [account for account in accounts if chosen in ("", account.slug)]
         if request_id := search.request_of(term, within):
             return redirect("admin:braze_delivery_change", request_id)

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils import timezone
 
 from integrations.braze.account import steering
-from integrations.braze.admin.pages import MOST_ACCOUNTS, PageAdmin, visible_account, visible_accounts
+from integrations.braze.admin.pages import PageAdmin, visible_account, visible_accounts
 from integrations.braze.console import health, rates
 from integrations.braze.console.rates import Chart, Period
 from integrations.braze.delivery import readiness
@@ -20,6 +21,9 @@ from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.outbox.clock import database_now
 from masivo_braze.console import history
 from masivo_braze.loyalty.models import Account
+
+#: Those that need somebody are on the first page.
+ACCOUNTS_A_PAGE = 200
 
 
 class AccountHealth(BrazeState):
@@ -72,9 +76,11 @@ class HealthAdmin(PageAdmin):
     def _overview(self, request: HttpRequest) -> dict[str, Any]:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        accounts, now = list(visible_accounts(request)[:MOST_ACCOUNTS]), database_now()
+        accounts, now = list(visible_accounts(request)), database_now()
+        page = Paginator(accounts, ACCOUNTS_A_PAGE).get_page(request.GET.get("page"))
+        standings = health.overview(accounts, now, slice(max(page.start_index() - 1, 0), page.end_index()))
         chart = rates.chart([account.pk for account in accounts], _period(request), now)
-        return {"standings": health.overview(accounts, now), **_charted(request, chart)}
+        return {"standings": standings, "page": page, **_charted(request, chart)}
 
     def _account(self, request: HttpRequest, slug: str) -> dict[str, Any]:
         account, now = visible_account(request, slug), database_now()

@@ -12,9 +12,6 @@ from masivo_braze.console.base import ModelAdmin
 from masivo_braze.console.scoping import accounts_of
 from masivo_braze.loyalty.models import Account
 
-#: Looked up, or listed, at once.
-MOST_ACCOUNTS = 200
-
 
 class PageAdmin(ModelAdmin):
     """A page of its own in the place of a model's list: it has the model's permissions, and no forms."""

@@ -76,17 +76,26 @@ class Health:
         return bool(self.state and (self.state.paused_at or self.state.held_at))
 
 
-def overview(accounts: Sequence[Account], now: datetime) -> list[Standing]:
-    """The accounts' states, those that need somebody first."""
-    found = standing.facts(accounts, now)
-    counts = _open_entries([account.pk for account in accounts])
-    standings = [_standing(one, counts[one.account.pk], now) for one in found]
-    return sorted(standings, key=lambda one: ((BAD, BUSY, GOOD, OFF).index(one.tone), one.account.name))
+def overview(accounts: Sequence[Account], now: datetime, shown: slice = slice(None)) -> list[Standing]:
+    """The accounts' states, those that need somebody first, then those with something to decide.
+
+    Of these only the ones `shown`: their changes are counted.
+    """
+    failed = _failed([account.pk for account in accounts])
+
+    def need(one: Facts) -> tuple[int, bool, str, int]:
+        tone, _ = standing.in_words(one, {}, now)
+        return (BAD, BUSY, GOOD, OFF).index(tone), not failed[one.account.pk], one.account.name, one.account.pk
+
+    return [
+        _standing(one, failed[one.account.pk] | _on_the_way(one.account.pk), now)
+        for one in sorted(standing.facts(accounts, now), key=need)[shown]
+    ]
 
 
 def of(account: Account, now: datetime) -> Health:
     (facts,) = standing.facts([account], now)
-    counts, settings = _open_entries([account.pk])[account.pk], facts.ready.settings
+    counts, settings = _failed([account.pk])[account.pk] | _on_the_way(account.pk), facts.ready.settings
     today, is_cut = _today(account.pk, now)
     return Health(
         standing=_standing(facts, counts, now),
@@ -103,8 +112,8 @@ def of(account: Account, now: datetime) -> Health:
 def _standing(one: Facts, counts: dict[str, int], now: datetime) -> Standing:
     tone, words = standing.in_words(one, counts, now)
     return Standing(
-        one.account, words, tone, counts[Status.PENDING], counts[Status.BUFFERED], counts[Status.REJECTED],
-        counts[Status.UNKNOWN], one.pace.last,
+        one.account, words, tone, counts[Status.PENDING], counts[Status.BUFFERED], counts.get(Status.REJECTED, 0),
+        counts.get(Status.UNKNOWN, 0), one.pace.last,
     )  # fmt: skip
 
 
@@ -115,15 +124,17 @@ def _pending(account_id: int) -> "QuerySet[OutboxEntry]":
     return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
 
 
-def _open_entries(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
-    """By account and status, of those that are not done: each status has a partial index."""
-    counts: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for account_id in account_ids:
-        mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
-        for status in (Status.PENDING, Status.BUFFERED):
-            counts[account_id][status] = ages.counted(mine.filter(status=status))
+def _on_the_way(account_id: int) -> dict[str, int]:
+    """By status, of the changes that are not settled: each status has a partial index."""
+    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    return {status: ages.counted(mine.filter(status=status)) for status in (Status.PENDING, Status.BUFFERED)}
+
+
+def _failed(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
+    """By account and status, of the changes to be decided about."""
     failed = OutboxEntry.objects.filter(account_id__in=account_ids, status__in=(Status.REJECTED, Status.UNKNOWN))
     grouped = failed.filter(integration=NAME).order_by().values_list("account_id", "status")
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
     for account_id, status, number in grouped.annotate(Count("pk")):
         counts[account_id][status] = number
     return counts

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from integrations.braze.account import steering
 from integrations.braze.console import ages, health, rates
@@ -187,7 +189,26 @@ def test_settings_that_do_not_send_are_told(account: Account, braze: BrazeSettin
 def test_who_needs_somebody_comes_first(account: Account, braze: BrazeSettings) -> None:
     other = Account.objects.create(name="Another", slug="another")
     steering.pause(account.pk, "anna")
-    assert [one.account for one in health.overview([other, account], NOW)] == [account, other]
+    third = Account.objects.create(name="Third", slug="third")
+    for one in (other, third):
+        BrazeSettings.objects.create(account=one, is_enabled=True, api_key="key", rest_endpoint=braze.rest_endpoint)
+    entries(third, 1, ago(days=1), status="rejected")
+    everybody = [other, third, account]
+    assert [one.account for one in health.overview(everybody, NOW)] == [account, third, other]
+    assert [one.account for one in health.overview(everybody, NOW, slice(1, 2))] == [third]
+
+
+def test_many_accounts_are_told_of_by_as_many_queries_as_one(
+    account: Account, braze: BrazeSettings, django_assert_num_queries: Callable[..., Any]
+) -> None:
+    """But for the counts of those that are shown, and the limits of those that have a backlog."""
+    accounts = [Account.objects.create(name=f"Shop {number}", slug=f"shop-{number}") for number in range(30)]
+    for one in accounts:
+        BrazeSettings.objects.create(account=one, is_enabled=True, api_key="key", rest_endpoint=braze.rest_endpoint)
+    with CaptureQueriesContext(connection) as of_one:
+        health.overview([account], NOW)
+    with django_assert_num_queries(len(of_one)):
+        assert len(health.overview([account, *accounts], NOW, slice(0, 1))) == 1
 
 
 def test_it_counts_by_account_and_status(account: Account, braze: BrazeSettings) -> None:

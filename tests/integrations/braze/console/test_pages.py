@@ -64,6 +64,33 @@ def test_an_account_may_have_any_slug(braze: BrazeSettings, account: Account, ad
         assert 'id="state"' in text_of(admin_client.get(f"{HEALTH}{word}/now/"))
 
 
+@pytest.fixture
+def many(account: Account) -> int:
+    """So many accounts that the one with records is past the first page of names; how many there are with it."""
+    names = [f"A shop, number {number}" for number in range(204)]
+    Account.objects.bulk_create(Account(name=name, slug=f"shop-{number}") for number, name in enumerate(names))
+    return len(names) + 1
+
+
+def test_of_many_accounts_those_that_need_somebody_are_on_the_first_page(
+    ada: Customer, account: Account, many: int, admin_client: Client
+) -> None:
+    steering.pause(account.pk, "anna")
+    first, second = admin_client.get(HEALTH), admin_client.get(f"{HEALTH}*/now/", {"page": "2"})
+    assert "paused by anna" in text_of(first) and "Accounts 1 to 200 of 205" in text_of(first)
+    assert "1 attributes, 1 events, 1 purchases" in text_of(first)  # of all accounts
+    assert first.context["standings"][0].account == account
+    assert "Accounts 201 to 205 of 205" in text_of(second)
+    shown = [one.account.slug for page in (first, second) for one in page.context["standings"]]
+    assert len(shown) == len(set(shown)) == many
+    for beyond in ("99", "0", "-1", "x"):
+        assert admin_client.get(HEALTH, {"page": beyond}).context["standings"]
+
+
+def test_few_accounts_are_one_page(ada: Customer, admin_client: Client) -> None:
+    assert "Accounts 1 to" not in text_of(admin_client.get(HEALTH))
+
+
 def test_health_counts_what_was_delivered(ada: Customer, admin_client: Client) -> None:
     page = admin_client.get(f"{HEALTH}shop/")
     health = page.context["health"]
@@ -168,6 +195,18 @@ def test_a_search_leads_to_the_record(ada: Customer, admin_client: Client, term:
     page = text_of(admin_client.get(ARRIVAL, {"q": term}, follow=True))
     assert "captured:" in page and "accepted by Braze" in page
     assert '"first_name": "Ada"' in page
+
+
+@pytest.mark.parametrize("chosen", ["", "shop"])
+def test_a_search_is_in_all_accounts(ada: Customer, many: int, admin_client: Client, chosen: str) -> None:
+    for term in ("c/1", "o1", str(Delivery.objects.get().pk)):
+        page = text_of(admin_client.get(ARRIVAL, {"q": term, "account": chosen}, follow=True))
+        assert "Nothing has this id" not in page and "accepted" in page
+    assert 'value="shop"' in text_of(admin_client.get(ARRIVAL))
+
+
+def test_a_search_in_one_account_finds_nothing_of_another(ada: Customer, many: int, admin_client: Client) -> None:
+    assert "Nothing has this id" in text_of(admin_client.get(ARRIVAL, {"q": "c/1", "account": "shop-1"}))
 
 
 def test_a_search_that_finds_nothing_says_what_to_try(ada: Customer, admin_client: Client) -> None:
