@@ -98,6 +98,9 @@ def test_health_counts_what_was_delivered(ada: Customer, admin_client: Client) -
     assert sum(page.context["chart"]["objects"]["events"]) == 1
     assert health.delay.of == 4
     assert health.budget.mine == 1
+    assert "clock hour" not in text_of(page)
+    BrazeSettings.objects.update(calls_per_hour=7)
+    assert re.search(r"In this clock hour \d, of 7 allowed", text_of(admin_client.get(f"{HEALTH}shop/")))
 
 
 def act(client: Client, word: str, reason: str = "") -> str:
