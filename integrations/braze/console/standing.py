@@ -162,10 +162,9 @@ def _held(ready: Readiness, state: BrazeState | None) -> tuple[str, str]:
 
 def _moving(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, str]:
     """Of an account that may send: whether it does."""
-    since, pace = one.since.oldest, one.pace
-    error = one.state.last_error if one.state and one.ready.on_probation else ""
-    if error and (since or one.since.is_in_flight):
-        return BUSY, f"trying again, one request at a time: the last one failed: {error}"
+    since, pace, patience = one.since.oldest, one.pace, LONG + one.spacing
+    if (since or one.since.is_in_flight) and one.state and _is_probed(one, one.state, now - patience):
+        return BUSY, f"trying again, one request at a time: the last one failed: {one.state.last_error}"
     if since is None or not one.since.is_late(now):
         return GOOD, "healthy"
     late = _late(one.since, counts, now)
@@ -174,10 +173,16 @@ def _moving(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, 
         return BUSY, f"the hourly limit is used up until {one.used_up_until:%H:%M} (UTC): {amount}"
     if pace.per_second:
         return BUSY, f"catching up: {amount}, about {_duration(number / pace.per_second)}"
-    patience = LONG + one.spacing
     if now - since < patience or (pace.last and now - pace.last < patience):
         return BUSY, f"catching up: {amount}"
     return BAD, f"standing still: {amount}, the oldest since {_moment(since)}. Are the workers running?"
+
+
+def _is_probed(one: Facts, state: BrazeState, before: datetime) -> bool:
+    """On probation, and tried again: whose last backoff was over `before`, with nothing in flight, is not."""
+    is_left = state.backoff_until and state.backoff_until < before and not one.since.is_in_flight
+    is_late = one.since.oldest and one.since.oldest < before
+    return bool(one.ready.on_probation and state.last_error and not one.used_up_until and not (is_left and is_late))
 
 
 def _late(since: Since, counts: Mapping[str, int], now: datetime) -> dict[str, int]:

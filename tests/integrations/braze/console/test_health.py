@@ -144,6 +144,18 @@ def test_an_account_that_failed_and_has_nothing_to_send_is_healthy(account: Acco
     assert standing(account).words.startswith("trying again")
 
 
+def test_an_account_that_failed_and_is_not_tried_again_stands_still(account: Account, braze: BrazeSettings) -> None:
+    """Its probes have a worker of their own, which may be the one that is dead."""
+    BrazeState.objects.update(failures=2, last_error="Braze answered 503", backoff_until=ago(seconds=20))
+    late = composed(account, ago(minutes=2))
+    assert standing(account).words.startswith("trying again")
+    BrazeState.objects.update(backoff_until=ago(seconds=40))
+    assert standing(account).words.startswith("standing still: 1 on the way")
+    Delivery.objects.filter(pk=late.pk).update(started_at=ago(seconds=39), deadline=NOW + timedelta(seconds=1))
+    composed(account, ago(minutes=2))
+    assert standing(account).words.startswith("trying again")
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
