@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 
 from integrations.braze.admin import comparison
-from integrations.braze.admin.pages import PageAdmin, visible_account, visible_accounts
+from integrations.braze.admin.pages import PageAdmin, ids_among, visible_account, visible_accounts
 from integrations.braze.admin.request_page import may_view_payloads
 from integrations.braze.composing import preview
 from integrations.braze.console import search, timeline
@@ -67,7 +67,7 @@ class ArrivalAdmin(PageAdmin):
         before = request.GET.get("before", "")
         context = {
             "found": found,
-            "timeline": timeline.of(found, int(before) if before.isdecimal() else 0, with_objects=payloads),
+            "timeline": timeline.of(found, max(ids_among([before]), default=0), with_objects=payloads),
             "may_see_payloads": payloads,
             "may_decide": request.user.has_perm("braze.change_failedsync"),
             "customer_address": address(search.customer(found.account, found.customer)),

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from integrations.braze.admin.pages import ids_among
 from integrations.braze.admin.request_page import may_view_payloads
 from integrations.braze.mapping import money
 from integrations.braze.models import BrazePurchase, Delivery
@@ -31,8 +32,6 @@ SHOWN = 20
 MOST_PURCHASES = 200
 #: Characters.
 MOST_OF_REASON = 500
-#: Of an id: what every database holds in a large integer.
-MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +107,13 @@ def decide(
 ) -> HttpResponse | None:
     """Ask, or carry out what was asked and confirmed; None leads back to where the person came from."""
     if "chosen" in request.POST:
-        chosen = sorted(_ids(request.POST["chosen"].split(",")))
+        chosen = sorted(ids_among(request.POST["chosen"].split(",")))
         if not chosen:
             messages.warning(request, "Nothing was chosen.")
             return None
         reason = request.POST.get("reason", "").replace("\0", "").strip()
         if not (error := _fault(reason, decision)):
-            listed, arrived = (_ids(request.POST.getlist(name)) for name in ("listed", "arrived"))
+            listed, arrived = (ids_among(request.POST.getlist(name)) for name in ("listed", "arrived"))
             said = Said(request.user.get_username(), reason, listed, arrived)
             _carry_out(page, request, chosen, decision, said, asked=len(chosen))
             return None
@@ -141,11 +140,6 @@ def _fault(reason: str, decision: Decision) -> str:
     if len(reason) > MOST_OF_REASON:
         return f"The reason is {len(reason):,} characters long: say it in {MOST_OF_REASON} or fewer."
     return ""
-
-
-def _ids(words: Collection[str]) -> set[int]:
-    """Those among the words that the database may have."""
-    return {int(word) for word in words if word.isdecimal() and len(word) <= MOST_DIGITS}
 
 
 def _ticked(request: HttpRequest) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import QuerySet
@@ -11,6 +12,9 @@ from django.template.response import TemplateResponse
 from masivo_braze.console.base import ModelAdmin
 from masivo_braze.console.scoping import accounts_of
 from masivo_braze.loyalty.models import Account
+
+#: Of a primary key: what every database holds in a large integer.
+MOST_DIGITS = 18
 
 
 class PageAdmin(ModelAdmin):
@@ -36,3 +40,8 @@ def visible_account(request: HttpRequest, slug: str) -> Account:
     if (account := visible_accounts(request).filter(slug=slug).first()) is None:
         raise Http404("There is no such account.")
     return account
+
+
+def ids_among(words: Iterable[str]) -> set[int]:
+    """Those that a database may have as primary keys."""
+    return {int(word) for word in words if word.isdecimal() and len(word) <= MOST_DIGITS}

@@ -264,6 +264,13 @@ def test_an_events_id_may_be_written_in_capitals(ada: Customer, admin_client: Cl
     assert "accepted by Braze" in text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "event": capitals}))
 
 
+@pytest.mark.parametrize("before", ["9" * 30, "9" * 5_000, "-1", "x"])
+def test_a_place_in_a_timeline_that_is_none_is_its_beginning(ada: Customer, admin_client: Client, before: str) -> None:
+    page = admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "before": before})
+    assert page.status_code == 200
+    assert "accepted by Braze" in text_of(page)
+
+
 def test_a_refused_change_says_brazes_words(refused: OutboxEntry, admin_client: Client) -> None:  # noqa: F811
     page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}))
     assert "refused: Braze answered 400" in page
