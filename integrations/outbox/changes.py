@@ -1,31 +1,15 @@
 """From loyalty's records to the changes worth capturing. Pure but for the look-ups said to be so."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from integrations.outbox.capture import Change
 from integrations.outbox.models import Kind, Topic
-from integrations.outbox.prepared import Prepared
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
 
-
-class Named(NamedTuple):
-    """An audience, as far as its members' changes tell of it."""
-
-    pk: int
-    account_id: int
-    audience_id: str
-    name: str
-
-
-def _named(ids: Any) -> "QuerySet[Audience, Any]":
-    return Audience._base_manager.filter(pk__among=ids).order_by("pk").values_list(*Named._fields)
-
-
-_NAMED = Prepared(_named)
 #: An order in one of these states may have purchases to send or to negate.
 SYNCED_ORDER_STATUSES = frozenset({"FULFILLED", "REVERSED", "CANCELLED"})
 
@@ -81,31 +65,11 @@ def _of_order(order: Order, kind: Kind) -> Change:
     return Change(order.account_id, kind, order.customer.external_id, (Topic.ORDERS,), str(order.pk), data)
 
 
-def memberships_changed(memberships: Sequence[Membership], kind: Kind) -> list[Change]:
-    now = _named_now({membership.audience_id for membership in memberships})
-    return [
-        replace(
-            of_audience(now.get(membership.audience_id, membership.audience), kind),
-            customer_external_id=membership.customer.external_id,
-        )
-        for membership in memberships
-    ]
+def membership_changed(membership: Membership, kind: Kind) -> Change:
+    return replace(of_audience(membership.audience, kind), customer_external_id=membership.customer.external_id)
 
 
-def many_left(audience: Audience) -> Change:
-    """Of each of its customers concerned, of whom none is named."""
-    return of_audience(_named_now({audience.pk}).get(audience.pk, audience), Kind.AUDIENCE_LEFT)
-
-
-def _named_now(ids: Collection[int]) -> dict[int, Named]:
-    """As audiences are called now, and until the commit: a rename captures a change of each member that it sees.
-
-    Whoever leaves while it is at work is one of these, and whoever joins is not. So it waits for us, or we for it.
-    """
-    return {row[0]: Named(*row) for row in _NAMED.rows(held=True, ids=ids)}
-
-
-def of_audience(audience: Audience | Named, kind: Kind, **data: Any) -> Change:
+def of_audience(audience: Audience, kind: Kind, **data: Any) -> Change:
     """What is the same for each customer concerned, of whom there may be a million: no customer is named."""
     data = {"audience_id": audience.audience_id, "name": audience.name, **data}
     return Change(audience.account_id, kind, "", (Topic.AUDIENCES,), str(audience.pk), data)
@@ -124,5 +88,5 @@ def of_rows(sender: type[Model], action: str, rows: Sequence[Any], before: dict[
     if sender is OrderLine and action == "created":
         return lines_created(rows)
     if sender is Membership and action == "created":
-        return memberships_changed(rows, Kind.AUDIENCE_JOINED)
+        return [membership_changed(row, Kind.AUDIENCE_JOINED) for row in rows]
     return []

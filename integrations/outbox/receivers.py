@@ -54,11 +54,11 @@ def line_saved(instance: OrderLine, created: bool, raw: bool = False, **_: Any) 
 
 def membership_saved(instance: Membership, created: bool, raw: bool = False, **_: Any) -> None:
     if created and not raw:
-        capture.record(changes.memberships_changed([instance], Kind.AUDIENCE_JOINED))
+        capture.record([changes.membership_changed(instance, Kind.AUDIENCE_JOINED)])
 
 
 def membership_deleted(instance: Membership, **_: Any) -> None:
-    capture.record(changes.memberships_changed([instance], Kind.AUDIENCE_LEFT))
+    capture.record([changes.membership_changed(instance, Kind.AUDIENCE_LEFT)])
 
 
 def audience_saved(
@@ -84,7 +84,8 @@ def bulk_changed(sender: type, action: str, rows: list[Any], before: dict[Any, A
 
 
 def many_left(audience: Audience, customers: list[int], **_: Any) -> None:
-    capture.record_for(Customer.objects.filter(pk__among=customers), changes.many_left(audience))
+    change = changes.of_audience(audience, Kind.AUDIENCE_LEFT)
+    capture.record_for(Customer.objects.filter(pk__among=customers), change)
 
 
 def _renamed(audience: Audience, old_name: str) -> None:

@@ -9,7 +9,15 @@ import orjson
 
 from integrations.braze import mirror
 from integrations.braze.composing import rules
-from integrations.braze.composing.records import AUDIENCE_KINDS, CLOSED, FACT_KINDS, ORDER_KINDS, Records, mentioned
+from integrations.braze.composing.records import (
+    AUDIENCE_KINDS,
+    CLOSED,
+    FACT_KINDS,
+    ORDER_KINDS,
+    WHOLE_KINDS,
+    Records,
+    mentioned,
+)
 from integrations.braze.mapping import customers, events, purchases
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
 from integrations.braze.mapping.objects import MAX_PER_ARRAY, BrazeObject, Bundle, Entry
@@ -134,13 +142,14 @@ def _desired(
         # Nearly all that is held is wanted still: the rest is quickly looked through.
         gone |= {name for name in held.difference(desired.values) if name.startswith(TAG_PREFIX)}
         removed = gone.difference(desired.values, desired.left_out)
-    # Of one who was there before, Braze may hold what nobody has told of since.
-    is_resync = any(data.get("resync") for data in told) or (bool(held) and Kind.CUSTOMER_CREATED in kinds)
-    if settings.sync_audiences and (is_resync or kinds & AUDIENCE_KINDS):
+    # Of one who was there before, Braze may hold what nobody has told of since; and whoever leaves an audience that is
+    # renamed meanwhile may tell of another name than the one that Braze was told last.
+    is_whole = any(data.get("resync") for data in told) or (bool(held) and bool(kinds & WHOLE_KINDS))
+    if settings.sync_audiences and (is_whole or kinds & AUDIENCE_KINDS):
         members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
         audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
         named = {customers.audience_attribute(name) for entry in audiences for name in mentioned(entry)}
-        named |= {name for name in held if is_resync and name.startswith(AUDIENCE_PREFIX)}
+        named |= {name for name in held if is_whole and name.startswith(AUDIENCE_PREFIX)}
         desired.values |= dict.fromkeys(members, True)
         removed |= named - members
     return desired, removed

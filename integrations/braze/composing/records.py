@@ -32,6 +32,8 @@ from integrations.outbox.prepared import Prepared
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
 
 AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
+#: Where Braze has something of the customer, these say too little of which audiences it is to be taken out of.
+WHOLE_KINDS = frozenset({Kind.CUSTOMER_CREATED, Kind.AUDIENCE_LEFT})
 ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
 #: Kinds whose objects are made without the customer's own record.
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
@@ -153,23 +155,24 @@ def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurc
 def _audiences(
     account_id: int, external_ids: set[str], entries: Sequence[Entry], held: Mapping[str, Mirrored]
 ) -> dict[str, set[str]]:
-    """Names by customer: of the audiences that the entries speak of, and of those that bear a name they mention.
+    """Names by customer: all of those who are sent whole, and of who joined those that the entries speak of.
 
     Braze strips spaces, so two names that differ in nothing else are one attribute: whoever leaves one of the two is
-    still in the other. And all names of those who are sent whole, as are those who are created anew.
+    still in the other.
     """
     mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
-    again = {entry.customer_external_id for entry in entries if entry.kind == Kind.CUSTOMER_CREATED} & held.keys()
-    whole = {entry.customer_external_id for entry in entries if entry.data.get("resync")} | again
+    whole = {entry.customer_external_id for entry in entries if entry.data.get("resync")}
+    whole |= {entry.customer_external_id for entry in entries if entry.kind in WHOLE_KINDS} & held.keys()
+    others = [entry for entry in mine if entry.customer_external_id not in whole]
     members: dict[str, set[str]] = defaultdict(set)
-    if not mine and not whole:
-        return members
-    names = {name.rstrip() for entry in mine for name in mentioned(entry)}
-    rows = Membership.objects.filter(audience__account_id=account_id, customer__external_id__among=external_ids)
-    by_name = rows.annotate(stripped=_STRIPPED).filter(stripped__in=names)
-    by_id = rows.filter(audience_id__in={entry.subject for entry in mine if entry.subject})
-    all_of_some = rows.filter(customer__external_id__among=whole)
-    for query in (by_name, by_id, all_of_some):
+    rows = Membership.objects.filter(audience__account_id=account_id)
+    queries = [rows.filter(customer__external_id__among=whole)] if whole else []
+    if others:
+        theirs = rows.filter(customer__external_id__among=external_ids - whole)
+        names = {name.rstrip() for entry in others for name in mentioned(entry)}
+        queries.append(theirs.annotate(stripped=_STRIPPED).filter(stripped__in=names))
+        queries.append(theirs.filter(audience_id__in={entry.subject for entry in others if entry.subject}))
+    for query in queries:
         for external_id, name in query.values_list("customer__external_id", "audience__name"):
             members[external_id].add(name)
     return members

@@ -61,7 +61,7 @@ def _created(customers: Sequence[Customer]) -> list[Change]:
 
 
 def _joined(memberships: Sequence[Membership]) -> list[Change]:
-    return changes.memberships_changed(memberships, Kind.AUDIENCE_JOINED)
+    return [changes.membership_changed(membership, Kind.AUDIENCE_JOINED) for membership in memberships]
 
 
 def _events(events: Sequence[Event]) -> list[Change]:

@@ -323,8 +323,7 @@ def test_who_leaves_an_audience_while_it_is_renamed_leaves_it(
     with transaction.atomic():
         one.audiences.clear()
         renaming = started(rename)
-        renaming.join(0.5)  # it waits for us
-    renaming.join(20)
+        renaming.join(20)
     settle_all(sync)
     assert not Membership.objects.exists()
     assert {name for name in held(sandbox) if name.startswith("masivo_")} == set()
