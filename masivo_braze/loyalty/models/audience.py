@@ -186,7 +186,8 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
         by_audience: dict[int, list[int]] = defaultdict(list)
         for _, audience_id, customer_id in rows:
             by_audience[audience_id].append(customer_id)
-        for audience in Audience._base_manager.using(self.db).filter(pk__in=by_audience).select_related("account"):
+        audiences = Audience._base_manager.using(self.db).filter(pk__in=by_audience).select_related("account")
+        for audience in audiences.order_by("pk"):
             members_left.send(sender=self.model, audience=audience, customers=by_audience[audience.pk])
         return len(rows)
 
