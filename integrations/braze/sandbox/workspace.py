@@ -72,6 +72,11 @@ class Workspace:
                 self.profiles.remove(profile)
                 self.journal.add("delete", {"external_id": profile.external_id}, request, now)
 
+    @property
+    def under_way(self) -> int:
+        """Of what was taken, how much is still to take effect."""
+        return len(self._held) + len(self._deletes)
+
     def _apply(self, batch: Batch, now: float) -> None:
         """Attributes, then events, then purchases, as Braze does within one request [1.10]."""
         for item in batch.attributes:

@@ -1,21 +1,20 @@
 """What Braze holds of a customer is what the records say, whatever has come between: ways in which it once was not."""
 
-import time
 from typing import Any
 
 import pytest
 from django.db import transaction
 
+from dev.waiting import wait_until
 from integrations.braze.composing import relay
 from integrations.braze.delivery import flush, ledger, settlement, verdicts
-from integrations.braze.delivery.client import Answer
 from integrations.braze.erasure import scrubbing
 from integrations.braze.models import BrazeSettings, Delivery
-from integrations.braze.recovery import backfill, resolution
+from integrations.braze.recovery import resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership
-from tests.integrations.braze.doubts import Sync, beside, settle_all, started
+from tests.integrations.braze.doubts import Sync, settle_all, started
 
 ACCEPTED = verdicts.Verdict(verdicts.Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
 
@@ -28,6 +27,17 @@ def held(sandbox: SandboxServer, external_id: str = "c1") -> dict[str, Any]:
 
 def at_once(settings: Any) -> None:
     settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+
+
+def until_nothing_waits(sandbox: SandboxServer, sync: Sync) -> None:
+    """Neither here nor in Braze."""
+
+    def is_quiet() -> bool:
+        settle_all(sync)
+        waits = OutboxEntry.objects.filter(status="pending").exists()
+        return not waits and not sandbox.call(lambda: sandbox.state.under_way)
+
+    wait_until(is_quiet, "all to be sent, and applied", timeout=10)
 
 
 def in_an_audience(account: Account) -> Customer:
@@ -116,12 +126,7 @@ def test_a_deletion_keeps_its_distance_from_a_request_in_doubt(
     sandbox.faults.add(endpoint="track", close="after", reorder=1.0, times=1)
     sync()  # taken, to be applied within a second; its answer is lost
     one.delete()
-    end = time.monotonic() + 10
-    while OutboxEntry.objects.filter(status="pending").exists() and time.monotonic() < end:
-        settle_all(sync)
-        time.sleep(0.1)
-    time.sleep(1.5)
-    assert not OutboxEntry.objects.filter(status="pending").exists()
+    until_nothing_waits(sandbox, sync)
     assert sandbox.profile("c1") is None, "the deleted customer is in Braze, for good"
 
 
@@ -214,91 +219,8 @@ def test_one_created_again_after_a_deletion_in_doubt_waits_until_that_has_spread
     sync()
     BrazeSettings.objects.update(delete_customers=False)
     Customer.objects.create(account=account, external_id="c1", first_name="Bea")
-    end = time.monotonic() + 10
-    while OutboxEntry.objects.filter(status="pending").exists() and time.monotonic() < end:
-        settle_all(sync)
-        time.sleep(0.1)
-    time.sleep(1.2)
-    assert not OutboxEntry.objects.filter(status="pending").exists()
+    until_nothing_waits(sandbox, sync)
     assert sandbox.profile("c1") is not None, "the customer exists, and Braze has none"
-
-
-# --- settings saved while an answer is settled -----------------------------------------------------------
-
-
-@pytest.mark.postgres
-@pytest.mark.django_db(transaction=True)
-def test_what_an_earlier_workspace_took_is_not_held_by_the_new_one_when_settled_during_the_save(
-    account: Account,
-    braze: BrazeSettings,
-    sandbox: SandboxServer,
-    sync: Sync,
-    settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Somebody saves another endpoint after the settlement has read the settings, and before it moves the mirror."""
-    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
-    relay.relay(account.pk)
-    on_its_way = Delivery.objects.get()
-    assert ledger.start(on_its_way.pk)
-    with SandboxServer() as other:
-        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
-        settle_entries, threads = settlement._settle_entries, []
-
-        def save() -> None:
-            mine = BrazeSettings.objects.get(pk=braze.pk)
-            mine.rest_endpoint, mine.api_key = other.url, "another-key"
-            mine.save()
-
-        def save_and_settle(*arguments: Any) -> None:
-            threads.append(beside(save))
-            settle_entries(*arguments)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(settlement, "_settle_entries", save_and_settle)
-            settlement.settle(on_its_way.pk, ACCEPTED, 201)  # the old workspace's answer
-        for thread in threads:
-            thread.join()
-        list(backfill.backfill(account.pk))  # "send everything the account has", as the page offers
-        settle_all(sync)
-        assert other.profile("c1") is not None
-        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada"}
-
-
-# --- settings that wait to be written are dated before they are in force ---------------------------------
-
-
-@pytest.mark.postgres
-@pytest.mark.django_db(transaction=True)
-def test_an_endpoint_that_waits_for_a_backfill_to_be_saved_is_newer_than_what_is_composed_meanwhile(
-    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
-) -> None:
-    """A backfill has the settings locked, a thousand records at a time, while somebody saves another endpoint."""
-    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
-    with SandboxServer() as other:
-        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
-
-        def save() -> None:
-            mine = BrazeSettings.objects.get(pk=braze.pk)
-            mine.rest_endpoint, mine.api_key = other.url, "another-key"
-            mine.save()
-
-        def work() -> None:
-            relay.relay(account.pk)  # under the settings that are still in force
-            assert ledger.start(Delivery.objects.get().pk)
-
-        with transaction.atomic():
-            BrazeSettings.objects.select_for_update().get(account=account)  # as `backfill._record` does
-            saving = started(save)
-            time.sleep(0.5)
-            working = started(work)
-            working.join(5)
-        saving.join(5)
-        settlement.settle(Delivery.objects.get().pk, ACCEPTED, 201)  # the old workspace's answer
-        list(backfill.backfill(account.pk))  # "send everything the account has", as the page offers
-        settle_all(sync)
-        assert other.profile("c1") is not None
-        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada"}
 
 
 # --- who leaves while the audience is renamed ------------------------------------------------------------
@@ -327,27 +249,3 @@ def test_who_leaves_an_audience_while_it_is_renamed_leaves_it(
     settle_all(sync)
     assert not Membership.objects.exists()
     assert {name for name in held(sandbox) if name.startswith("masivo_")} == set()
-
-
-# --- what an earlier workspace refused -------------------------------------------------------------------
-
-
-def test_what_an_earlier_workspace_refused_in_flight_is_sent_to_the_new_one(
-    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
-) -> None:
-    Customer.objects.create(account=account, external_id="c1", first_name="Ada")
-    relay.relay(account.pk)
-    on_its_way = Delivery.objects.get()
-    assert ledger.start(on_its_way.pk)
-    with SandboxServer() as other:
-        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
-        braze.rest_endpoint, braze.api_key = other.url, "another-key"
-        braze.save()
-        errors = (
-            b'{"errors": [{"type": "The value for \'first_name\' is bad", "input_array": "attributes", "index": 0}]}'
-        )
-        settlement.settle(on_its_way.pk, verdicts.of_answer(Answer(400, errors), "old-key"), 400)
-        list(backfill.backfill(account.pk))  # "send everything the account has", as the page offers
-        settle_all(sync)
-        assert other.profile("c1") is not None
-        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada"}
