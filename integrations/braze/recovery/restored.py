@@ -24,7 +24,7 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
     Events and purchases that were open when the loss was noticed may have been sent after the backup: they are held for
     an operator. So are those that Braze had refused: somebody may have sent them again. State is harmless to send
     again: all that the mirror holds becomes uncertain. `since`, in UTC, is when the backup was taken: what is held says
-    so, and none the less is held for it.
+    so, and does not depend on it.
     """
     noticed = BrazeState.objects.get(account_id=account_id).paused_at or since
     lease.revoke(account_id, NAME)
