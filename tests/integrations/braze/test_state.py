@@ -249,3 +249,16 @@ def test_who_leaves_an_audience_while_it_is_renamed_leaves_it(
     settle_all(sync)
     assert not Membership.objects.exists()
     assert {name for name in held(sandbox) if name.startswith("masivo_")} == set()
+
+
+def test_who_leaves_an_audience_is_put_into_the_others_of_which_braze_was_not_told(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = in_an_audience(account)
+    sync()
+    BrazeSettings.objects.update(sync_audiences=False)
+    Audience.objects.create(account=account, name="silver").customers.add(one)
+    BrazeSettings.objects.update(sync_audiences=True)
+    one.audiences.remove(Audience.objects.get(name="gold"))
+    sync()
+    assert {name for name in held(sandbox) if name.startswith("masivo_")} == {"masivo_silver"}
