@@ -179,7 +179,7 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield "a failed sync", reverse("admin:braze_failedsync_change", args=(failed.pk,))
     yield "skipped changes", skipped_list
     yield "skipped changes, of an account", f"{skipped_list}?account__id__exact=1"
-    yield "skipped changes, of no kind there is", f"{skipped_list}?kind__exact=audience_left"
+    yield "skipped changes, filtered to none", f"{skipped_list}?kind__exact=audience_left"
     yield "requests", requests
     yield "requests, of an account", f"{requests}?account__id__exact=1"
     yield "requests, refused (there are none)", f"{requests}?outcome__exact=refused"
