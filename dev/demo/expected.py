@@ -18,7 +18,7 @@ def from_raw_file(path: Path) -> tuple[Totals, dict[str, Decimal]]:
         first[customer] = min(date, first.get(customer, date))
     totals = Totals(
         profiles=len(spent),
-        purchases=len(rows),
+        order_lines=len(rows),
         discs=sum(int(row[3]) for row in rows),
         revenue=sum(spent.values(), Decimal(0)),
         events=TAGGED_CUSTOMERS,

@@ -43,7 +43,7 @@ class Held:
     def totals(self) -> Totals:
         return Totals(
             profiles=self._summary["profiles"],
-            purchases=len(self.lines),
+            order_lines=len(self.lines),
             discs=self._summary["purchase_units"],
             revenue=sum(self.revenue.values(), Decimal(0)),
             events=self._summary["events"],

@@ -58,7 +58,7 @@ def lost(account: Account, held: Held) -> tuple[Totals, dict[str, Decimal]]:
     for purchase in purchases:
         dollars[purchase.customer_external_id] += purchase.price * purchase.quantity
     totals = Totals(
-        purchases=len(set(purchases.values_list("order_id", "line")) - held.lines),
+        order_lines=len(set(purchases.values_list("order_id", "line")) - held.lines),
         discs=sum(purchase.quantity for purchase in purchases),
         revenue=sum(dollars.values(), Decimal(0)),
         events=events.exclude(subject__in=held.event_ids).count(),

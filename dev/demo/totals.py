@@ -8,10 +8,10 @@ from dev.demo.table import table
 
 @dataclass(frozen=True)
 class Totals:
-    """`purchases` are order lines, `discs` the units bought in them, `revenue` is in dollars."""
+    """`discs` are the units bought in the order lines; `revenue` is in dollars."""
 
     profiles: int = 0
-    purchases: int = 0
+    order_lines: int = 0
     discs: int = 0
     revenue: Decimal = Decimal(0)
     events: int = 0

@@ -12,7 +12,7 @@ NOTHING = Totals()
 
 def test_it_counts_the_raw_file_as_its_source_describes_it() -> None:
     totals, spent = from_raw_file(CDNOW_FILE)
-    assert (totals.profiles, totals.purchases, totals.discs) == (2357, 6919, 16479)
+    assert (totals.profiles, totals.order_lines, totals.discs) == (2357, 6919, 16479)
     assert totals.revenue == sum(spent.values()) == Decimal("244091.94")
     assert spent["00004"] == Decimal("29.33") + Decimal("29.73") + Decimal("14.96") + Decimal("26.48")
 
@@ -32,9 +32,9 @@ def test_it_fails_on_a_cent_and_names_the_row() -> None:
 
 
 def test_it_allows_exactly_what_the_ledger_lists_as_unknown() -> None:
-    raw = Totals(purchases=10, discs=20, revenue=Decimal(100))
-    held = Totals(purchases=9, discs=18, revenue=Decimal("88.50"))
-    lost = Totals(purchases=1, discs=2, revenue=Decimal("11.50"))
+    raw = Totals(order_lines=10, discs=20, revenue=Decimal(100))
+    held = Totals(order_lines=9, discs=18, revenue=Decimal("88.50"))
+    lost = Totals(order_lines=1, discs=2, revenue=Decimal("11.50"))
     assert compare(raw, lost, held)[1]
     assert not compare(raw, lost, raw)[1]
     assert not compare(raw, replace(lost, discs=1), held)[1]
