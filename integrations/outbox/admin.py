@@ -83,11 +83,11 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     ]
     readonly_fields = ["about", "details", "decide", "adjusted", "sent_in", "captured", "settled"]
 
-    @admin.display(description="captured")
+    @admin.display(description="captured (UTC)")
     def captured(self, entry: OutboxEntry) -> str:
         return to_the_second(entry.created_at)
 
-    @admin.display(description="settled")
+    @admin.display(description="settled (UTC)")
     def settled(self, entry: OutboxEntry) -> str:
         return to_the_second(entry.settled_at)
 

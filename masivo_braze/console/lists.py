@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from django.contrib import admin
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core import paginator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from masivo_braze.console.scoping import ScopedAdmin
@@ -74,6 +77,18 @@ class CappedChangeList(ChangeList):
             self.full_result_count = self.result_count
         if not self.multi_page and isinstance(self.paginator, CappedPaginator):
             self.result_list = self.paginator.among(0, self.list_per_page)
+
+
+def time_column(field: str) -> Callable[[Any], Any]:
+    """For `list_display`: the times of `field`, with a title that names their time zone; sorted by the field."""
+
+    @admin.display(description=f"{field.replace('_', ' ')} (UTC)", ordering=field)
+    def column(record: Model) -> datetime | None:
+        time: datetime | None = getattr(record, field)
+        return time
+
+    column.__name__ = field  # the name of the column in the page's markup
+    return column
 
 
 class LongListAdmin(ScopedAdmin):

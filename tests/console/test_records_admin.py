@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.sites import site
+from django.contrib.admin.utils import label_for_field
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
@@ -301,3 +302,36 @@ def test_deleting_an_account_needs_the_permission_for_what_goes_with_it(client: 
     assert "customer" in client.get(page(Account, "delete", shop.pk)).content.decode()
     assert client.post(page(Account, "delete", shop.pk), {"post": "yes"}).status_code == 403
     assert Account.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        ("loyalty_customer", "updated at (UTC)"),
+        ("loyalty_event", "occurred at (UTC)"),
+        ("loyalty_order", "fulfilled at (UTC)"),
+        ("loyalty_membership", "joined at (UTC)"),
+        ("outbox_outboxentry", "captured (UTC)"),
+        ("braze_failedsync", "failed (UTC)"),
+        ("braze_skippedsync", "settled (UTC)"),
+        ("braze_delivery", "composed (UTC)"),
+        ("braze_brazepurchase", "time (UTC)"),
+        ("braze_brazeprofile", "last accepted at (UTC)"),
+    ],
+)
+def test_the_title_of_a_column_of_times_names_their_zone(admin_client: Client, model: str, title: str) -> None:
+    changes = admin_client.get(reverse(f"admin:{model}_changelist")).context["cl"]
+    assert title in [label_for_field(name, changes.model, changes.model_admin) for name in changes.list_display]
+
+
+def test_a_list_is_sorted_by_a_column_of_times(
+    admin_client: Client, account: Account, customers: list[Customer]
+) -> None:
+    late, early = (
+        Event.objects.create(
+            account=account, customer=customers[0], type="VISIT", occurred_at=f"2026-0{month}-01T00:00Z"
+        )
+        for month in (3, 2)
+    )
+    listed = [[*admin_client.get(page(Event, "changelist"), {"o": o}).context["cl"].result_list] for o in ("5", "-5")]
+    assert listed == [[early, late], [late, early]]

@@ -135,7 +135,7 @@ class FailedSyncAdmin(ByReasonAdmin):
         page = address(search.customer(entry.account, entry.customer_external_id))
         return format_html('<a href="{}">All that became of customer {}</a>', page, entry.customer_external_id)
 
-    @admin.display(description="failed")
+    @admin.display(description="failed (UTC)")
     def failed_at(self, entry: OutboxEntry) -> str:
         return to_the_second(entry.settled_at)
 

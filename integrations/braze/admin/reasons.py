@@ -105,6 +105,6 @@ class ByReasonAdmin(OutboxEntryAdmin):
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
         return StreamingHttpResponse(exporting.rows(listed), content_type="text/csv; charset=utf-8", headers=headers)
 
-    @admin.display(description="settled")
+    @admin.display(description="settled (UTC)")
     def settled_short(self, entry: OutboxEntry) -> str:
         return to_the_second(entry.settled_at)

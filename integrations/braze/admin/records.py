@@ -13,6 +13,7 @@ from integrations.braze.integration import NAME
 from integrations.braze.mapping import money
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
 from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pretty_json, to_the_second
+from masivo_braze.console.lists import time_column
 
 REQUEST_PAGES[NAME] = "admin:braze_delivery_change"
 
@@ -54,15 +55,15 @@ class DeliveryAdmin(ReadOnlyAdmin):
         counts = {name: getattr(delivery, name) for name in ("attributes", "events", "purchases", "deletions")}
         return ", ".join(f"{number} {name[: -1 if number == 1 else None]}" for name, number in counts.items() if number)
 
-    @admin.display(description="composed")
+    @admin.display(description="composed (UTC)")
     def composed(self, delivery: Delivery) -> str:
         return to_the_second(delivery.created_at)
 
-    @admin.display(description="started")
+    @admin.display(description="started (UTC)")
     def started(self, delivery: Delivery) -> str:
         return to_the_second(delivery.started_at)
 
-    @admin.display(description="finished")
+    @admin.display(description="finished (UTC)")
     def finished(self, delivery: Delivery) -> str:
         return to_the_second(delivery.finished_at)
 
@@ -117,15 +118,15 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
     def hidden(self, purchase: BrazePurchase) -> str:
         return HIDDEN
 
-    @admin.display(description="time")
+    @admin.display(description="time (UTC)")
     def at(self, purchase: BrazePurchase) -> str:
         return to_the_second(purchase.time)
 
-    @admin.display(description="composed")
+    @admin.display(description="composed (UTC)")
     def made(self, purchase: BrazePurchase) -> str:
         return to_the_second(purchase.created_at)
 
-    @admin.display(description="settled")
+    @admin.display(description="settled (UTC)")
     def settled(self, purchase: BrazePurchase) -> str:
         return to_the_second(purchase.settled_at)
 
@@ -149,7 +150,7 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
 
 @admin.register(BrazeProfile)
 class BrazeProfileAdmin(ReadOnlyAdmin):
-    list_display = ["external_id", "account", "is_known", "last_accepted_at", "deleted_at"]
+    list_display = ["external_id", "account", "is_known", time_column("last_accepted_at"), time_column("deleted_at")]
     list_select_related = ["account"]
     list_filter = ["is_known", "account"]
     search_fields = ["external_id"]

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from masivo_braze.console.beside import SyncedAdmin
-from masivo_braze.console.lists import LongListAdmin
+from masivo_braze.console.lists import LongListAdmin, time_column
 from masivo_braze.console.scoping import ScopedAdmin, ScopedInline
 from masivo_braze.loyalty.json_values import validate_data
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
@@ -108,7 +108,7 @@ class AccountAdmin(ScopedAdmin):
 
 @admin.register(Customer)
 class CustomerAdmin(FixedAccountAdmin):
-    list_display = ["external_id", "account", "email", "tier", "updated_at", "sync"]
+    list_display = ["external_id", "account", "email", "tier", time_column("updated_at"), "sync"]
     list_select_related = ["account"]
     list_filter = ["account", "is_anonymous"]
     search_fields = ["external_id", "email", "first_name", "last_name"]
@@ -125,7 +125,7 @@ class CustomerAdmin(FixedAccountAdmin):
 
 @admin.register(Event)
 class EventAdmin(RecordAdmin):
-    list_display = ["id", "type", "customer", "account", "occurred_at", "sync"]
+    list_display = ["id", "type", "customer", "account", time_column("occurred_at"), "sync"]
     list_select_related = ["account", "customer"]
     list_filter = ["account", "occurred_at"]
     search_fields = ["type", "customer__external_id"]
@@ -141,7 +141,7 @@ class OrderLineInline(ScopedInline):
 
 @admin.register(Order)
 class OrderAdmin(RecordAdmin):
-    list_display = ["order_id", "account", "customer", "status", "fulfilled_at", "sync"]
+    list_display = ["order_id", "account", "customer", "status", time_column("fulfilled_at"), "sync"]
     list_select_related = ["account", "customer"]
     list_filter = ["account", "status", "placed_at"]
     search_fields = ["order_id", "customer__external_id"]
@@ -198,7 +198,7 @@ class AudienceAdmin(FixedAccountAdmin):
 @admin.register(Membership)
 class MembershipAdmin(RecordAdmin):
     account_path = "audience__account"
-    list_display = ["customer", "audience", "joined_at", "sync"]
+    list_display = ["customer", "audience", time_column("joined_at"), "sync"]
     list_select_related = ["customer", "audience"]
     list_filter = ["audience__account"]
     search_fields = ["customer__external_id", "audience__name"]
