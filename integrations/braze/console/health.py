@@ -9,10 +9,10 @@ from statistics import quantiles
 from django.core.cache import cache
 from django.db.models import Count, QuerySet
 
-from integrations.braze.console import ages, rates, sent, standing
+from integrations.braze.console import ages, rates, standing
 from integrations.braze.console.rates import ARRIVED
 from integrations.braze.console.standing import BAD, BUSY, GOOD, OFF, Facts, Standing
-from integrations.braze.delivery import limiter
+from integrations.braze.delivery import ledger, limiter
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Endpoint
 from integrations.braze.models.account import PauseKind
@@ -157,7 +157,7 @@ def _delay(account_id: int, now: datetime) -> Delay | None:
         account_id=account_id, outcome__in=ARRIVED, finished_at__gte=now - timedelta(days=1)
     )
     requests = accepted.order_by("-finished_at").defer("body")[:NEWEST]
-    carried = sorted({pk for request in requests for pk in sent.entries_of(request)})[-SAMPLE:]
+    carried = sorted(ledger.named(request.manifest for request in requests))[-SAMPLE:]
     changes = OutboxEntry.objects.filter(pk__in=carried, status=Status.DELIVERED, settled_at__isnull=False)
     times = changes.values_list("created_at", "settled_at")
     seconds = [(settled - created).total_seconds() for created, settled in times if settled]

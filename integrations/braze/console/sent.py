@@ -17,11 +17,6 @@ def lines(request: Delivery, with_contents: bool = True) -> Iterator[tuple[str, 
             yield array, line, objects[index] if index < len(objects) else None
 
 
-def entries_of(request: Delivery) -> set[int]:
-    """The captured changes that a request carried; entries have no index on their request."""
-    return {pk for _, line, _ in lines(request, with_contents=False) for pk in line["entries"]}
-
-
 def objects(request: Delivery | None, entry: int, most: int = 20) -> list[Any]:
     """The JSON objects of an entry, in the request's order; none where the contents are not kept."""
     found = lines(request) if request else ()

@@ -5,20 +5,14 @@ For a person who wonders whether something arrived. It decides nothing, and it c
 
 import time
 from dataclasses import dataclass, field
-from functools import cache
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import orjson
 import redis
-import requests
-from requests.utils import get_environ_proxies
-from urllib3 import Timeout
 
 from integrations.braze.delivery import client, limiter, readiness, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.delivery.limiter import Limit
-from integrations.braze.delivery.transport import BoundedAdapter
 from integrations.braze.models import BrazeSettings
 
 PATH = "/users/export/ids"
@@ -89,45 +83,12 @@ def _wait_for_slot(limit: Limit) -> None:
     time.sleep(slot.wait_seconds)
 
 
-# --- HTTP -----------------------------------------------------------------------------------------------
-
-
 def _post(settings: BrazeSettings, document: dict[str, Any]) -> Answer:
     try:
-        response = _session().post(
-            f"{settings.rest_endpoint}{PATH}",
-            data=orjson.dumps(document),
-            headers={"Authorization": f"Bearer {settings.api_key}".encode(), "Content-Type": "application/json"},
-            timeout=Timeout(connect=client.CONNECT_SECONDS, total=TOTAL_SECONDS),  # type: ignore[arg-type]
-            proxies=dict(get_environ_proxies(settings.rest_endpoint)),
-            allow_redirects=False,
-            stream=True,
-        )
-        with response:
-            return Answer(response.status_code, _body(response), response.headers)
-    except requests.RequestException as error:
+        return client.post_to(settings.rest_endpoint, PATH, settings.api_key, orjson.dumps(document), TOTAL_SECONDS)
+    except (client.NotSent, client.NoAnswer) as error:
         words = f"Braze ({settings.rest_endpoint}) could not be reached, or did not answer within {TOTAL_SECONDS:.0f} s"
-        raise NotAnswered(f"{words}: {type(error).__name__}.") from error
-
-
-def _body(response: requests.Response) -> bytes:
-    received = bytearray()
-    for chunk in response.iter_content(65_536):
-        received += chunk
-        if len(received) > client.MAX_ANSWER_BYTES:
-            raise NotAnswered("Braze's answer is longer than can be shown here.")
-    return bytes(received)
-
-
-@cache
-def _session() -> requests.Session:
-    """Apart from the session that syncs use, as bounded and as forgetful: no cookies, .netrc or environment."""
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, BoundedAdapter(max_retries=0))
-    return session
+        raise NotAnswered(f"{words}. {error}") from error
 
 
 # --- the answer -----------------------------------------------------------------------------------------

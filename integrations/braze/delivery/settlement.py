@@ -62,7 +62,7 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
                 lines += _acted_on(deliveries[answer.delivery_id], answer.verdict, settings, state, now)
         _settle_purchases(account_id, lines, now)
         _settle_entries(lines, now)
-        _unpark({line.customer for line in lines if line.purchase is not None}, account_id)
+        unpark(account_id, {line.customer for line in lines if line.purchase is not None})
         profiles.move(account_id, [profiles.doubted(line, settings) for line in lines], now)
         transaction.on_commit(partial(_go_on, account_id), robust=True)
     return settled
@@ -136,8 +136,8 @@ def _nothing_to_negate(account_id: int, refused: "QuerySet[BrazePurchase]") -> N
     BrazePurchase.objects.filter(account_id=account_id, purchase_id__in=reversals, fate=Fate.PENDING).delete()
 
 
-def _unpark(customers: set[str], account_id: int) -> None:
-    """Reversals that waited for these purchases are looked at again."""
+def unpark(account_id: int, customers: set[str]) -> None:
+    """Let the customers' parked reversals be composed again: what they waited for has an outcome."""
     if not customers:
         return
     parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from integrations.braze.composing.records import ORDER_KINDS
+from integrations.braze.delivery import settlement
 from integrations.braze.integration import NAME
 from integrations.braze.mapping.objects import Entry
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
@@ -275,9 +276,7 @@ def _update(entries: Collection[OutboxEntry], **changes: object) -> None:
 
 
 def _wake(chosen: Collection[OutboxEntry]) -> None:
-    """Reversals that waited for these purchases are looked at again."""
+    """For what was decided to be sent, and for reversals that waited for these purchases."""
     for account_id, theirs in _by_account(chosen).items():
-        customers = {entry.customer_external_id for entry in theirs}
-        parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
-        parked.filter(customer_external_id__in=customers).update(parked=False, error="", due_at=None)
+        settlement.unpark(account_id, {entry.customer_external_id for entry in theirs})
         nudge.after_commit({account_id})

@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 
 from integrations.braze.composing.records import ORDER_KINDS
+from integrations.braze.delivery import ledger
 from integrations.braze.delivery.ledger import ARRAYS
 from integrations.braze.delivery.splitting import IN_BODY
 from integrations.braze.integration import NAME
@@ -89,10 +90,6 @@ def _entries(account_id: int) -> "QuerySet[OutboxEntry]":
     return OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
 
 
-def _named(delivery: Delivery) -> set[int]:
-    return {pk for array in ARRAYS for line in delivery.manifest.get(array, []) for pk in line["entries"]}
-
-
 # --- entries --------------------------------------------------------------------------------------------
 
 
@@ -107,7 +104,7 @@ def _buffered(account_id: int) -> Iterator[str]:
     in_request: dict[int, list[UUID]] = defaultdict(list)
     for delivery in Delivery.objects.filter(account_id=account_id, finished_at=None).iterator(200):
         yield from _sizes(delivery)
-        for pk in _named(delivery):
+        for pk in ledger.named([delivery.manifest]):
             in_request[pk].append(delivery.pk)
     buffered = dict(_entries(account_id).filter(status=Status.BUFFERED).values_list("pk", "batch"))
     for pk, batch in buffered.items():
@@ -139,7 +136,7 @@ def _finished(account_id: int) -> Iterator[str]:
         theirs = by_request.get(delivery.pk, set())
         if theirs and delivery.finished_at is None:
             yield f"changes {_list(sorted(theirs))} are settled, and their request {delivery.pk} is not"
-        if others := theirs - _named(delivery):
+        if others := theirs - ledger.named([delivery.manifest]):
             yield f"changes {_list(sorted(others))} are settled by request {delivery.pk}, which does not name them"
 
 
