@@ -1,4 +1,4 @@
-"""The captured changes, to be looked at. Nobody edits history."""
+"""The captured changes, read-only."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from integrations.outbox.models import Kind, OutboxEntry, Status
 from masivo_braze.console.lists import LongListAdmin
 from masivo_braze.loyalty.models import Audience, Customer, Event, Order
 
-#: By integration the name of the admin page of one of its requests; filled by the integrations' own admins.
+#: Integration → name of the admin page of one of its requests. Filled by the integrations' own admins.
 REQUEST_PAGES: dict[str, str] = {}
-#: And the name of the page where a person decides about a change that failed.
+#: Integration → name of the admin page on which a person decides about a failed change.
 DECISION_PAGES: dict[str, str] = {}
 FAILED = (Status.REJECTED, Status.UNKNOWN)
-#: By the kind of a change, whose primary key its subject is.
+#: Kind of change → the model whose primary key is its subject.
 SUBJECTS: dict[Kind, type[Model]] = {
     Kind.EVENT: Event,
     Kind.ORDER: Order,
@@ -39,7 +39,7 @@ SUBJECTS: dict[Kind, type[Model]] = {
 
 
 class ReadOnlyAdmin(LongListAdmin):
-    """For tables of millions: an index orders the list, searches are for exact values, and nothing is counted twice."""
+    """For tables of millions: lists follow an index, searches match exact values, and nothing is counted twice."""
 
     sortable_by = ()
     actions: Sequence[str] | None = None
@@ -56,7 +56,7 @@ class ReadOnlyAdmin(LongListAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Exact values of `search_fields`, case included; a term that a field cannot hold is not looked for there."""
+        """Search `search_fields` for the exact term, case included; a field that cannot hold the term is left out."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -115,7 +115,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="in Masivo")
     def about(self, entry: OutboxEntry) -> str:
-        """The records to look at, or to mend: what the change is about, and whose it is."""
+        """Links to the records to look at or to correct: what the change is about, and its customer."""
         links = (
             (
                 reverse(f"admin:loyalty_{record._meta.model_name}_change", args=(record.pk,)),
@@ -151,12 +151,12 @@ def link_to(page: str, pk: Any) -> SafeString:
 
 
 def to_the_second(time: datetime | None) -> str:
-    """Django's own format stops at minutes, and much happens in one."""
+    """`2026-01-31 09:30:00`: Django's own format stops at minutes, and much happens in one."""
     return f"{timezone.localtime(time):%Y-%m-%d %H:%M:%S}" if time else "-"
 
 
 def pretty_json(value: Any, most: int = 100_000) -> SafeString:
-    """`value` laid out for reading; cut after `most` characters, which is said."""
+    """`value` as indented JSON, cut after `most` characters, with a note of how many were cut."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     cut = f"\n… {len(text) - most:,} more characters" if len(text) > most else ""
     return format_html(

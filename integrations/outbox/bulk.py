@@ -1,4 +1,4 @@
-"""Inserts many rows in one statement, several times as fast as `bulk_create` on PostgreSQL.
+"""Inserts many rows in one statement, several times faster than `bulk_create` on PostgreSQL.
 
 Django hands the driver a list per column, and the driver escapes each value with regular expressions: JSON, with its
 many quotation marks, takes longer to escape than to store.
@@ -13,7 +13,7 @@ from django.db.models import AutoField, BigAutoField, Field, Model
 
 from integrations.outbox.sql import array
 
-#: SQLite takes so many values in a statement.
+#: Values in one statement: SQLite accepts 32,766.
 SQLITE_VALUES = 30_000
 
 Fields = Sequence["Field[Any, Any]"]
@@ -27,10 +27,10 @@ def insert(
     update: Collection[str] = (),
     with_keys: bool = False,
 ) -> None:
-    """Insert a row for each object: anything with attributes called as the model's columns are, keys aside.
+    """Insert a row for each object: anything that has the model's columns, except the primary key, as attributes.
 
-    Where a row with the same `unique` fields exists, its `update` fields are overwritten instead. `with_keys`: the
-    primary keys that the database gave are set on the objects.
+    If a row with the same `unique` fields exists, its `update` fields are overwritten instead. With `with_keys`, the
+    primary keys that the database assigned are set on the objects.
     """
     fields = [field for field in model._meta.concrete_fields if not isinstance(field, AutoField | BigAutoField)]
     ending = _on_conflict(fields, unique, update) if unique else ""
@@ -78,5 +78,5 @@ def _quoted(name: str | None) -> str:
 
 
 def _type_of(field: "Field[Any, Any]") -> str:
-    """Without its length: a cast to `varchar(32)` would cut silently what the column refuses."""
+    """Without its length: a cast to `varchar(32)` would silently cut what the column itself would refuse."""
     return (field.cast_db_type(connection) or "text").partition("(")[0].replace("varchar", "text")

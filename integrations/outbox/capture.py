@@ -21,7 +21,7 @@ from integrations.outbox.registry import integrations
 from masivo_braze.loyalty.models import Customer
 
 DELETED_REASON = "customer deleted"
-#: Pending, held or dead: nothing of these is on its way.
+#: True of entries of which nothing is on its way: pending ones, and those that wait for a decision.
 IS_UNSTARTED = Q(status=Status.PENDING) | Q(status__in=(Status.UNKNOWN, Status.REJECTED))
 
 
@@ -38,7 +38,7 @@ class Change:
 
 
 class _Row:
-    """A change as its row: what no change has of its own is the same for all."""
+    """A change as a row for `bulk.insert`; columns that are the same for every new entry are class attributes."""
 
     __slots__ = ("account_id", "created_at", "customer_external_id", "data", "integration", "kind", "subject")
     status, error, worst, adjustments = Status.PENDING.value, "", "", ()
@@ -62,7 +62,10 @@ def record(changes: Sequence[Change]) -> None:
 
 
 def record_for(customers: "QuerySet[Customer]", change: Change) -> None:
-    """Write this entry, of one topic, for each of the customers, of whom there may be a million: none is loaded."""
+    """Write this entry for each of the customers, in one statement: there may be a million, and none is loaded.
+
+    The change must have exactly one topic.
+    """
     if not integrations():
         return
     query, parameters = customers.order_by().values("external_id").query.sql_with_params()
@@ -80,9 +83,9 @@ def _record_one(change: Change) -> int:
 
 
 def _insert(change: Change, customer: str, parameters: Sequence[Any], joined: str = "") -> int:
-    """`parameters` are those of `customer`, an expression, and of what is joined for it."""
+    """How many entries were written. `parameters` are those of the SQL in `customer` and in `joined`."""
     topics = [topic.value for topic in change.topics]
-    once = " GROUP BY s.account_id, s.integration" if len(topics) > 1 else ""  # whom several topics concern, once
+    once = " GROUP BY s.account_id, s.integration" if len(topics) > 1 else ""  # one entry, however many topics match
     json_cast = "::jsonb" if connection.vendor == "postgresql" else ""
     statement = (  # the names are our own tables', the values are parameters
         f'INSERT INTO "{OutboxEntry._meta.db_table}" (account_id, integration, kind, subject, data, adjustments,'
@@ -130,9 +133,9 @@ def _wanted(account_ids: set[int]) -> dict[tuple[int, str], set[str]]:
 
 
 def _skip_unstarted(deletions: Sequence[Change]) -> None:
-    """A deleted customer's unstarted work must not bring the customer back: skip it where the deletion is wanted.
+    """Skip the customers' unstarted work, so that it cannot re-create them; only for integrations that want deletions.
 
-    That includes what is held as unknown, and dead letters that somebody might retry.
+    That includes entries held as unknown, and dead letters that somebody might retry.
     """
     by_account: dict[int, list[str]] = defaultdict(list)
     for change in deletions:

@@ -1,4 +1,4 @@
-"""From loyalty's records to the changes worth capturing. Pure but for the look-ups said to be so."""
+"""From loyalty's records to the changes worth capturing. Pure, except `lines_created`, which reads the orders."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ def customer_created(customer: Customer) -> Change:
 
 
 def customer_updated(customer: Customer, tags_before: dict[str, Any] | None) -> Change:
-    """`tags_before` is None where it is not known: the tags may then have changed."""
+    """`tags_before` is None if unknown; the tags may then have changed."""
     same_tags = tags_before is not None and tags_before == customer.tags
     topics = (Topic.CUSTOMER_UPDATED,) if same_tags else (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS)
     removed = sorted(set(tags_before or {}) - set(customer.tags or {}))
@@ -40,12 +40,12 @@ def event_created(event: Event) -> Change:
 
 
 def orders_changed(orders: Iterable[Order]) -> list[Change]:
-    """Only orders that are, or were, fulfilled: the others have nothing to send yet."""
+    """Changes of the orders that are, or were, fulfilled; the others have nothing to send yet."""
     return [_of_order(order, Kind.ORDER) for order in orders if order.status in SYNCED_ORDER_STATUSES]
 
 
 def lines_created(lines: Sequence[OrderLine]) -> list[Change]:
-    """Lines of orders that are already fulfilled, one change a line.
+    """One change for each line that was added to an order already fulfilled.
 
     The orders are read again, locked: the instances on the lines may be older than a fulfilment that another
     process commits at this moment, and its relay would then never see these lines.
@@ -60,7 +60,7 @@ def lines_created(lines: Sequence[OrderLine]) -> list[Change]:
 
 
 def _of_order(order: Order, kind: Kind) -> Change:
-    """The status as captured tells a fulfilment from a reversal of an order that was never wanted."""
+    """Keeps the status as captured: it tells a fulfilment from the reversal of an order whose sale was never wanted."""
     data = {"order_id": order.order_id, "status": order.status}
     return Change(order.account_id, kind, order.customer.external_id, (Topic.ORDERS,), str(order.pk), data)
 
@@ -70,13 +70,13 @@ def membership_changed(membership: Membership, kind: Kind) -> Change:
 
 
 def of_audience(audience: Audience, kind: Kind, **data: Any) -> Change:
-    """What is the same for each customer concerned, of whom there may be a million: no customer is named."""
+    """A change that names no customer: it is the same for every customer concerned, of whom there may be a million."""
     data = {"audience_id": audience.audience_id, "name": audience.name, **data}
     return Change(audience.account_id, kind, "", (Topic.AUDIENCES,), str(audience.pk), data)
 
 
 def of_rows(sender: type[Model], action: str, rows: Sequence[Any], before: dict[Any, dict[str, Any]]) -> list[Change]:
-    """The changes behind one `rows_changed` signal of loyalty, but for those of an audience's members."""
+    """The changes behind one `rows_changed` signal of loyalty; renamed audiences are not among them."""
     if sender is Customer and action == "created":
         return [customer_created(row) for row in rows]
     if sender is Customer and action == "updated":

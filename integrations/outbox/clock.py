@@ -1,15 +1,15 @@
-"""The database's clock: the one that all processes share, whatever their machines' clocks say."""
+"""The database's clock, which all processes share, whatever their machines' clocks say."""
 
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
-#: The same within a statement, as SQL that is given parameters.
+#: The current time as SQL, for statements that take parameters (so `%` is doubled).
 NOW = {"postgresql": "clock_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"}
 
 
 def now_and(later: timedelta) -> tuple[str, str]:
-    """The same, now and so much later: nobody has to ask for the time before a statement that depends on it."""
+    """SQL for the current time, and for `later` after it, so that a statement needs no query for the time before it."""
     now, seconds = NOW[connection.vendor], later.total_seconds()
     if connection.vendor == "postgresql":
         return now, f"{now} + interval '{seconds} seconds'"
@@ -17,7 +17,7 @@ def now_and(later: timedelta) -> tuple[str, str]:
 
 
 def moment_of(value: datetime | str) -> datetime:
-    """What a statement gives as the database's time: SQLite gives text."""
+    """A time as a statement returned it, in UTC: SQLite returns text."""
     return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value.astimezone(UTC)
 
 

@@ -1,7 +1,7 @@
-"""Work that the database ends so that somebody else's can go on is done again.
+"""Retries a transaction that the database rolled back because of a deadlock.
 
-Whoever locks several rows may meet another who locks the same ones in another order. The database notices, and rolls
-one of the two back: nothing of it was done, and nothing is wrong with it.
+Two transactions that lock the same rows in different orders may block each other. The database then rolls one of them
+back: nothing of it was done, and nothing is wrong with it.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from django.db import OperationalError
 
 T = TypeVar("T")
 
-#: More in a row are no coincidence.
+#: Attempts in all: more deadlocks in a row are no coincidence.
 MOST_TIMES = 4
-#: What PostgreSQL calls it.
+#: PostgreSQL's SQLSTATE for it.
 DEADLOCK_DETECTED = "40P01"
 
 
 def through_deadlocks(work: Callable[[], T]) -> T:
-    """Do the work, which has to be a transaction of its own, again where it was ended by a deadlock.
+    """The result of `work`, which must be a transaction of its own; it is repeated if a deadlock ended it.
 
-    Raises `django.db.OperationalError` for what else goes wrong, and for the fourth deadlock in a row.
+    Raises `django.db.OperationalError` for any other failure, and for the fourth deadlock in a row.
     """
     for _ in range(MOST_TIMES - 1):
         try:

@@ -20,7 +20,7 @@ class LeaseLost(Exception):
 
 @dataclass(slots=True)
 class Held:
-    """`has_emptied` is for the holder to say: something was moved, and nothing was left behind."""
+    """A lease that we hold. The holder sets `has_emptied` if it moved something and left nothing behind."""
 
     lease_id: int
     token: uuid.UUID
@@ -28,7 +28,7 @@ class Held:
     has_emptied: bool = False
 
     def confirm(self) -> None:
-        """Renew the lease; raises `LeaseLost` where it ran out.
+        """Renew the lease; raises `LeaseLost` if it has run out or was revoked.
 
         Call it inside the transaction that it protects: the update holds the row until the commit, so nobody
         else can take the lease in between.
@@ -41,7 +41,7 @@ class Held:
 
 @contextmanager
 def hold(account_id: int, integration: str, ttl: timedelta) -> Iterator[Held | None]:
-    """Take the lease, or yield None where somebody else holds it. Released at the end, unless taken over."""
+    """Take the lease, or yield None if somebody else holds it. Released at the end, unless taken over."""
     held = _take(account_id, integration, ttl)
     try:
         yield held
@@ -53,7 +53,7 @@ def hold(account_id: int, integration: str, ttl: timedelta) -> Iterator[Held | N
 
 
 def have_others_emptied(account_id: int, within: timedelta) -> bool:
-    """Whether other accounts had something within this time, and no backlog: they are likely to have more soon."""
+    """Whether another account had work within this time and finished it: such accounts are likely to have more soon."""
     _, then = now_and(-within)
     others = f"SELECT 1 FROM {_TABLE} WHERE account_id <> %s AND emptied_at > {then}"
     with connection.cursor() as cursor:
@@ -62,12 +62,12 @@ def have_others_emptied(account_id: int, within: timedelta) -> bool:
 
 
 def establish(account_id: int, integration: str) -> None:
-    """There is a lease from now on, so that `revoke` takes it also from the first who ever holds it."""
+    """Create the lease's row, if it is missing, so that `revoke` also works against its very first holder."""
     Lease.objects.get_or_create(account_id=account_id, integration=integration)
 
 
 def revoke(account_id: int, integration: str) -> None:
-    """Take the lease from whoever holds it: what they have not committed by now, they cannot commit any more."""
+    """Take the lease away from its holder, who can no longer commit what is not committed yet."""
     Lease.objects.filter(account_id=account_id, integration=integration).update(token=None)
 
 
@@ -81,9 +81,10 @@ def _take(account_id: int, integration: str, ttl: timedelta) -> Held | None:
 
 
 def _update(account_id: int, integration: str, token: uuid.UUID, ttl: timedelta) -> int | None:
-    """The id of the lease, where it was free. One statement: each relay begins with it.
+    """The id of the lease, or None if it is held (or has no row). One statement, because every relay begins with it.
 
-    A holder at its commit has the row locked: that is "held", not something to wait for. SQLite has one writer anyway.
+    A holder that is committing has the row locked: that counts as held, and is not waited for. SQLite has one writer
+    anyway.
     """
     lock = " FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
     free = f"SELECT id FROM {_TABLE} WHERE account_id = %s AND integration = %s"
@@ -97,7 +98,7 @@ def _update(account_id: int, integration: str, token: uuid.UUID, ttl: timedelta)
 
 
 def _execute(statement: str, lease_id: int, token: uuid.UUID) -> int:
-    """How many rows it changed. Not in Django's words, which take longer than the database: each relay does this."""
+    """How many rows it changed. Plain SQL: every relay does this, and Django's ORM takes longer than the database."""
     with connection.cursor() as cursor:
         cursor.execute(statement, [lease_id, _identity(token)])
         return int(cursor.rowcount)

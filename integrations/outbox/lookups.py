@@ -1,7 +1,8 @@
-"""`field__among=[…]`: as `__in`, with the whole list as one parameter. `field__unindexed=…`: equal, by no index.
+"""Look-ups: `field__among=[…]` is `__in` with the list as one parameter, `field__unindexed=…` is equality without an
+index.
 
-`__in` writes a placeholder for each value, which Django and the driver then handle one by one, in Python: with
-thousands of values that takes longer than the query.
+`__in` writes a placeholder for each value, and Django and the driver handle these one by one, in Python: with thousands
+of values that takes longer than the query.
 """
 
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ class Among(_Lookup):
 
 
 class Unindexed(_Lookup):
-    """What is asked for besides finds the rows: see `sql.unindexed`."""
+    """The query's other conditions must find the rows: see `sql.unindexed`."""
 
     lookup_name = "unindexed"
 

@@ -1,4 +1,4 @@
-"""What the outbox keeps: who wants which changes, the captured changes, and who relays them right now."""
+"""The outbox's tables: who wants which changes, the captured changes, and who relays them right now."""
 
 from django.db import models
 from django.db.models import Q
@@ -43,18 +43,18 @@ class Status(models.TextChoices):
     DISCARDED = "discarded", "discarded"
 
 
-#: Where an entry stays, unless a person decides anew.
+#: Statuses in which an entry stays, unless a person decides otherwise.
 SETTLED = (Status.DELIVERED, Status.SKIPPED, Status.REJECTED, Status.UNKNOWN, Status.DISCARDED)
-#: Where a person may decide anew.
+#: Settled statuses about which a person may decide.
 OPEN = (Status.REJECTED, Status.UNKNOWN)
-#: True of entries that are yet to be settled; and of any. A customer's are looked for with one of these: an index of
-#: customers holds some states only, and the database has to be told that it may ask several.
+#: Conditions that are true of unsettled entries, and of all entries. Look up a customer's entries with one of them:
+#: each index by customer covers some states only, and this form lets the planner combine several indexes.
 IS_ON_THE_WAY = Q(status=Status.PENDING) | Q(status=Status.BUFFERED)
 IN_ANY_STATE = IS_ON_THE_WAY | Q(status__in=SETTLED)
 
 
 class Subscription(models.Model):
-    """One topic that one integration wants of one account *now*; kept by the integration's settings."""
+    """One topic of one account that one integration wants *now*; maintained from the integration's settings."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
     integration = models.CharField(max_length=32)
@@ -72,7 +72,7 @@ class Subscription(models.Model):
 class OutboxEntry(models.Model):
     """One captured change for one integration. Written in the transaction of the change itself.
 
-    Every index is paid for with each change, up to three times: `docs/scaling.md` says what each is for.
+    Every index costs each change up to three writes: `docs/scaling.md` says what each is for.
     """
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -108,7 +108,8 @@ class OutboxEntry(models.Model):
         indexes = [
             models.Index(
                 fields=["account", "integration", "id"],
-                # Always true, and said by those who go through all of an account: nobody else is led to this index.
+                # `id >= 0` is always true: only queries that say so, for all of an account, are planned with this
+                # index.
                 condition=Q(status="pending", id__gte=0),
                 name="outbox_pending",
             ),
@@ -149,7 +150,7 @@ class OutboxEntry(models.Model):
 class Lease(models.Model):
     """Who relays an account for an integration right now: one holder, for a limited time, by token.
 
-    `emptied_at` is when a holder was last done with all there was, so that nothing is left of a backlog.
+    `emptied_at` is when a holder last finished everything there was, so that no backlog was left.
     """
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")

@@ -20,16 +20,17 @@ DEBOUNCE_SECONDS = 0.02
 
 
 def after_commit(account_ids: set[int]) -> None:
+    """Nudge these accounts' relays once the current transaction has committed."""
     transaction.on_commit(partial(_nudger.flag, account_ids), robust=True)
 
 
 def publish_soon(account_id: int) -> None:
-    """As after a commit: debounced, from the process' own thread."""
+    """Like `after_commit`, but at once: debounced, and published by the process' own thread."""
     _nudger.flag({account_id})
 
 
 def publish(account_id: int) -> None:
-    """Nudge every integration; one that fails is logged and keeps nobody else from being nudged."""
+    """Nudge every integration; a failure is logged, and the others are still nudged."""
     for integration in integrations():
         try:
             integration.nudge(account_id)

@@ -1,8 +1,8 @@
 """The oldest pending entries: of an account, and of each of many customers.
 
-Asked for in words that leave the database one index to find them by. It knows how frequent a state was when it counted
-last: it believes that hardly anything is pending while millions are, or that nearly all is when hardly anything is, and
-would look through all that is pending, or through all there is, each time that some are taken.
+The queries are written so that only one index fits. PostgreSQL's planner goes by how frequent a state was when
+statistics were last collected: it may believe that hardly anything is pending while millions are, or the reverse, and
+would then scan everything pending, or the whole table, each time that some entries are taken.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,13 @@ from integrations.outbox.models import OutboxEntry, Status
 from integrations.outbox.sql import array, json_of, moment
 
 _TABLE = OutboxEntry._meta.db_table
-#: In the words of `outbox_pending_of_customer`.
+#: Matches the index `outbox_pending_of_customer`.
 _PENDING = (
     "account_id = %s AND integration = %s AND status = %s AND customer_external_id = chosen.name"
     " AND (NOT parked OR due_at <= %s)"
 )
 
-#: In those of `outbox_pending`.
+#: Matches the index `outbox_pending`.
 _FIRST = (
     f"SELECT id FROM {_TABLE} WHERE account_id = %s AND integration BETWEEN %s AND %s"
     f" AND status = '{Status.PENDING.value}' AND id >= 0"
@@ -30,14 +30,15 @@ _FIRST = (
 
 
 class Limits(NamedTuple):
-    of_each: int  #: entries of one customer
-    of_all: int
+    of_each: int  #: most entries of one customer
+    of_all: int  #: most entries together
 
 
 def first_pending(account_id: int, integration: str, parked: bool = True) -> int | None:
-    """The lowest id of what is pending, if anything is; of what is not parked, if so asked.
+    """The lowest id of a pending entry, or None; without `parked`, of one that is not parked.
 
-    A range, and an order by what it is about: by the primary key, all that is settled would come before it.
+    The range on `integration` and the order by it steer the planner to the index: by the primary key it would first go
+    through everything that is settled.
     """
     statement = _FIRST if parked else f"{_FIRST} AND NOT parked"
     with connection.cursor() as cursor:
@@ -49,9 +50,10 @@ def first_pending(account_id: int, integration: str, parked: bool = True) -> int
 def pending_of(
     account_id: int, integration: str, customers: Iterable[str], columns: Sequence[str], now: datetime, limits: Limits
 ) -> list[tuple[Any, ...]]:
-    """Of the first of these customers, entries that do not wait, in the order of customers; JSON comes as text.
+    """`columns` of the pending entries of these customers, in the customers' order, each customer's oldest first.
 
-    Of the last of them there may be more: `limits.of_all` may have cut them short.
+    Parked entries are left out until their time has come. JSON comes as text. `limits.of_all` may have cut the last
+    customer's entries short.
     """
     selected = ", ".join(map(_selected, columns))
     if connection.vendor == "postgresql":

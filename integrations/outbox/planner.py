@@ -1,9 +1,9 @@
-"""What PostgreSQL's planner is told of each connection.
+"""Sets PostgreSQL's planner up on each connection.
 
-By its default, a page that an index leads to costs four times as much as the next page of a table, as on a spinning
-disk. For the thousands of entries that a statement names by their ids, that is about the price of a table of a million
-rows: once in a while it went through that instead, and an entry took 300 µs where the index takes 22. On an SSD, or in
-memory, a seek costs next to nothing.
+By default, a page reached through an index is taken to cost four times as much as the next page of a table, as on a
+spinning disk. For the thousands of entries that a statement names by their ids, that comes to about the cost of
+scanning a table of a million rows: now and then that scan was chosen, and an entry took 300 µs instead of 22. On an
+SSD, or in memory, a seek costs next to nothing.
 """
 
 from typing import Any

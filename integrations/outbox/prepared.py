@@ -1,7 +1,7 @@
-"""Queries that are put into SQL once, where they are asked for each change.
+"""Queries that are compiled to SQL once, because they run for every change.
 
-Django takes longer to build a query and put it into words than PostgreSQL takes to answer it: that was half of the
-processor time of a relay. The words stay the same from call to call; only the values in them change.
+Django takes longer to build and compile a query than PostgreSQL takes to answer it: that was half of a relay's
+processor time. The SQL stays the same from call to call; only its parameters change.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Model)
 
 
 class Parameter(Expression):
-    """Stands for a value in a query that is put into words before the value is known."""
+    """Stands for a value in a query that is compiled before the value is known."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -31,66 +31,67 @@ class Parameter(Expression):
         return "%s", [self]
 
     def through(self, written: Callable[[Any], Any]) -> Self:
-        """The same, for a lookup that writes its values in a way of its own."""
+        """A copy whose value is converted by `written`, for a look-up with a notation of its own."""
         other = copy(self)
         other.written = written
         return other
 
 
-class Words(NamedTuple):
+class Compiled(NamedTuple):
     sql: str
     parameters: tuple[Any, ...]  #: some of them are `Parameter`s
     converters: Mapping[int, tuple[list[Callable[..., Any]], Any]]  #: as Django's compilers have them
-    of: tuple[
-        type[Model], list[str]
-    ]  #: whose instances the rows are, where no values are asked for, and of which fields
+    model: type[Model]
+    fields: list[str]  #: the model's, in the order of its columns
 
 
 class Prepared(Generic[M]):
-    """`build` makes the queryset, of a `Parameter` for each of its own arguments; calls give values by their names.
+    """`build` returns the queryset; it is called once, with a `Parameter` for each of its arguments.
 
-    A limit is given with the call: its query has none of its own.
+    Calls then pass the values by the names of those arguments. The queryset must not be sliced: a limit is given with
+    the call.
     """
 
     def __init__(self, build: "Callable[..., QuerySet[M, Any]]") -> None:
         self._build = build
         self._names = list(signature(build).parameters)
-        self._words: dict[str, Words] = {}  # by vendor
+        self._compiled: dict[str, Compiled] = {}  # by database vendor
 
-    def rows(self, limit: int | None = None, held: bool = False, **values: Any) -> list[tuple[Any, ...]]:
-        """As `values_list` gives them. `held`: until the transaction ends, nobody changes a key of theirs, or has them
-        locked to change more; others may hold them as well. (SQLite has one writer anyway.)
+    def rows(self, limit: int | None = None, key_share: bool = False, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows, as `values_list` gives them.
+
+        With `key_share` they stay locked until the transaction ends, in PostgreSQL's weakest mode: others may hold the
+        same lock, but nobody can take `FOR UPDATE` or change the rows' keys. (SQLite has one writer anyway.)
         """
-        words = self._words.get(connection.vendor) or self._put_into_words()
-        sql = words.sql if limit is None else f"{words.sql} LIMIT {limit}"
-        if held and connection.vendor == "postgresql":
-            sql += " FOR KEY SHARE"  # which Django has no word for
+        query = self._compiled.get(connection.vendor) or self._compile()
+        sql = query.sql if limit is None else f"{query.sql} LIMIT {limit}"
+        if key_share and connection.vendor == "postgresql":
+            sql += " FOR KEY SHARE"  # Django has no option for it
         parameters = [
-            each.written(values[each.name]) if isinstance(each, Parameter) else each for each in words.parameters
+            each.written(values[each.name]) if isinstance(each, Parameter) else each for each in query.parameters
         ]
         with connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             found: list[tuple[Any, ...]] = cursor.fetchall()
-        return [_converted(row, words.converters) for row in found] if words.converters else found
+        return [_converted(row, query.converters) for row in found] if query.converters else found
 
-    def first(self, held: bool = False, **values: Any) -> M | None:
-        """As a model's instance; any of them, where the query has no order."""
-        rows = self.rows(limit=1, held=held, **values)
+    def first(self, key_share: bool = False, **values: Any) -> M | None:
+        """The first row as an instance of the model, or None. The queryset must select all of the model's fields."""
+        rows = self.rows(limit=1, key_share=key_share, **values)
         if not rows:
             return None
-        model, columns = self._words[connection.vendor].of
-        return cast("M", model.from_db(connection.alias, columns, rows[0]))
+        query = self._compiled[connection.vendor]
+        return cast("M", query.model.from_db(connection.alias, query.fields, rows[0]))
 
-    def _put_into_words(self) -> Words:
+    def _compile(self) -> Compiled:
         queryset = self._build(*map(Parameter, self._names))
         compiler = queryset.query.get_compiler(connection=connection)
         sql, parameters = compiler.as_sql()
         selected = [column for column, _, _ in compiler.select or ()]
-        model = queryset.model
-        of = (model, [field.attname for field in model._meta.concrete_fields])
-        words = Words(sql, tuple(parameters), compiler.get_converters(selected), of)
-        self._words[connection.vendor] = words
-        return words
+        fields = [field.attname for field in queryset.model._meta.concrete_fields]
+        query = Compiled(sql, tuple(parameters), compiler.get_converters(selected), queryset.model, fields)
+        self._compiled[connection.vendor] = query
+        return query
 
 
 def _written(value: Any) -> Any:

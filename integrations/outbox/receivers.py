@@ -1,4 +1,4 @@
-"""Receives Django's and loyalty's signals. Fixture loading (`raw`) changes nothing in the merchant's business."""
+"""Receives Django's and loyalty's signals. Rows loaded from fixtures (`raw`) are not captured."""
 
 from collections.abc import Collection
 from typing import Any
@@ -71,7 +71,7 @@ def audience_saved(
 
 
 def account_deleted(instance: Account, **_: Any) -> None:
-    """An account that goes is not synced on its way out: its records' deletions are nobody's business any more."""
+    """Unsubscribe an account that is being deleted, so that the deletions of its records are not captured."""
     Subscription.objects.filter(account=instance).delete()
 
 

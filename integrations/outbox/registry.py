@@ -1,4 +1,4 @@
-"""The one table of integrations: what each is called, what it wants, and how its relay is woken."""
+"""The table of integrations: what each is called, which changes it wants, and how its relay is woken."""
 
 from typing import Protocol
 

@@ -1,6 +1,6 @@
-"""Lists of values as a table in a statement, so that one statement can do to each row what is due to that row.
+"""Passes lists of values to a statement as a table, so that one statement can update many rows differently.
 
-PostgreSQL takes an array per column, SQLite a JSON text.
+PostgreSQL gets one array per column, SQLite one JSON text.
 """
 
 import json
@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 from django.db import connection
 
-#: Column → (PostgreSQL's type, the values); all columns have equally many.
+#: Column → (PostgreSQL's type, its values). All columns have the same number of values.
 Columns = Mapping[str, tuple[str, Sequence[Any]]]
 
 
 def table_of(columns: Columns, alias: str) -> tuple[str, list[Any]]:
-    """A FROM item called `alias`, and its parameters. Column names and types are ours, never input."""
+    """SQL for a FROM item called `alias`, and its parameters. Column names and types must not come from input."""
     if connection.vendor == "postgresql":
         arrays = ", ".join(f"%s::{type_}[]" for type_, _ in columns.values())
         return f"unnest({arrays}) AS {alias}({', '.join(columns)})", [array(values) for _, values in columns.values()]
@@ -26,28 +26,28 @@ def table_of(columns: Columns, alias: str) -> tuple[str, list[Any]]:
 
 
 def unindexed(column: str) -> str:
-    """The condition that a column equals a parameter, for which no index is chosen: other conditions find the row.
+    """SQL for "column equals parameter", in a form that no index serves: the other conditions must find the row.
 
-    Of many rows in few states the database believes that few are in the state that is asked for, and would look
-    through all of them, as often as it is asked, for those that are named by their primary keys.
+    The planner may believe that few rows are in a state, and then scan all rows in that state for the few that the
+    statement names by their primary keys.
     """
     return f"{column} IS NOT DISTINCT FROM %s" if connection.vendor == "postgresql" else f"+{column} = %s"
 
 
 def among(column: str, type_: str) -> tuple[str, Callable[[Iterable[Any]], str]]:
-    """The condition that a column is one of the values of one parameter, and how that is written."""
+    """SQL for "column is among the values of one parameter", and the function that writes that parameter."""
     if connection.vendor == "postgresql":
         return f"{column} = ANY(%s::{type_}[])", array
     return f"{column} IN (SELECT value FROM json_each(%s))", json_of
 
 
 def array(values: Iterable[Any]) -> str:
-    """PostgreSQL's notation of an array: made here, because the driver takes longer for it than the query does."""
+    """An array as PostgreSQL's literal: made here, because the driver takes longer to make it than the query runs."""
     return f"{{{','.join(map(literal, values))}}}"
 
 
 def literal(value: Any) -> str:
-    """An element of PostgreSQL's notation of an array."""
+    """A value as an element of PostgreSQL's array literal."""
     kind = value.__class__
     if kind is int:
         return str(value)
@@ -59,7 +59,7 @@ def literal(value: Any) -> str:
         return f'"\\\\x{value.hex()}"'
     elif kind is datetime:
         text = value.isoformat()
-    else:  # texts, UUIDs, decimals, truth values, dates
+    else:  # text, UUIDs, decimals, booleans, dates
         text = str(value)
     if "\\" in text:
         text = text.replace("\\", "\\\\")
@@ -76,10 +76,10 @@ def _json(value: Any) -> str:
 
 
 def json_of(values: Iterable[Any]) -> str:
-    """For SQLite's json_each; a UUID is its 32 digits, as Django keeps it."""
+    """A JSON array for SQLite's `json_each`; a UUID becomes its 32 digits, as Django stores it."""
     return json.dumps(list(values), default=lambda value: value.hex)
 
 
 def moment(at: datetime) -> Any:
-    """A time as the database's own columns have it."""
+    """A time in the form in which the database's columns hold it."""
     return connection.ops.adapt_datetimefield_value(at)

@@ -1,4 +1,4 @@
-"""Keeps the table of subscriptions equal to what an integration's settings say."""
+"""Keeps the subscriptions in line with an integration's settings."""
 
 from django.db import transaction
 
@@ -8,7 +8,10 @@ from integrations.outbox.registry import Integration
 
 @transaction.atomic
 def refresh(integration: Integration, account_id: int) -> None:
-    """Make the account's subscriptions those of `integration.wants`; call it in the settings' own transaction."""
+    """Make the account's subscriptions equal to `integration.wants`.
+
+    Call it in the transaction that saves the settings.
+    """
     wanted = integration.wants(account_id)
     mine = Subscription.objects.filter(account_id=account_id, integration=integration.name)
     mine.exclude(topic__in=wanted).delete()

@@ -1,4 +1,4 @@
-"""Finds what nudges have missed: accounts with pending entries that nobody has been told of."""
+"""Finds what nudges have missed: accounts with entries that are ready to be relayed."""
 
 from django.db.models import OuterRef, Q, Subquery
 

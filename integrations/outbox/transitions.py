@@ -1,4 +1,4 @@
-"""Moves many entries at once, in one statement: each to its request, or each to the end that it has come to."""
+"""Moves many entries in one statement: into their requests, or to their final status."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -13,7 +13,7 @@ _TABLE = OutboxEntry._meta.db_table
 
 
 def buffer(requests: Mapping[int, UUID]) -> int:
-    """Pending entries, by id, are carried by these requests from now on; returns how many were still pending."""
+    """Assign pending entries, by id, to the requests that carry them; returns how many were still pending."""
     if not requests:
         return 0
     columns: Columns = {"entry_id": ("bigint", list(requests)), "id": ("uuid", list(requests.values()))}
@@ -30,9 +30,9 @@ def buffer(requests: Mapping[int, UUID]) -> int:
 
 
 def settle(ids: Collection[int], requests: Collection[UUID], now: datetime) -> int:
-    """Entries that these requests still carry end: as the worst of their fates, or as delivered. Returns how many.
+    """Settle those of the entries that these requests still carry: each gets its worst fate, or is delivered.
 
-    The reason of a doubt goes where it has turned out to be none.
+    Returns how many were settled. If nothing went wrong with an entry, an earlier doubt's reason is removed.
     """
     (named, written), (carried, written_too) = among("id", "bigint"), among("batch", "uuid")
     still_carried = unindexed("status")

@@ -39,9 +39,9 @@ def of(account_id: int, now: datetime | None = None) -> Readiness:
     return replace(judge(settings, state, now), account_state=state)
 
 
-def settings_of(account_id: int, held: bool = False) -> BrazeSettings | None:
-    """`held`: a save in progress is waited for, and one that comes waits until the transaction ends."""
-    return _SETTINGS.first(account_id=account_id, held=held)
+def settings_of(account_id: int, key_share: bool = False) -> BrazeSettings | None:
+    """With `key_share`, waits for a save in progress, and makes the next one wait until the transaction ends."""
+    return _SETTINGS.first(account_id=account_id, key_share=key_share)
 
 
 def state_of(account_id: int) -> BrazeState | None:

@@ -46,7 +46,7 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
     """Act on the verdicts of an account's requests, together and once; which had not been settled before."""
     with transaction.atomic():
         # Settings that are being saved have the last word: what an answer means, and for which workspace, is theirs.
-        settings = readiness.settings_of(account_id, held=True)
+        settings = readiness.settings_of(account_id, key_share=True)
         now = database_now()
         ends = {answer.delivery_id: _end(answer) for answer in answers}
         settled = ledger.finish_all(ends, now)

@@ -74,7 +74,7 @@ def test_it_gives_an_instance_or_none(entries: list[OutboxEntry]) -> None:
     assert OutboxEntry.objects.get(pk=first.pk).error == "changed"
 
 
-def test_it_is_put_into_words_once(entries: list[OutboxEntry]) -> None:
+def test_it_is_compiled_once(entries: list[OutboxEntry]) -> None:
     built = []
 
     def build(customers: Any) -> "QuerySet[OutboxEntry, Any]":
