@@ -15,7 +15,7 @@ from integrations.braze.models import Delivery
 
 #: Requests of one account in flight at once.
 IN_FLIGHT = 32
-#: A claim lasts this long unless it is kept: a worker that dies before the start holds its place no longer.
+#: A claim expires after this time unless `keep` prolongs it, so a worker that dies before the start frees its place.
 CLAIM_MS = 8_000
 
 
@@ -28,7 +28,7 @@ class Claim:
 
 
 def push(account_id: int, deliveries: Iterable[Delivery]) -> int:
-    """Make requests ready; those that are so already, or in flight, stay as they are. Returns how many were added."""
+    """Make requests ready, except those that already are, or are in flight; returns how many were added."""
     arguments: list[str | bytes] = []
     for delivery in deliveries:
         arguments += (str(delivery.pk), bytes(delivery.body))
@@ -38,13 +38,13 @@ def push(account_id: int, deliveries: Iterable[Delivery]) -> int:
 
 
 def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
-    """The oldest ready request, counted as in flight until `release`; None where none is, or `most` are in flight."""
+    """The oldest ready request, in flight from now until `release`; None if none is ready or `most` are in flight."""
     claims = claim_some(account_id, 1, most)
     return claims[0] if claims else None
 
 
 def claim_some(account_id: int, wanted: int, most: int = IN_FLIGHT) -> list[Claim]:
-    """As many of the oldest ready requests as are wanted, and as may be in flight beside those that are."""
+    """Up to `wanted` of the oldest ready requests, as long as no more than `most` are in flight in all."""
     answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS, wanted, _longest_ms()])
     return [Claim(UUID(answer[at].decode()), answer[at + 1]) for at in range(0, len(answer), 2)]
 
@@ -64,12 +64,13 @@ def unclaim(account_id: int, claims: Sequence[Claim]) -> None:
 
 
 def keep(account_id: int, *delivery_ids: UUID) -> None:
-    """The requests are about to be started: their claims now last as long as a request can."""
+    """Prolong the claims of requests that are about to be started: they now last as long as a request can take."""
     arguments: list[str | int] = [_longest_ms(), *map(str, delivery_ids)]
     connection.script("keep")(keys=[_keys(account_id)[2]], args=arguments)
 
 
 def release(account_id: int, *delivery_ids: UUID) -> None:
+    """End claims: the requests are settled, or will not be sent."""
     if delivery_ids:
         connection.client().zrem(_keys(account_id)[2], *map(str, delivery_ids))
 
@@ -84,7 +85,7 @@ def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:
 
 
 def _longest_ms() -> int:
-    """A claim lasts no longer than a request can."""
+    """The longest that a request can take, and so that a claim can last."""
     return int(ledger.SILENT_AFTER.total_seconds() * 1000)
 
 

@@ -15,8 +15,8 @@ from integrations.braze.delivery.transport import BoundedAdapter
 from integrations.braze.models import Endpoint
 
 CONNECT_SECONDS = 2.0
-#: From connecting to the last byte of the answer, however it drips. Braze is slow at times; a short time-out would
-#: turn slow successes into unknown outcomes.
+#: From connecting to the last byte of the answer, however slowly it comes. Braze is slow at times; a short time-out
+#: would turn slow successes into unknown outcomes.
 TOTAL_SECONDS: float = settings.BRAZE_READ_TIMEOUT_SECONDS
 MAX_ANSWER_BYTES = 1_000_000
 POOL = 64
@@ -29,12 +29,12 @@ class NotSent(Exception):
 
 
 class NoAnswer(Exception):
-    """The request may have reached Braze; what became of it is not known."""
+    """The request may have reached Braze; its outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; the body is untrusted text."""
+    """An HTTP answer. The body is untrusted text."""
 
     status: int
     body: bytes
@@ -47,7 +47,7 @@ def post(base_url: str, endpoint: str, api_key: str, body: bytes) -> Answer:
 
 
 def post_to(base_url: str, path: str, api_key: str, body: bytes, total_seconds: float) -> Answer:
-    """The same for any path, within a time of the caller's own."""
+    """Like `post`, for any path, within `total_seconds`. Raises `NotSent` or `NoAnswer`."""
     try:
         response = _session().post(
             f"{base_url}{path}",
@@ -74,7 +74,7 @@ def _read(response: requests.Response) -> bytes:
 
 
 def _classified(error: requests.RequestException) -> NotSent | NoAnswer:
-    """Only a connection that was never made, or a request that is none, is proof that nothing was sent."""
+    """Only a connection that was never made, or a malformed request, proves that nothing was sent."""
     reason = getattr(error.args[0] if error.args else None, "reason", None)
     is_malformed = isinstance(error, ValueError)  # as requests' InvalidURL and InvalidHeader are
     if is_malformed or isinstance(error, requests.exceptions.ProxyError) or isinstance(reason, NewConnectionError):
@@ -84,7 +84,7 @@ def _classified(error: requests.RequestException) -> NotSent | NoAnswer:
 
 @cache
 def _session() -> requests.Session:
-    """Shared by all requests, and the same for each: no cookies, no .netrc, nothing read from the environment."""
+    """One session for all requests, without state: no cookies, no .netrc, nothing read from the environment."""
     session = requests.Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -96,5 +96,5 @@ def _session() -> requests.Session:
 
 @cache
 def _proxies(base_url: str) -> dict[str, str]:
-    """Read once a host, NO_PROXY included: with `trust_env` requests reads files each time, at half the speed."""
+    """Read once per host, NO_PROXY included: with `trust_env`, requests reads files each time, at half the speed."""
     return dict(get_environ_proxies(base_url))

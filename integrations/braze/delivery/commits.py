@@ -1,9 +1,9 @@
-"""Notices a database that lost commits: restored from a backup, while Redis went on.
+"""Detects a database that lost commits, because it was restored from a backup while Redis went on.
 
-Each commit of a relay, and each start of requests, raises a counter in the database and afterwards in Redis; nothing is
-sent before Redis has been told. Redis behind the database has forgotten something, which costs nothing. Redis ahead of
-it means that requests were sent of which the ledger no longer knows, or no longer knows that they were: sending on
-would double purchases, so the account pauses until a person runs `braze_restored`.
+Each commit of a relay, and each start of requests, raises a counter in the database and then one in Redis; nothing is
+sent before Redis has been told. If Redis is behind, it has forgotten something, which does no harm. If Redis is ahead,
+the ledger no longer knows of requests that were sent, or that they were sent. Sending on would duplicate purchases, so
+the account pauses until a person runs `braze_restored`.
 """
 
 import logging
@@ -24,14 +24,14 @@ REASON = (
     "The database has lost changes that were already sent: it was restored from a backup. Run "
     "`manage.py braze_restored --since <time of the backup>` before anything is sent again."
 )
-#: By hand, since Django reads in a second query what an update has come to.
+#: Plain SQL, because Django would need a second query to read the new value.
 _COUNT = (
     f'UPDATE "{BrazeState._meta.db_table}" SET commits = commits + 1 WHERE account_id = %s RETURNING ledger_id, commits'
 )
 
 
 class Counted(NamedTuple):
-    """An account's ledger, and its number of commits at some moment."""
+    """An account's ledger, and the value of its commit counter."""
 
     account_id: int
     ledger_id: UUID
@@ -39,7 +39,7 @@ class Counted(NamedTuple):
 
 
 def count_commit(account_id: int) -> Counted:
-    """Raise the database's counter, in the caller's transaction."""
+    """Raise the database's counter, in the caller's transaction; returns its new value."""
     with database.cursor() as cursor:
         cursor.execute(_COUNT, [account_id])
         if row := cursor.fetchone():
@@ -58,9 +58,10 @@ def tell_redis(counted: Counted) -> None:
 
 
 def has_lost_commits(state: BrazeState | None) -> bool:
-    """Whether Redis is ahead of the database; the account is then paused. Redis is raised last, so it is read first:
+    """Whether Redis is ahead of the database; if so, the account is paused here.
 
-    a state that was read before it, and is behind, is read again.
+    Raises `redis.RedisError`. Redis is raised last, so a `state` that is behind may merely have been read too early: it
+    is then read again.
     """
     if state is None:
         return False
@@ -77,19 +78,19 @@ def has_lost_commits(state: BrazeState | None) -> bool:
 
 
 def may_go_on(state: BrazeState | None) -> bool:
-    """False where commits were lost. A Redis that does not answer proves nothing, and nothing can be sent anyway."""
+    """False if commits were lost. A Redis that does not answer proves nothing, and nothing can be sent anyway."""
     try:
         return not has_lost_commits(state)
     except redis.RedisError:
         return True
 
 
-def told(account_id: int) -> int:
-    """The higher of the two counters: what a restored database goes on from."""
+def highest(account_id: int) -> int:
+    """The higher of the two counters, from which a restored database continues. Raises `redis.RedisError`."""
     state = BrazeState.objects.get(account_id=account_id)
     return max(state.commits, int(connection.client().get(key(state)) or 0))
 
 
 def key(state: BrazeState | Counted) -> str:
-    """Named by the ledger, not by the account's id: another database on the same Redis has other ledgers."""
+    """Redis' key of the counter. It contains the ledger's id: another database on the same Redis has other ledgers."""
     return f"braze:{{{state.account_id}}}:commits:{state.ledger_id}"

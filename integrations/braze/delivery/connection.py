@@ -1,4 +1,4 @@
-"""The process' connection to Redis: short time-outs and no retries, since a repeated write may be a doubled one."""
+"""The process' connection to Redis: short time-outs, and no retries, since a write that is repeated may apply twice."""
 
 from functools import cache
 
@@ -24,5 +24,5 @@ def client() -> redis.Redis:
 
 @cache
 def script(name: str) -> Script:
-    """A Lua script of `lua/`, run by its hash and loaded again where the server has forgotten it."""
+    """A Lua script of `lua/`, run by its hash and loaded again if the server has forgotten it."""
     return client().register_script(lua.source(name))

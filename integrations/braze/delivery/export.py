@@ -1,6 +1,6 @@
 """Asks Braze what it holds of one customer: `POST /users/export/ids` [Braze: Users by identifier].
 
-For a person who wonders whether something arrived. It decides nothing, and it changes nothing at either end.
+For a person who wants to know whether something arrived. It changes nothing, here or in Braze.
 """
 
 import time
@@ -23,7 +23,7 @@ TOTAL_SECONDS = 10.0
 STANDARD = ("email", "phone", "first_name", "last_name", "gender", "dob", "country", "home_city", "language",
             "time_zone")  # fmt: skip
 FIELDS = ("external_id", "custom_attributes", "custom_events", "purchases", "total_revenue", *STANDARD)
-#: Of 401 and 404 Braze means the same here as elsewhere.
+#: 401 and 404 mean the same here as elsewhere.
 HINTS = verdicts.HINTS | {
     403: "(the key lacks the permission users.export.ids; a key's permissions cannot be changed, so make a new key)",
     429: "(too many questions in a minute: try again a little later)",
@@ -31,12 +31,12 @@ HINTS = verdicts.HINTS | {
 
 
 class NotAnswered(Exception):
-    """In words for an operator why Braze's answer is not to be had; the key is in none of them."""
+    """Why there is no answer from Braze, in words for an operator; they never contain the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often Braze counts an event or a product, and when last; a quantity of 3 counts as 3 purchases."""
+    """How often Braze has counted an event or a product, and when last; a quantity of 3 counts as 3 purchases."""
 
     name: str
     count: int
@@ -45,7 +45,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What Braze holds of a customer. `revenue` is in US dollars, as Braze converts."""
+    """What Braze holds of a customer. `revenue` is in US dollars, as converted by Braze."""
 
     is_known: bool
     revenue: str = ""
@@ -55,7 +55,10 @@ class Exported:
 
 
 def ask(settings: BrazeSettings, external_id: str) -> Exported:
-    """Raises `NotAnswered`. Takes `TOTAL_SECONDS` and a second for its slot at most."""
+    """What Braze holds of the customer. Takes at most `TOTAL_SECONDS`, and a second for its slot.
+
+    Raises `NotAnswered`.
+    """
     if (ready := readiness.judge(settings, None)).state == "disabled":
         raise NotAnswered("The integration is switched off, so Braze is not asked anything.")
     if not ready.is_ready:
@@ -72,7 +75,7 @@ def ask(settings: BrazeSettings, external_id: str) -> Exported:
 
 
 def limit_of(settings: BrazeSettings) -> Limit:
-    """A budget of its own per host and key: questions take nothing from what syncs may use."""
+    """A separate budget per host and key: questions take nothing from what syncs may use."""
     return Limit(limiter.budget_of(settings, "export"), CALLS, WINDOW_SECONDS)
 
 
@@ -95,7 +98,10 @@ def _post(settings: BrazeSettings, document: dict[str, Any]) -> Answer:
 
 
 def _document(answer: Answer, api_key: str) -> dict[str, Any]:
-    """The answer's JSON. The body of a 401 repeats the API key [Braze, measured]."""
+    """The answer's JSON, without the API key, which the body of a 401 repeats [Braze, measured].
+
+    Raises `NotAnswered`.
+    """
     text = answer.body.replace(api_key.encode(), b"[key]").decode("utf-8", "replace")
     try:
         document = orjson.loads(text)
@@ -126,7 +132,7 @@ def _exported(document: dict[str, Any], external_id: str) -> Exported:
 
 
 def _tallies(listed: Any) -> list[Tally]:
-    """Newest first; Braze leaves out what it has none of."""
+    """Newest first. Braze leaves out empty lists."""
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
     tallies = [Tally(str(row.get("name", "")), int(row.get("count") or 0), str(row.get("last", ""))) for row in rows]
     return sorted(tallies, key=lambda tally: tally.last, reverse=True)

@@ -1,4 +1,4 @@
-"""What became of each object of a settled request, by Braze's answer and by the account's policies."""
+"""The fate of each object of a settled request, from Braze's answer and the account's policies."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,10 +10,10 @@ from integrations.braze.models.account import UnknownPolicy
 
 
 class Line(NamedTuple):
-    """One object of a settled request: whose it is, and its fate.
+    """One object of a settled request: its line of the manifest, and its fate.
 
-    `told` is the fate by Braze's answer, `fate` that after the account's policy for what is unknown. `sent` is there
-    for attributes alone.
+    `told` is the fate according to Braze's answer; `fate` is what the account's policy for unknown outcomes makes of
+    it. `sent` is the object as it was sent, for attributes only.
     """
 
     request: Delivery
@@ -30,6 +30,7 @@ class Line(NamedTuple):
 
 
 def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:
+    """A line for each object of the request, in the order in which Braze applies them."""
     unclear = unclear_arrays(delivery, verdict)
     attributes = delivery.payload["attributes"] if delivery.attributes else []
     is_old = settings.updated_at > delivery.created_at
@@ -37,7 +38,7 @@ def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> I
         for index, item in enumerate(delivery.manifest.get(array, ())):
             told = ObjectFate.UNKNOWN if array in unclear else verdict.fate(array, index)
             if told == ObjectFate.REJECTED and is_old:
-                told = ObjectFate.RETRY  # it says nothing of the settings that there are now, nor of their workspace
+                told = ObjectFate.RETRY  # it says nothing about the current settings, nor about their workspace
             yield Line(
                 request=delivery,
                 array=array,
@@ -54,13 +55,13 @@ def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> I
 
 
 def unclear_arrays(delivery: Delivery, verdict: Verdict) -> set[str]:
-    """Arrays of which Braze names an object that was not sent: its indexes are not ours, so nothing there is known."""
+    """Arrays in which Braze names an object that was not sent: its indexes are not ours, so no fate is known."""
     sizes = {array: len(delivery.manifest.get(array, [])) for array in ledger.ARRAYS}
     return {array for array, index in verdict.reasons if index >= sizes.get(array, 0)}
 
 
 def _by_policy(array: str, fate: ObjectFate, settings: BrazeSettings) -> ObjectFate:
-    """Attributes and deletions are harmless to repeat; events and purchases are counted, so the account decides."""
+    """Attributes and deletions are harmless to repeat. Events and purchases are counted, so the account decides."""
     if fate != ObjectFate.UNKNOWN:
         return fate
     policy = {"events": settings.unknown_events, "purchases": settings.unknown_purchases}.get(array)

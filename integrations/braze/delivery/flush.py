@@ -1,7 +1,7 @@
-"""The flush: ready requests leave, each started by one winner, within the rate limit, and are settled.
+"""The flush: sends ready requests within the rate limit, each started by one sender, and settles them.
 
-One thread per account claims, starts and settles, several requests in one statement; a few threads of its own only
-wait for Braze. An account whose Braze hangs so holds up no thread but its own.
+One thread per account claims, starts and settles, several requests per statement; a few threads of its own only wait
+for Braze. So an account whose Braze hangs holds up no other account's threads.
 """
 
 import logging
@@ -41,27 +41,27 @@ logger = logging.getLogger(__name__)
 
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
-#: How long a settlement is tried again while the database is away.
+#: For how long, and how often, a settlement is retried while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
-#: How soon to look again for a slot; and whether more was asked for, while an answer is waited for.
+#: How soon to look for a slot again, and, while waiting for an answer, whether a nudge has come.
 LOOK_AGAIN_SECONDS = 0.05
-#: How soon to look whether more is ready where nobody has asked: an account whose Braze hangs would else keep the
+#: How soon to look for more ready requests without a nudge: an account whose Braze hangs would otherwise keep the
 #: process busy with looking.
 LOOK_UNASKED_SECONDS = 1.0
-#: A request that is not answered for this long holds up its account's thread, which then goes on with others.
+#: A request unanswered for this long holds up its account's thread, which then goes on sending beyond its slice.
 HELD_UP_SECONDS = 1.0
-#: After an answer the next ones are waited for this long: settled together, they cost little more than one.
+#: After an answer, wait this long for more: settling several together costs little more than settling one.
 TOGETHER_SECONDS = 0.005
 
 
 def due_accounts() -> list[int]:
-    """Accounts with requests that nobody has started."""
+    """Ids of accounts with requests that have not been started."""
     waiting = Delivery.objects.filter(started_at=None, finished_at=None)
     return list(waiting.order_by().values_list("account_id", flat=True).distinct())
 
 
 def refill(account_id: int) -> int:
-    """Push again what the ledger has and Redis has lost; returns how many requests are ready to be sent."""
+    """Push again what Redis has lost of the ledger; returns how many requests are ready. Raises `redis.RedisError`."""
     state = BrazeState.objects.filter(account_id=account_id).first()
     if state and not commits.has_lost_commits(state):
         commits.tell_redis(commits.counted(state))
@@ -72,7 +72,7 @@ def refill(account_id: int) -> int:
 
 
 def settle_silent() -> None:
-    """Requests whose sender never told how they ended have no known outcome."""
+    """Settle, as unknown, requests whose sender has not settled them by their deadline."""
     for delivery_id in ledger.silent():
         try:
             settlement.settle(delivery_id, verdicts.silent())
@@ -81,10 +81,10 @@ def settle_silent() -> None:
 
 
 def flush(account_id: int, on_probation: bool | None = None) -> int:
-    """Send ready requests of one account until none is left or the slice is over; how many were sent.
+    """Send ready requests of one account until none is left or the slice is over; returns how many it dealt with.
 
-    Stops where the account turns out to be on probation, or not any more, and the caller's threads are not for that;
-    None for a caller who takes either.
+    Stops if the account is on probation and `on_probation` is False, or the reverse: other threads are for that then.
+    With None, either is sent.
     """
     with ThreadPoolExecutor(buffer.IN_FLIGHT, thread_name_prefix=f"braze-{account_id}") as senders:
         return _Flush(account_id, on_probation, senders).run()
@@ -92,7 +92,7 @@ def flush(account_id: int, on_probation: bool | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A request that was started: `until` is when its first byte has to be out."""
+    """A started request. It may leave from `slot`, and must leave by `until` (both on `time.monotonic`)."""
 
     id: UUID
     endpoint: str
@@ -102,7 +102,7 @@ class Sending:
     until: float
 
 
-#: What became of it; None where it could not leave in time, so that nobody has seen it.
+#: Verdict and status code of a request that was sent; None if it could not leave in time, so that nobody has seen it.
 Sent = tuple[Verdict, int | None] | None
 
 
@@ -111,23 +111,26 @@ class _Flush:
     account_id: int
     on_probation: bool | None
     senders: ThreadPoolExecutor
-    flying: "dict[Future[Sent], Sending]" = field(default_factory=dict)
+    in_flight: "dict[Future[Sent], Sending]" = field(default_factory=dict)
     sent: int = 0
     look_at: float = 0.0
 
     def run(self) -> int:
-        """Whatever goes wrong, what is under way is settled first."""
+        """Send until there is nothing more to do.
+
+        If anything fails, what is in flight is settled before it is raised.
+        """
         end, goes_on, problem = time.monotonic() + SLICE_SECONDS, True, None
-        while goes_on or self.flying:
+        while goes_on or self.in_flight:
             try:
-                may_launch = (time.monotonic() < end or self._is_held_up(end)) and not shutdown.has_begun()
-                # What flies when the slice ends may turn out to be slow: then it goes on.
-                goes_on = goes_on and (self._launch() if may_launch else bool(self.flying))
-                self._land()
+                may_send = (time.monotonic() < end or self._is_held_up(end)) and not shutdown.has_begun()
+                # What is in flight when the slice ends may turn out to be slow: the thread then goes on sending.
+                goes_on = goes_on and (self._send_ready() if may_send else bool(self.in_flight))
+                self._settle_answered()
             except Exception as error:
-                may_pass = isinstance(error, redis.RedisError) and bool(self.flying)
+                may_pass = isinstance(error, redis.RedisError) and bool(self.in_flight)
                 goes_on = goes_on and may_pass
-                if may_pass:  # this thread has to stay for an answer anyway, so it may as well try again
+                if may_pass:  # this thread has to wait for answers anyway, so it may as well try again
                     logger.warning("flush of account %s tries again: %s", self.account_id, type(error).__name__)
                     self.look_at = time.monotonic() + LOOK_UNASKED_SECONDS
                 else:
@@ -136,28 +139,28 @@ class _Flush:
             raise problem
         return self.sent
 
-    def _launch(self) -> bool:
-        """Claim, slot, start, hand over to a sender. False where there is no point in trying again soon."""
-        if self.flying and not lanes.is_asked(self.account_id) and time.monotonic() < self.look_at:
+    def _send_ready(self) -> bool:
+        """Claim, get slots, start, hand over to senders. False if there is no point in trying again soon."""
+        if self.in_flight and not lanes.is_asked(self.account_id) and time.monotonic() < self.look_at:
             return True
         self.look_at = time.monotonic() + LOOK_UNASKED_SECONDS
-        room = buffer.IN_FLIGHT - len(self.flying)
+        room = buffer.IN_FLIGHT - len(self.in_flight)
         ready = self._readiness() if room and not buffer.is_empty(self.account_id) else None
         if ready is None or ready.settings is None:
-            return bool(self.flying)
+            return bool(self.in_flight)
         most = 1 if ready.on_probation else buffer.IN_FLIGHT
         claims = buffer.claim_some(self.account_id, room, most)
         waiting = self._start(claims, ready.settings) if claims else 0
         if waiting:
             self.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
-        return bool(self.flying) or len(claims) > waiting
+        return bool(self.in_flight) or len(claims) > waiting
 
     def _is_held_up(self, end: float) -> bool:
-        """The slice is over and Braze is slow: this thread has to stay, so it may as well send what is ready.
+        """Whether a request from within the slice is still unanswered: the thread has to stay, so it may send more.
 
-        For what left within the slice: else a backlog that Braze is slow to take would never let go of the thread.
+        Requests sent after the slice do not count, or a slow Braze and a backlog would keep the thread for ever.
         """
-        before = (sending.slot for sending in self.flying.values() if sending.slot < end)
+        before = (sending.slot for sending in self.in_flight.values() if sending.slot < end)
         oldest = min(before, default=float("inf"))
         return time.monotonic() - oldest > HELD_UP_SECONDS
 
@@ -169,7 +172,10 @@ class _Flush:
         return ready if ready.is_ready and is_ours else None
 
     def _start(self, claims: Sequence[Claim], settings: BrazeSettings) -> int:
-        """Send those of the claimed that are ours; how many have to wait. Once started, nothing may hold them up."""
+        """Start the claimed requests that have a slot, and hand them to senders; returns how many have to wait.
+
+        Between the start and the sender nothing may block: the time to get a request out is short.
+        """
         known = _found(claims)
         slots = _slots(known, settings)
         waiting = [claim for claim in claims if claim.id in known and claim.id not in slots]
@@ -178,18 +184,22 @@ class _Flush:
         until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
         for pk in self._start_all(slots, settings) if slots else ():
             sending = Sending(pk, *known[pk], settings, slots[pk], until)
-            self.flying[self.senders.submit(_send, sending)] = sending
-        ours = {sending.id for sending in self.flying.values()}
+            self.in_flight[self.senders.submit(_send, sending)] = sending
+        ours = {sending.id for sending in self.in_flight.values()}
         self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
 
     def _start_all(self, delivery_ids: Collection[UUID], settings: BrazeSettings) -> set[UUID]:
-        """Redis is told of it before anything leaves: a ledger that is restored to an earlier state is then noticed."""
+        """Start requests in the ledger, then count the start in Redis, before any of them leaves.
+
+        A ledger that is restored to an earlier state is noticed by that count. Raises `redis.RedisError`; the requests
+        are then given back.
+        """
         with transaction.atomic():
             counted = commits.count_commit(self.account_id)
             won = ledger.start_all(delivery_ids)
             if not _UNCHANGED.rows(pk=settings.pk, updated_at=settings.updated_at):
-                # Composed under newer settings than those at hand: the next tick sends it, where it has to go.
+                # Composed under newer settings than ours: the next tick sends them, under those.
                 transaction.set_rollback(True)
                 return set()
         try:
@@ -201,28 +211,28 @@ class _Flush:
         return won
 
     def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
-        """Dissolved, or started by somebody else, since Redis may repeat itself. Their claims run out by themselves."""
+        """Release claims that are no longer ours to send. If Redis fails, they expire by themselves."""
         with suppress(redis.RedisError):
             buffer.release(self.account_id, *delivery_ids)
 
-    def _land(self) -> None:
-        """Settle what has been answered, together; wait a little for that where nothing has been."""
-        if not self.flying:
+    def _settle_answered(self) -> None:
+        """Settle together what has been answered; wait briefly for an answer if there is none yet."""
+        if not self.in_flight:
             return
-        if not wait(self.flying, LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
+        if not wait(self.in_flight, LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
             return
-        landed = [(self.flying.pop(done), done.result()) for done in wait(self.flying, TOGETHER_SECONDS).done]
+        ended = [(self.in_flight.pop(done), done.result()) for done in wait(self.in_flight, TOGETHER_SECONDS).done]
         self.look_at = 0.0  # there is room again
-        answers = [Answered(sending.id, *sent) for sending, sent in landed if sent]
-        self.sent += len(landed)
+        answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
+        self.sent += len(ended)
         try:
             _settle(self.account_id, answers)
-            for late in [sending for sending, sent in landed if sent is None]:
+            for late in [sending for sending, sent in ended if sent is None]:
                 ledger.give_back(late.id)
                 nudge.publish_soon(self.account_id)
         finally:
-            self._let_go([sending.id for sending, _ in landed])
-        for sending, sent in landed:
+            self._let_go([sending.id for sending, _ in ended])
+        for sending, sent in ended:
             if sent and sent[0].traffic == Traffic.WAIT:
                 limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)
         if any(answer.verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) for answer in answers):
@@ -236,7 +246,10 @@ _ENDPOINTS = Prepared(lambda ids: Delivery.objects.filter(pk__among=ids).values_
 
 
 def _found(claims: Sequence[Claim]) -> dict[UUID, tuple[str, bytes]]:
-    """Endpoint and compressed body of the claimed requests that the ledger has. Redis may have lost a body."""
+    """Endpoint and compressed body of the claimed requests that the ledger has.
+
+    Bodies that Redis lost come from there.
+    """
     lost = [claim.id for claim in claims if not claim.body]
     endpoints: dict[UUID, str] = dict(_ENDPOINTS.rows(ids=[claim.id for claim in claims]))
     bodies = {claim.id: claim.body for claim in claims}
@@ -246,7 +259,7 @@ def _found(claims: Sequence[Claim]) -> dict[UUID, tuple[str, bytes]]:
 
 
 def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dict[UUID, float]:
-    """When each request may go; those without a slot cannot go soon."""
+    """When each request may leave, on `time.monotonic`; those that cannot leave soon are missing."""
     by_endpoint: dict[str, list[UUID]] = defaultdict(list)
     for pk, (endpoint, _) in known.items():
         by_endpoint[endpoint].append(pk)
@@ -259,20 +272,20 @@ def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dic
 
 
 def _send(sending: Sending) -> Sent:
-    """In a thread of the account's own, without a database."""
+    """Runs in one of the account's sender threads, and uses no database."""
     body = zlib.decompress(sending.body)
     time.sleep(max(sending.slot - time.monotonic(), 0.0))
     if time.monotonic() > sending.until:
         return None
     try:
         return _deliver(sending.settings, sending.endpoint, body)
-    except Exception:  # not one the client knows of: whether anything was sent cannot be told
+    except Exception:  # none that the client raises: whether anything was sent is not known
         logger.exception("request %s broke down", sending.id)
         return verdicts.silent(), None
 
 
 def _settle(account_id: int, answers: Sequence[Answered]) -> None:
-    """Braze's answers are in our hands only: a database that restarts must not turn them into unknown outcomes."""
+    """Settle, and retry while the database is away: only this process has these answers, and they must not be lost."""
     end = time.monotonic() + SETTLE_SECONDS
     while answers:
         try:
@@ -295,7 +308,7 @@ def _settle(account_id: int, answers: Sequence[Answered]) -> None:
 
 
 def _settle_each(account_id: int, answers: Sequence[Answered]) -> None:
-    """One that cannot be settled must not keep the others from it; it stays open, and its outcome becomes unknown."""
+    """One by one: an answer that cannot be settled stays open, and becomes unknown at its deadline."""
     for answer in answers:
         try:
             _settle(account_id, [answer])

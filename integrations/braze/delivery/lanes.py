@@ -1,4 +1,4 @@
-"""One lane a process and account: a thread that is woken twice works on, instead of a second one beside it."""
+"""One thread per process and account: a second wake-up makes the first thread go on, instead of starting another."""
 
 import sys
 import threading
@@ -8,14 +8,14 @@ from typing import Any
 
 from celery.signals import worker_init
 
-#: After this long others have their turn.
+#: After this long, other accounts have their turn.
 TURN_SECONDS = 5.0
-#: A thread that computes may keep the interpreter to itself for this long (Python's own: 5 ms). Sending a request takes
-#: some thirty round trips, after each of which a thread may have to wait for that of an account with a backlog.
+#: How long a computing thread may keep the interpreter (Python's default: 5 ms). Sending a request takes some thirty
+#: round trips, and after each the thread may have to wait for that of an account with a backlog.
 SWITCH_SECONDS = 0.001
 
 _lock = threading.Lock()
-#: Accounts being worked on in this process, and whether somebody has asked for more meanwhile.
+#: Account being worked on in this process → whether it was woken again meanwhile.
 _busy: dict[int, bool] = {}
 
 
@@ -28,9 +28,10 @@ def switch_often(**_: Any) -> None:
 
 
 def run(account_id: int, work: Callable[[], object]) -> bool:
-    """Do the work, and again as long as somebody asks for it meanwhile; whether it is to be taken up again later.
+    """Do the work, and repeat it for as long as `run` is called for the account meanwhile.
 
-    Where this process is at it already, that goes on once more, and there is nothing to do here.
+    True if the turn was over with more to do: the caller has to see that the work is taken up again. If a thread of
+    this process is already at it, that thread repeats the work, and this call returns False at once.
     """
     with _lock:
         is_free = account_id not in _busy
@@ -39,7 +40,7 @@ def run(account_id: int, work: Callable[[], object]) -> bool:
 
 
 def is_asked(account_id: int) -> bool:
-    """Whether more was asked for of work that is going on, since this was called last: it then has to look."""
+    """For the work itself: whether it was asked for again since the last call of this."""
     with _lock:
         if not _busy.get(account_id):
             return False
@@ -68,7 +69,7 @@ def _leave(account_id: int) -> None:
 
 
 def _ends(account_id: int) -> bool:
-    """Leaves the lane in the same moment in which nobody has asked for more: no wake-up is lost in between."""
+    """Leave the lane, unless more was asked for. One locked step, so that no wake-up is lost in between."""
     with _lock:
         if _busy[account_id]:
             _busy[account_id] = False

@@ -1,4 +1,4 @@
-"""The ledger's transitions: composed, started by one winner, taken back. How a request ends is settlement's."""
+"""The ledger's transitions: a request is composed, started by one sender, finished or taken back."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from integrations.outbox.sql import Columns, moment, table_of
 
 _TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
 
-#: Of a manifest, in the order in which Braze applies them.
+#: Arrays of a manifest, in the order in which Braze applies them.
 ARRAYS = ("attributes", "events", "purchases", "deletions")
-#: A sender that has not got its request out this long after the start gives it back.
+#: A sender that has not begun to send this long after the start gives the request back.
 SEND_WITHIN = timedelta(seconds=2)
-#: Longer than any request can take, from its start to its settlement: what is silent after it has no known outcome.
+#: Longer than any request can take from start to settlement: after it, an unsettled request's outcome is unknown.
 SILENT_AFTER = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS + client.TOTAL_SECONDS + 3)
 
 
@@ -48,18 +48,19 @@ _UNSTARTED = Prepared(lambda account_id: unstarted(account_id).values_list("pk",
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How an account stands, at a moment of the database's clock.
+    """How an account stands at `now`, a moment of the database's clock.
 
-    `fullness`: of what may be ready to be sent, before a backlog better waits in the database, where it packs full.
+    `fullness` is how much of the room for ready requests is used; from 1 on, a backlog had better wait in the database,
+    where it can be packed into full requests.
     """
 
     now: datetime
     fullness: float
-    has_deletions: bool  #: that wait
+    has_deletions: bool  #: pending ones
 
 
 def look(account_id: int) -> Look:
-    """In one statement, and not in Django's words: each round of a relay begins with it."""
+    """One statement of plain SQL: each round of a relay begins with it."""
     deletions = (
         f'SELECT 1 FROM "{_ENTRIES}" WHERE account_id = %s AND integration = %s'
         f" AND status = '{Status.PENDING.value}' AND kind = '{Kind.CUSTOMER_DELETED.value}'"
@@ -76,7 +77,7 @@ def look(account_id: int) -> Look:
 
 
 def next_to_send(account_id: int) -> list[UUID]:
-    """The oldest requests that nobody has started, as many as the buffer may hold of an account: one at least."""
+    """The oldest unstarted requests, as many as the buffer may hold of an account, but at least one."""
     found: list[UUID] = []
     size = 0
     for delivery_id, weight in _UNSTARTED.rows(settings.BRAZE_READY_REQUESTS, account_id=account_id):
@@ -88,12 +89,12 @@ def next_to_send(account_id: int) -> list[UUID]:
 
 
 def start(delivery_id: UUID) -> bool:
-    """Whether the caller, and nobody else, may send this request now."""
+    """Start a request: whether the caller, and nobody else, may send it now."""
     return bool(start_all([delivery_id]))
 
 
 def start_all(delivery_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these requests the caller, and nobody else, may send now."""
+    """Start requests: which of them the caller, and nobody else, may send now."""
     now = database_now()
     free, parameters = table_of({"id": ("uuid", list(delivery_ids))}, "chosen")
     statement = (
@@ -104,7 +105,7 @@ def start_all(delivery_ids: Collection[UUID]) -> set[UUID]:
 
 
 def finish_all(ends: Mapping[UUID, End], now: datetime) -> set[UUID]:
-    """Write how started requests ended; which of them had not ended before."""
+    """Record how started requests ended; returns those that had not ended before."""
     columns: Columns = {
         "id": ("uuid", list(ends)),
         "outcome": ("text", [end.outcome for end in ends.values()]),
@@ -127,12 +128,12 @@ def _ids(statement: str, parameters: list[Any]) -> set[UUID]:
 
 
 def give_back(delivery_id: UUID) -> None:
-    """Undo a start whose request has not left: it is composed anew, since settings may have changed meanwhile."""
+    """Undo a start: the request has not left. It is composed anew, since settings may have changed meanwhile."""
     _dissolve(Delivery.objects.filter(pk=delivery_id, finished_at=None))
 
 
 def silent() -> list[UUID]:
-    """Requests started and never settled, past their deadline: their sender is dead or cut off."""
+    """Ids of requests that were started but not settled by their deadline: their sender is dead or cut off."""
     in_flight = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
     return list(in_flight.filter(deadline__lt=database_now()).values_list("pk", flat=True))
 
@@ -143,9 +144,9 @@ def dissolve_unstarted(account_id: int) -> None:
 
 
 def make_way_for_deletions(account_id: int) -> None:
-    """Take back unstarted requests with objects of customers who have been deleted since.
+    """Take back unstarted requests that carry customers whose deletion is pending.
 
-    All that is on its way is looked at: not worth it where no deletion waits.
+    Goes through everything on its way, so call it only if a deletion is pending.
     """
     mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
     deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
@@ -155,13 +156,13 @@ def make_way_for_deletions(account_id: int) -> None:
 
 
 def named(manifests: Iterable[dict[str, Any]]) -> set[int]:
-    """The ids of the entries that these requests name."""
+    """The ids of the entries that these manifests name."""
     lines = (line for manifest in manifests for array in ARRAYS for line in manifest.get(array, ()))
     return {pk for line in lines for pk in line["entries"]}
 
 
 def carried(manifests: Iterable[dict[str, Any]]) -> "QuerySet[OutboxEntry]":
-    """The entries on their way that these requests name. By primary key: nobody pays for an index on the request."""
+    """The buffered entries that these manifests name: by primary key, so that no index on the request is needed."""
     return OutboxEntry.objects.filter(pk__among=named(manifests), status__unindexed=Status.BUFFERED)
 
 

@@ -3,10 +3,10 @@
 Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
 accounts that share a key share its budget, and the key itself is nowhere:
   braze:{<budget>}:slot  the next free slot and the moment of that reckoning, in µs, as "<slot> <moment>": a moment yet
-                         to come means that the clock went back, and how far
+                         to come means that the clock went back, and by how much
   braze:{<budget>}:hour  hash: a clock hour, the requests in it (Braze's hourly limits "reset on the clock hour"), the
-                         run of the server that counted, since another one may have lost the last of them, and the
-                         latest hour ever counted, since a clock that went back comes to it again
+                         run of the server that counted (a restarted server may have lost the latest counts), and the
+                         latest hour ever counted (a clock that went back will reach it again)
 """
 
 import hashlib
@@ -20,29 +20,30 @@ from integrations.braze.models import BrazeSettings, Delivery, Endpoint, fingerp
 from integrations.outbox.clock import database_now
 from integrations.outbox.prepared import Prepared
 
-#: We stay this far below the limit: requests may bunch up on their way to Braze, and Redis may forget which slots it
+#: The share of the limit that is used: requests may bunch up on their way to Braze, and Redis may forget slots that it
 #: has handed out ahead of time.
 SHARE = 0.97
-#: Of what `SHARE` leaves, two slots go to edges: a window has one slot more than it has spacings, and so has the line
-#: of slots that begins anew where Redis is back at an older state.
+#: Of what `SHARE` leaves, two slots are kept for edges: a window holds one slot more than it has spacings, and so does
+#: the series of slots that begins anew after Redis has gone back to an older state.
 EDGES = 2
 #: Braze: `/users/delete` allows 20,000 requests a minute [Braze: API limits].
 DELETE_CALLS, DELETE_WINDOW_SECONDS = 20_000, 60
-#: What slot.lua answers where it has to be told how many requests this hour has had.
+#: slot.lua's answer if it has to be told how many requests this hour has had.
 SEED = -1
-#: A sender without a slot after this time gives up: its request can wait in the buffer, its thread is needed.
+#: A sender that has no slot after this time gives up: its request can wait in the buffer, and its thread is needed.
 LONGEST_WAIT_SECONDS = 1.0
-#: Longer than it takes, normally, from the moment of a slot to the start in the ledger.
+#: Normally longer than it takes from the moment of a slot to the start in the ledger.
 STARTING_SECONDS = 0.1
-#: A clock of Redis that goes back by less, over the turn of an hour, leaves the count with the hour that had begun.
+#: If Redis' clock goes back by less than this, across the turn of an hour, the hour that had begun stays the current
+#: one.
 STEP_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`calls` in any `window_seconds`, and at most `per_hour` in a clock hour where that is not None.
+    """`calls` in any `window_seconds`, and at most `per_hour` in a clock hour unless that is None.
 
-    `also` are the calls and seconds of other windows that must hold at the same time: of who shares the budget.
+    `also` has the (calls, seconds) of further windows that must hold too: those of accounts that share the budget.
     """
 
     budget: str
@@ -53,13 +54,14 @@ class Limit:
 
     @property
     def spacing_us(self) -> int:
+        """Microseconds between slots."""
         return max(int(-(-seconds * 1_000_000 // (SHARE * calls))) for calls, seconds in self._windows)
 
     @property
     def ahead_seconds(self) -> float:
-        """How far ahead of time slots are handed out: those that Redis forgets fit into what `SHARE` leaves.
+        """How far ahead of time slots may be handed out: so far that those Redis forgets fit into what `SHARE` leaves.
 
-        0 where the limit is too small for that: senders then wait for the very moment, one at a time.
+        0 if the limit is too small for that: senders then wait for the moment of their slot, one at a time.
         """
         forgotten = (1 - SHARE) * min(calls for calls, _ in self._windows) - EDGES
         return min(max(forgotten, 0.0) * self.spacing_us / 1_000_000, LONGEST_WAIT_SECONDS)
@@ -71,9 +73,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """`granted` slots, a spacing apart, of which the first is in `wait_seconds`.
+    """`granted` slots, one spacing apart, the first of them in `wait_seconds`.
 
-    None granted: asking again makes sense after that time.
+    If none was granted, it makes sense to ask again after that time.
     """
 
     granted: int
@@ -94,7 +96,10 @@ _LIMITS = Prepared(
 
 
 def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
-    """Accounts with the same key at the same host are one caller to Braze: their tightest limits hold for all."""
+    """The limit that the account's requests to this endpoint are under.
+
+    Accounts with the same key at the same host are one caller to Braze: the tightest of their limits hold for all.
+    """
     budget = budget_of(settings, endpoint)
     if endpoint == Endpoint.DELETE:
         return Limit(budget, DELETE_CALLS, DELETE_WINDOW_SECONDS)
@@ -115,7 +120,7 @@ def budget_of(settings: BrazeSettings, endpoint: str) -> str:
 
 
 def calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
-    """What the ledger knows of this clock hour, for a limiter that Redis has forgotten: of all who share the key."""
+    """Requests started in this clock hour according to the ledger, by all accounts that share the key."""
     now = database_now()
     hour = now - timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
     sharing = [each.account_id for each in (settings, *settings.sharing_key())]
@@ -123,7 +128,11 @@ def calls_this_hour(settings: BrazeSettings, endpoint: str) -> int:
 
 
 def acquire(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -> list[float]:
-    """The moments, on `time.monotonic`, at which requests may go: at most `wanted`, none where that would take long."""
+    """The moments, on `time.monotonic`, at which requests may leave: up to `wanted`, or none if that would take too
+    long.
+
+    Raises `redis.RedisError`.
+    """
     end = time.monotonic() + LONGEST_WAIT_SECONDS
     while True:
         slots = reserve(limit, calls_this_hour, wanted)
@@ -137,10 +146,10 @@ def acquire(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -
 
 
 def reserve(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -> Slots:
-    """Reserve the next slots, as many of those wanted as are near.
+    """Reserve the next slots: as many of those wanted as are near enough. Raises `redis.RedisError`.
 
-    `calls_this_hour` counts the ledger's requests; asked only where Redis has no counter to rely on. Those who had a
-    slot before it was lost are let start first: the ledger does not know of them until then.
+    `calls_this_hour` counts the ledger's requests; it is called only if Redis has no counter to rely on. Before that,
+    senders that got a slot before the counter was lost are given time to start: only then does the ledger count them.
     """
     granted, microseconds = _ask(limit, wanted)
     if granted == SEED:
@@ -150,7 +159,7 @@ def reserve(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -
 
 
 def defer(limit: Limit, seconds: float) -> None:
-    """Braze answered 429: nobody with this budget sends before `seconds` have passed."""
+    """Braze answered 429: hand out no slot of this budget for `seconds`."""
     connection.script("defer")(keys=[_key(limit, "slot")], args=[int(seconds * 1_000_000)])
 
 

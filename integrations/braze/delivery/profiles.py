@@ -1,4 +1,4 @@
-"""Reads what the mirror holds of users, by the thousand, and moves it by what became of their objects."""
+"""Reads the mirror of many users at once, and moves it by the fates of their objects."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import fields
@@ -42,9 +42,9 @@ _STANDINGS = Prepared(lambda account_id, external_ids: _of_profiles(account_id, 
 
 
 def mirrored(account_id: int, external_ids: Collection[str], locked: bool = False) -> dict[str, Mirrored]:
-    """What is believed of these users, by external id; nothing is known of those who are missing.
+    """What is believed of these users, by external id; users of whom nothing is known are missing.
 
-    Whoever writes rows that were read here has them locked: others doubt or forget them meanwhile.
+    Use `locked` to write the rows afterwards: others may change them meanwhile.
     """
     if not external_ids:
         return {}
@@ -53,7 +53,7 @@ def mirrored(account_id: int, external_ids: Collection[str], locked: bool = Fals
 
 
 def standings(account_id: int, external_ids: set[str]) -> dict[str, Mirrored]:
-    """The same without what they hold."""
+    """The same without attributes: whether the users exist, and when they were last sent to or deleted."""
     if not external_ids:
         return {}
     rows = _STANDINGS.rows(account_id=account_id, external_ids=external_ids)
@@ -61,7 +61,7 @@ def standings(account_id: int, external_ids: set[str]) -> dict[str, Mirrored]:
 
 
 def move(account_id: int, lines: list[Line], now: datetime) -> None:
-    """Only what Braze accepted moves the mirror; what it may have accepted becomes uncertain."""
+    """Move the mirror by the lines' fates: what was accepted is remembered, what may have been becomes uncertain."""
     moving = [line for line in lines if line.told in (ObjectFate.DELIVERED, ObjectFate.UNKNOWN) or _is_refused(line)]
     moving = [line for line in moving if not _tells_nothing_new(line)]
     if not moving:
@@ -82,7 +82,7 @@ def move(account_id: int, lines: list[Line], now: datetime) -> None:
 
 
 def _send_again_what_was_unproven(account_id: int, profiles: Iterable[Mirrored]) -> None:
-    """Updates that Braze took before the user was known to exist may have met nobody."""
+    """Updates that Braze took before the user was known to exist may have had no effect."""
     proven = [profile for profile in profiles if profile.is_known and profile.is_unproven]
     for profile in proven:
         profile.is_unproven = False
@@ -94,12 +94,12 @@ def _state_again(account_id: int, customer: str) -> Change:
 
 
 def _tells_nothing_new(line: Line) -> bool:
-    """An accepted event or purchase of a user whom Braze was known to have; that is most of them."""
+    """Whether it is an accepted event or purchase of a user whom Braze was known to have, as most are."""
     return line.known and line.told == ObjectFate.DELIVERED and line.array in ("events", "purchases")
 
 
 def doubted(line: Line, settings: BrazeSettings) -> Line:
-    """What was sent under settings that have changed may have gone to another workspace than the mirror is of."""
+    """The line, but unknown if it was delivered under older settings: it may have gone to another workspace."""
     is_old = settings.updated_at > line.request.created_at and line.array != "deletions"
     return line._replace(told=ObjectFate.UNKNOWN) if is_old and line.told == ObjectFate.DELIVERED else line
 
@@ -109,7 +109,10 @@ def _is_refused(line: Line) -> bool:
 
 
 def _move_one(profile: Mirrored, line: Line, now: datetime) -> None:
-    """Arrays come in Braze's own order, attributes first; an object that may not have found its user proves nothing."""
+    """Lines come in the order in which Braze applies them.
+
+    An object that may not have found its user proves nothing.
+    """
     if line.array == "attributes":
         mirror.touch(profile, _attributes(line), now.timestamp())
     profile.last_accepted_at = now  # or may have been: a deletion keeps its distance either way

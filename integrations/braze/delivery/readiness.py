@@ -1,4 +1,4 @@
-"""Whether an account may be sent to right now, and the words for why not."""
+"""Whether requests of an account may be sent right now, and if not, why, in words."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,9 +13,9 @@ from integrations.outbox.prepared import Prepared
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`state` is one of healthy, disabled, incomplete, paused, backing off; `detail` says more in words.
+    """`state` is one of healthy, disabled, incomplete, paused, backing off; `detail` explains it in words.
 
-    An account whose last request failed is on probation: it sends one request at a time, on threads set apart.
+    An account whose last request failed is on probation: it sends one request at a time, on threads set apart for that.
     """
 
     settings: BrazeSettings | None
@@ -49,7 +49,7 @@ def state_of(account_id: int) -> BrazeState | None:
 
 
 def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetime | None = None) -> Readiness:
-    """The same for rows that are at hand already; the database's clock is asked only where it matters."""
+    """Like `of`, from rows already read. The database's clock is asked only if it matters and `now` is not given."""
     if settings is None or not settings.is_enabled:
         return Readiness(settings, "disabled")
     if missing := settings.missing() or forbidden(settings.rest_endpoint):
@@ -68,7 +68,7 @@ def held_in_words(state: BrazeState) -> str:
 
 
 def forbidden(endpoint: str) -> str:
-    """The allow-list is checked again before each use: it may have changed since the settings were saved."""
+    """Why the endpoint may not be called, or "". Checked before each use: the allow-list may have changed since."""
     try:
         endpoints.normalised(endpoint)
     except ValidationError as error:

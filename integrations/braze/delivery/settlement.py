@@ -24,12 +24,12 @@ from integrations.outbox.models import OutboxEntry, Status
 
 logger = logging.getLogger(__name__)
 
-#: Of what Braze has neither accepted nor refused, where its answer said nothing.
+#: The reason for an unknown outcome if the answer has no words of its own.
 NO_WORDS = "Braze's answer does not tell whether it arrived."
 
 
 class Answered(NamedTuple):
-    """A request that was sent, and what its answer, or the lack of one, means."""
+    """A request that was sent, and what its answer, or the absence of one, means."""
 
     delivery_id: UUID
     verdict: Verdict
@@ -37,15 +37,15 @@ class Answered(NamedTuple):
 
 
 def settle(delivery_id: UUID, verdict: Verdict, status_code: int | None = None) -> bool:
-    """Act on a verdict, once. False where the request was settled already, or never started."""
+    """Act on a verdict, once. False if the request was already settled, or never started."""
     request = Delivery.objects.only("account_id").filter(pk=delivery_id).first()
     return request is not None and bool(settle_all(request.account_id, [Answered(delivery_id, verdict, status_code)]))
 
 
 def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
-    """Act on the verdicts of an account's requests, together and once; which had not been settled before."""
+    """Act on the verdicts of an account's requests, once and in one transaction; returns those settled by this call."""
     with transaction.atomic():
-        # Settings that are being saved have the last word: what an answer means, and for which workspace, is theirs.
+        # Settings that are being saved are waited for: they decide what an answer means, and for which workspace.
         settings = readiness.settings_of(account_id, key_share=True)
         now = database_now()
         ends = {answer.delivery_id: _end(answer) for answer in answers}
@@ -69,7 +69,7 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
 
 
 def _go_on(account_id: int) -> None:
-    """Customers who were busy until now may have more; that nothing waits is cheaper to see here than by a relay."""
+    """Nudge the relay, since customers who were busy until now may have more; to look first is cheaper than in vain."""
     if oldest.first_pending(account_id, NAME) is not None:
         nudge.publish_soon(account_id)
 
@@ -79,7 +79,7 @@ def _end(answer: Answered) -> ledger.End:
 
 
 def _loaded(ids: Collection[UUID]) -> dict[UUID, Delivery]:
-    """Bodies only of those whose attributes move the mirror; a body that is needed after all is read then."""
+    """The requests, with bodies only where attributes move the mirror; any other body is read when it is needed."""
     body = Case(When(attributes__gt=0, then=F("body")))
     found = Delivery.objects.filter(pk__among=ids).defer("body").annotate(body_of_state=body)
     for delivery in found:
@@ -91,7 +91,7 @@ def _loaded(ids: Collection[UUID]) -> dict[UUID, Delivery]:
 def _acted_on(
     delivery: Delivery, verdict: Verdict, settings: BrazeSettings, state: BrazeState, now: datetime
 ) -> list[Line]:
-    """What is left to settle, object by object, once the request and its account have been seen to."""
+    """Act on the verdict for request and account; returns what is left to settle, object by object."""
     _note_miscounts(delivery, verdict)
     verdict = traffic.after_refusal(delivery, verdict, settings, now)
     if verdict.traffic == Traffic.SPLIT:
@@ -102,7 +102,7 @@ def _acted_on(
 
 
 def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
-    """Braze's own counts decide nothing; where they differ from what was sent, somebody should look."""
+    """Braze's own counts decide nothing; if they differ from what was sent, somebody should look."""
     if words := verdicts.miscounted(verdict, {array: getattr(delivery, array) for array in ledger.ARRAYS}):
         logger.warning("request %s of account %s: %s", delivery.pk, delivery.account_id, words)
         Delivery.objects.filter(pk=delivery.pk).update(answer=f"{words} {verdict.words}"[: verdicts.MAX_WORDS])
@@ -112,7 +112,7 @@ def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
 
 
 def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None:
-    """One that is sent again though it may have arrived keeps the reason: it is not one that never left."""
+    """A purchase that is sent again although it may have arrived keeps its reason: one that was never sent has none."""
     by_fate: dict[tuple[ObjectFate, str], list[int]] = defaultdict(list)
     for line in lines:
         if line.purchase is not None:
@@ -123,15 +123,15 @@ def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None
         if fate == ObjectFate.RETRY:
             rows.update(fate=Fate.PENDING, delivery_id=None, **({"error": reason} if reason else {}))
         elif fate == ObjectFate.REJECTED:
-            _nothing_to_negate(account_id, rows)
+            _delete_reversals_of(account_id, rows)
             rows.exclude(error="").update(fate=Fate.REJECTED, error=IN_DOUBT_BEFORE + reason, settled_at=now)
             rows.filter(error="").update(fate=Fate.REJECTED, error=reason, settled_at=now)
         else:
             rows.update(fate=Fate(fate.value), error=reason, settled_at=now)
 
 
-def _nothing_to_negate(account_id: int, refused: "QuerySet[BrazePurchase]") -> None:
-    """Reversals of what was refused, which a restored backup brought back with their sales."""
+def _delete_reversals_of(account_id: int, refused: "QuerySet[BrazePurchase]") -> None:
+    """Delete pending reversals of refused sales: recovery from a restore brings both back together."""
     reversals = [f"{purchase_id}:R" for purchase_id in refused.values_list("purchase_id", flat=True)]
     BrazePurchase.objects.filter(account_id=account_id, purchase_id__in=reversals, fate=Fate.PENDING).delete()
 
@@ -141,7 +141,7 @@ def unpark(account_id: int, customers: set[str]) -> None:
     if not customers:
         return
     parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
-    parked = parked.filter(due_at__isnull=False)  # as all of them have: these are few, and there is an index on them
+    parked = parked.filter(due_at__isnull=False)  # all parked entries have it; the condition selects a small index
     parked.filter(customer_external_id__among=customers).update(parked=False, error="", due_at=None)
 
 
@@ -149,7 +149,7 @@ def unpark(account_id: int, customers: set[str]) -> None:
 
 
 def _settle_entries(lines: list[Line], now: datetime) -> None:
-    """An entry goes back as long as any of its objects has to be sent; then its worst object decides."""
+    """An entry becomes pending again while any of its objects has to be sent; after that its worst object decides."""
     requests = {line.request.pk: line.request for line in lines}
     manifests = [request.manifest for request in requests.values()]
     mine = ledger.carried(manifests).filter(batch__among=list(requests))
@@ -164,7 +164,7 @@ def _settle_entries(lines: list[Line], now: datetime) -> None:
 
 
 def _note_doubts(mine: "QuerySet[OutboxEntry]", lines: list[Line]) -> None:
-    """An event that is sent again though it may have arrived keeps the reason: it is not one that never left."""
+    """An event that is sent again although it may have arrived keeps its reason: one that was never sent has none."""
     by_reason: dict[str, set[int]] = defaultdict(set)
     for line in lines:
         if line.array == "events" and line.told == ObjectFate.UNKNOWN and line.fate == ObjectFate.RETRY:
@@ -174,7 +174,7 @@ def _note_doubts(mine: "QuerySet[OutboxEntry]", lines: list[Line]) -> None:
 
 
 def _failures(lines: list[Line]) -> dict[int, Line]:
-    """By entry, the line that fared worst of those that Braze refused or that are held as unknown."""
+    """By entry, its worst line among those that were rejected or are held as unknown; unknown is worse."""
     failures: dict[int, Line] = {}
     for line in lines:
         for pk in line.entries if line.fate in (ObjectFate.REJECTED, ObjectFate.UNKNOWN) else ():
@@ -184,7 +184,7 @@ def _failures(lines: list[Line]) -> dict[int, Line]:
 
 
 def _note_failures(mine: "QuerySet[OutboxEntry]", failures: dict[int, Line]) -> None:
-    """One by one: they are few, and each has its reason. Logged for those who watch logs."""
+    """Note and log failures one by one: they are few, and each has its own reason."""
     for entry in mine.filter(pk__among=failures):
         line = failures[entry.pk]
         if entry.worst != Status.UNKNOWN:

@@ -1,7 +1,7 @@
-"""A worker that is asked to stop takes nothing new, ends what it is at, and is gone before it would be killed.
+"""A worker that is asked to stop takes nothing new, finishes what it is doing, and exits before it would be killed.
 
-Braze may take longer for an answer than a deployment waits. Such a request is left behind, as by a worker that is
-killed: past its deadline its outcome is not known, and the account's policy decides.
+Braze may take longer to answer than a deployment waits. Such a request is left behind, as by a worker that is killed:
+after its deadline its outcome is unknown, and the account's policy decides.
 """
 
 import _thread
@@ -25,10 +25,11 @@ def connect() -> None:
 
 
 def begin(**_: Any) -> None:
-    """Runs inside the signal's handler, so it takes no lock: what it has interrupted may hold it.
+    """Runs inside the signal handler, so it must take no lock: the code it interrupted may hold that lock.
 
-    That may be this very function, since a worker is often told more than once: by its supervisor and with its group,
-    or, where its parent is killed, once for each of the parent's threads. `threading` has locks in all it does.
+    That code may be this very function, since a worker is often signalled more than once: by its supervisor and with
+    its process group, or, if its parent is killed, once for each of the parent's threads. Hence `_thread`: everything
+    in `threading` takes locks.
     """
     global _asked_to_stop
     if not _asked_to_stop:

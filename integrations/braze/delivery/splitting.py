@@ -1,7 +1,7 @@
-"""Halves a request that Braze refused as a whole: in the end the culprit stands alone and the rest goes through.
+"""Bisects a request that Braze refused as a whole, until the culprit stands alone and the rest has gone through.
 
-A half is an ordinary request of the ledger, not started. No customer is ever in two of them: a request of one customer
-keeps its first half, and the rest goes back to be composed anew once that has been settled.
+A half is an ordinary, unstarted request of the ledger. No customer is ever in two halves: of a request of one customer
+only the first half is kept, and the rest is composed anew once that has been settled.
 """
 
 import zlib
@@ -30,7 +30,7 @@ class Item:
 
 
 def split(delivery: Delivery) -> list[Delivery]:
-    """Replace a refused request by its halves, in the caller's transaction; returns them."""
+    """Replace a refused request of several objects by its halves, in the caller's transaction; returns them."""
     items = _items(delivery)
     parts = _halves(items)
     unfinished = set(delivery.manifest.get("unfinished", ()))
@@ -75,7 +75,7 @@ def _half(delivery: Delivery, part: Sequence[Item], unfinished: set[int]) -> Del
     return Delivery(
         account_id=delivery.account_id,
         endpoint=delivery.endpoint,
-        created_at=delivery.created_at,  # under the settings it was composed under
+        created_at=delivery.created_at,  # it counts as composed under the same settings
         bytes=len(body),
         body=zlib.compress(body, 1),
         manifest=manifest | {"unfinished": sorted(unfinished & _entries(part))},

@@ -1,4 +1,4 @@
-"""What an answer means for the account's next requests: go on, wait, back off, split, or pause."""
+"""What an answer means for the account's next requests: go on, wait, back off, bisect, or pause."""
 
 import logging
 import random
@@ -20,11 +20,14 @@ BACKOFF_FIRST_SECONDS, BACKOFF_MOST_SECONDS = 0.5, 60.0
 
 
 def after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now: datetime) -> Verdict:
-    """What a refusal of the whole request comes to, once the request and the account's contract are looked at."""
+    """The verdict, corrected by what only the request and the account's current settings tell.
+
+    May switch the account to 75 objects per request in all, in the caller's transaction.
+    """
     if verdict.traffic == Traffic.GO_ON and unclear_arrays(delivery, verdict):
         return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
     if verdict.traffic == Traffic.PAUSE and delivery.created_at < settings.updated_at <= now:
-        return replace(verdict, traffic=Traffic.AS_BEFORE)  # it says nothing of the settings that there are now
+        return replace(verdict, traffic=Traffic.AS_BEFORE)  # it says nothing about the current settings
     if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
@@ -40,6 +43,7 @@ def after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings,
 
 
 def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
+    """Write to the account's state what the verdict means for its next requests."""
     if verdict.traffic == Traffic.AS_BEFORE:
         return
     if verdict.traffic == Traffic.GO_ON:
@@ -56,7 +60,7 @@ def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
 
 
 def _change(state: BrazeState, **changes: Any) -> None:
-    """These fields alone: others may have been changed by somebody else. The next answer sees them too."""
+    """Write only these fields, as others may have changed meanwhile; `state` is kept in line for the next answer."""
     BrazeState.objects.filter(pk=state.pk).update(**changes)
     for name, value in changes.items():
         setattr(state, name, value)
@@ -69,7 +73,7 @@ def backoff_seconds(failures: int, chance: float) -> float:
 
 
 def _pause(state: BrazeState, verdict: Verdict, now: datetime) -> None:
-    """Nothing is sent until an operator saves the settings; nothing is dropped meanwhile."""
+    """Send nothing until an operator resumes the account or saves its settings; nothing is dropped meanwhile."""
     words = {"pause_reason": verdict.words, "last_error": verdict.words}
     _change(state, paused_at=now, pause_kind=PauseKind.REFUSED, **words)
     ledger.dissolve_unstarted(state.account_id)

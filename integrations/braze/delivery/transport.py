@@ -1,8 +1,8 @@
 """The connections beneath the client: bounded in total time, and clear about whether anything was sent.
 
-The standard library's time-outs start anew with each byte, so an answer that drips, in its body or its headers, could
-take for ever. Here the time left when the request is out is all that its answer gets. And whatever goes wrong before
-the request itself (name, proxy, TLS) is one kind of error, while any that comes later is another.
+The standard library's time-outs start again with each byte, so an answer that drips, in its body or its headers, could
+take for ever. Here an answer gets only the time that is left once its request is out. And a failure before the request
+itself (name look-up, proxy, TLS) raises a different error from any later one.
 """
 
 import io
@@ -17,7 +17,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError
 
-#: For writing the request, all of it; a body can have megabytes.
+#: For writing the whole request; a body can have megabytes.
 SEND_SECONDS: float = min(15.0, settings.BRAZE_READ_TIMEOUT_SECONDS)
 
 
@@ -35,7 +35,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 class _DeadlineReader(io.RawIOBase):
-    """What arrives at a socket within the time-out that it has now, as a whole and not per read."""
+    """Reads from a socket whose time-out, as set when this is made, bounds all reads together."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket) -> None:
         self._raw, self._sock = raw, sock
@@ -70,7 +70,7 @@ class _PlainConnection(HTTPConnection):
     response_class = _BoundedResponse
 
     def connect(self) -> None:
-        """Raises `NewConnectionError`, and nothing else, where no connection comes about."""
+        """Raises `NewConnectionError`, and nothing else, if no connection can be made."""
         try:
             super().connect()
         except NewConnectionError:

@@ -1,4 +1,4 @@
-"""One table from Braze's answer to what happens next; the code that acts on it has no status codes in it. Pure."""
+"""Translates Braze's answers into verdicts. The code that acts on a verdict knows no status codes. Pure."""
 
 import time
 from collections import Counter
@@ -14,7 +14,7 @@ import orjson
 from integrations.braze.delivery.client import Answer
 from integrations.braze.models import Outcome
 
-#: A longer wait told by Braze is cut to this: hourly limits reset on the clock hour.
+#: Longer waits that Braze asks for are cut to this: hourly limits reset on the clock hour.
 LONGEST_WAIT_SECONDS = 3_600.0
 DEFAULT_WAIT_SECONDS = 3.0
 MAX_WORDS = 2_000
@@ -42,9 +42,10 @@ class Traffic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Each object's fate: `fates` by (array, index as sent), else `by_array`, else `otherwise`.
+    """What an answer means. An object's fate is in `fates` by (array, index as sent), else `by_array`, else
+    `otherwise`.
 
-    `words` are Braze's, with the key redacted; `reasons` are those of rejected objects.
+    `words` are Braze's, with the key redacted; `reasons` say why objects were rejected.
     """
 
     outcome: Outcome
@@ -70,11 +71,11 @@ BY_STATUS: dict[int, tuple[Outcome, ObjectFate, Traffic]] = {
     503: (Outcome.RETRY, ObjectFate.RETRY, Traffic.BACK_OFF),
     504: (Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF),
 }
-#: Refused as a whole, for a cause that a person has to remove: nothing is dropped meanwhile.
+#: Refused as a whole, for a cause that a person has to remove. Nothing is dropped meanwhile.
 REFUSED = (Outcome.REFUSED, ObjectFate.RETRY, Traffic.PAUSE)
-#: Refused as a whole, though perhaps for one object: the request is halved until the culprit stands alone.
+#: Refused as a whole, but perhaps because of one object: the request is bisected until the culprit stands alone.
 REFUSED_FOR_AN_OBJECT = frozenset({400, 413})
-#: What Braze says of more objects than the contract allows in a request [Braze: Errors].
+#: Braze's words for more objects in a request than the contract allows [Braze: Errors].
 TOO_MANY = "Max Input Length Exceeded"
 HINTS = {
     401: "(the key is wrong, belongs to another instance or workspace, or was deleted: check key and endpoint)",
@@ -86,6 +87,7 @@ BROKEN = (Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF)
 
 
 def of_answer(answer: Answer, api_key: str) -> Verdict:
+    """The verdict on an answer; `api_key` is redacted from its words."""
     text = _redacted(answer.body, api_key)
     body, words = _parsed(text), _storable(text.decode("utf-8", "replace"))
     if 200 <= answer.status < 300:
@@ -115,16 +117,16 @@ def no_answer(words: str) -> Verdict:
 
 
 def silent() -> Verdict:
-    """Of a request whose sender never told how it ended: it says nothing about Braze."""
+    """For a request whose sender never settled it: that says nothing about Braze."""
     return Verdict(
         Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.AS_BEFORE, "The sender stopped before it had an answer."
     )
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float:
-    """Seconds to wait, as Braze says it: two styles of headers, any of them missing, empty or absurd at times.
+    """Seconds to wait, from Braze's headers: there are two styles, and any of them may be missing, empty or absurd.
 
-    A moment counts from that of the answer by Braze's own clock; `now`, this machine's, may be wrong.
+    A point in time is counted from the answer's own date, by Braze's clock, since `now`, this machine's, may be wrong.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     now = _moment(lower.get("date", "")) or now
@@ -147,7 +149,7 @@ def _moment(date: str) -> float | None:
 
 
 def miscounted(verdict: Verdict, sent: Mapping[str, int]) -> str:
-    """In words, where Braze's counts and errors do not add up to the objects sent; "" where they do.
+    """In words, how Braze's counts and errors do not add up to the objects sent; "" if they do.
 
     A cross-check, not a verdict: Braze may leave the counts out, and counts customers rather than attribute objects.
     """
@@ -165,14 +167,14 @@ def _of_success(body: Any, words: str) -> Verdict:
 
 
 def _processed(body: Any) -> dict[str, int]:
-    """Only whole numbers count; a deletion's answer has one of another name."""
+    """By array, what Braze says it took; only integers count. A deletion's answer uses another name."""
     told = body if isinstance(body, dict) else {}
     counts = {array: told.get(f"{array}_processed") for array in ARRAYS} | {"deletions": told.get("deleted")}
     return {array: count for array, count in counts.items() if type(count) is int}
 
 
 def _judged_success(body: Any, words: str) -> Verdict:
-    """A 2xx whose body does not say success is no success: it may be a proxy's, or cut off."""
+    """A 2xx whose body does not say success is not one: it may be a proxy's, or cut off."""
     errors = _errors(body)
     named = _named(errors)
     if not _says_success(body):
@@ -185,14 +187,14 @@ def _judged_success(body: Any, words: str) -> Verdict:
 
 
 def _says_success(body: Any) -> bool:
-    """`queued` is an answer during maintenance; of a deletion the documents show the count alone."""
+    """`queued` is an answer during maintenance; for a deletion, the documentation shows the count alone."""
     if not isinstance(body, dict):
         return False
     return body.get("message", "success" if "deleted" in body else None) in ("success", "queued")
 
 
 def _partial(otherwise: ObjectFate, errors: list[Any], named: dict[tuple[str, int], str], words: str) -> Verdict:
-    """Objects that are named are refused. An entry that names none leaves its array, or all of them, unknown."""
+    """Named objects are rejected. An error that names none leaves its array, or all of them, unknown."""
     nameless = [error for error in errors if _place(error) is None]
     arrays = {array for error in nameless for array in _arrays(error)}
     return Verdict(
@@ -226,7 +228,7 @@ def _place(error: Any) -> tuple[str, int] | None:
 
 
 def _errors(body: Any) -> list[Any]:
-    """What is there under another form than Braze's list says that something was refused, and not what."""
+    """Braze's list of errors. Anything else under that name counts as one error that names no object."""
     errors = body.get("errors") if isinstance(body, dict) else None
     return errors if isinstance(errors, list) else [errors] if errors else []
 
@@ -239,7 +241,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _said(body: Any, words: str) -> str:
-    """A message that comes alone, without the JSON around it."""
+    """A body that is nothing but a message, without the JSON around it; else `words`."""
     is_message = isinstance(body, dict) and body.keys() == {"message"} and isinstance(body["message"], str)
     return _storable(body["message"]) if is_message else words
 
@@ -250,5 +252,5 @@ def _redacted(body: bytes, api_key: str) -> bytes:
 
 
 def _storable(words: str) -> str:
-    """PostgreSQL's text takes no NUL, and nobody reads more."""
+    """Without NUL, which PostgreSQL's text cannot hold, and no longer than anybody reads."""
     return words.replace("\x00", "")[:MAX_WORDS]

@@ -44,7 +44,7 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
     purchases = _doubt_purchases(account_id, words)
     profiles = _doubt_mirror(account_id)
     BrazeState.objects.filter(account_id=account_id).update(
-        paused_at=None, pause_kind="", pause_reason="", commits=commits.told(account_id)
+        paused_at=None, pause_kind="", pause_reason="", commits=commits.highest(account_id)
     )
     nudge.after_commit({account_id})
     return {"requests": requests, "events and orders": facts, "purchases": purchases, "profiles": profiles}
