@@ -1,4 +1,4 @@
-"""Deltas against what Braze is believed to hold, and how an answer moves that belief. Pure."""
+"""The mirror: deltas against what Braze is believed to hold, and how answers change that belief. Pure."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -11,9 +11,9 @@ RECENT_SECONDS = 300
 
 
 def delta(profile: AnyProfile | None, desired: dict[str, Any], removed: Collection[str] = ()) -> dict[str, Any]:
-    """What to send so that Braze holds `desired`; null for what it must no longer hold.
+    """What to send so that Braze holds `desired`; None for what it must no longer hold.
 
-    Values compare with their types, so 1, True and "1" are three things. Names in `removed` are nulled even where
+    Values are compared with their types, so 1, True and "1" differ. Names in `removed` are nulled even where
     the mirror knows nothing of them, unless `desired` has a value for them. A value that Braze has refused is left out.
     """
     held = profile.attributes if profile else {}
@@ -33,7 +33,7 @@ def delta(profile: AnyProfile | None, desired: dict[str, Any], removed: Collecti
 
 
 def accept(profile: AnyProfile, sent: dict[str, Any]) -> None:
-    """Braze took these attributes: remember them; a null leaves nothing behind."""
+    """Braze accepted these attributes: remember them; a None removes an attribute."""
     kept = {name: value for name, value in profile.attributes.items() if name not in sent}
     profile.attributes = kept | {name: value for name, value in sent.items() if value is not None}
     profile.uncertain = [name for name in profile.uncertain if name not in sent]
@@ -41,7 +41,7 @@ def accept(profile: AnyProfile, sent: dict[str, Any]) -> None:
 
 
 def refuse(profile: AnyProfile, sent: dict[str, Any], reason: str) -> bool:
-    """Braze refused an object: remember the values that its words name; whether there is any.
+    """Braze refused an object: remember the values that `reason` names; returns whether it names any.
 
     Braze quotes names: "The value provided for the 'email' field is not a valid email." [Braze: errors].
     """
@@ -51,7 +51,7 @@ def refuse(profile: AnyProfile, sent: dict[str, Any], reason: str) -> bool:
 
 
 def doubt(profile: AnyProfile, sent: Iterable[str]) -> None:
-    """Braze may or may not have taken these attributes: they differ from any value until it has."""
+    """Braze may or may not have accepted these attributes: until it accepts them, they differ from any value."""
     profile.uncertain = sorted({*profile.uncertain, *sent})
 
 
@@ -62,7 +62,7 @@ def touch(profile: AnyProfile, sent: Iterable[str], at: float) -> None:
 
 
 def free_at(profile: AnyProfile | None, names: Iterable[str], gap_seconds: float) -> float:
-    """When none of these attributes was changed within the gap any more, in seconds since 1970; 0 for at once."""
+    """From when on none of these attributes was changed within the gap, in seconds since 1970; 0 if that is so now."""
     times = [profile.recent[name] for name in names if name in profile.recent] if profile else []
     return max(times) + gap_seconds if times and gap_seconds else 0.0
 

@@ -1,4 +1,4 @@
-"""The relay's commit of a round: requests into the ledger, entries to their states, all of it or nothing."""
+"""The relay's commit of a round: writes the requests to the ledger and moves the entries, all or nothing."""
 
 import logging
 from collections import defaultdict
@@ -26,17 +26,17 @@ from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
-#: What is parked is woken by the record it waits for, and looked at again this often in case it was missed.
+#: Parked entries are woken when the record they wait for is settled; and they are tried again this often, to be safe.
 PARKED = timedelta(seconds=60)
 
 
 class Overtaken(Exception):
-    """Entries changed while their requests were composed (their customer was deleted, say): compose anew."""
+    """Entries changed while their requests were composed (for example, a customer was deleted): compose them anew."""
 
 
 class Committed(NamedTuple):
-    """The requests that the ledger has now, its count of commits, of which Redis is to be told, and how many changes
-    are in these requests or have ended without one."""
+    """The new requests, the commit counter, which Redis is to be told, and how many changes were moved: into these
+    requests, or to an end without one."""
 
     deliveries: list[Delivery]
     counted: Counted
@@ -44,6 +44,10 @@ class Committed(NamedTuple):
 
 
 def commit(account_id: int, held: Held, composed: Composed) -> Committed:
+    """Write what a round comes to, in one transaction that confirms the lease.
+
+    Raises `LeaseLost` and `Overtaken`, and the database's own errors; nothing is written then.
+    """
     round, bundles, drafts = composed.round, composed.bundles, composed.drafts
     with transaction.atomic():
         held.confirm()
@@ -71,9 +75,9 @@ _FREE = Prepared(lambda ids: _still_pending(ids).select_for_update(skip_locked=T
 
 
 def _locked_out(by_customer: dict[str, list[Entry]]) -> set[str]:
-    """Customers with an entry that another transaction holds (it deletes the customer, say): they wait, nobody else.
+    """Customers with an entry that another transaction has locked (to delete the customer, say): only these wait.
 
-    Waiting for its lock, with locks of our own, would hold up the account, and could deadlock with that transaction.
+    Waiting for that lock, while holding locks, would hold up the account, and could deadlock with that transaction.
     """
     entries = list(chain.from_iterable(by_customer.values()))
     ids = [entry.pk for entry in entries]
@@ -93,7 +97,10 @@ def _requests(drafts: Sequence[packing.Draft], account_id: int, now: datetime) -
 
 
 def _save_purchases(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft]) -> None:
-    """New rows get their primary keys here, before the manifests that name them are written."""
+    """Write the purchases of these requests; new rows get the primary keys that the requests' manifests name.
+
+    Raises `Overtaken` if rows that were to be made anew have changed.
+    """
     if outdated := [purchase_id for bundle in bundles for purchase_id in bundle.outdated]:
         rows = BrazePurchase.objects.filter(account_id=account_id, purchase_id__among=outdated, fate=Fate.PENDING)
         if rows.filter(error="", settled_at=None).delete()[0] != len(outdated):
@@ -130,15 +137,15 @@ def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[p
 
 
 def _skip(account_id: int, by_reason: Mapping[str, set[int]], now: datetime) -> None:
-    """What no rule lets be sent is skipped; but what was to be sent again, as it may have arrived, is held.
+    """Skip entries, by the rule that skips them. What may have arrived, and was to be sent again, is held as unknown.
 
-    A person has to look, and a reversal that comes could not tell otherwise what there is to negate.
+    A person has to look at that, and a later reversal has to know what there may be to negate.
     """
     skipped = OutboxEntry.objects.filter(pk__among=set().union(*by_reason.values()), kind__in=FACT_KINDS)
     columns = ("pk", "kind", "customer_external_id", "data", "error")
     facts = list(skipped.values_list(*columns)) if by_reason else []
     for reason, ids in by_reason.items():
-        # A part that was refused or is in doubt outlives the rule that skips the rest, and so does its reason.
+        # If a part was refused or is in doubt, that status and its reason win over the rule that skips the rest.
         by_worst = Case(When(worst="", then=Value(Status.SKIPPED.value)), default=F("worst"))
         words = Case(When(worst="", then=Value(reason)), default=F("error"), output_field=TextField())
         _move(ids, status=by_worst, error=words, settled_at=now)
@@ -152,14 +159,14 @@ def _skip(account_id: int, by_reason: Mapping[str, set[int]], now: datetime) -> 
 
 
 def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], list[int]], now: datetime) -> None:
-    """By customer and order id: a purchase's row tells whether it may have arrived."""
+    """Hold purchases that may have arrived, and the skipped entries of their orders, given by (customer, order id)."""
     customers = {customer for customer, _ in by_order}
     rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers, fate=Fate.PENDING)
     for row in rows.exclude(error="") if customers else ():
         if ids := by_order.get((row.customer_external_id, row.order_id)):
             BrazePurchase.objects.filter(pk=row.pk).update(fate=Fate.UNKNOWN, settled_at=now)
             OutboxEntry.objects.filter(pk__in=ids).update(status=Status.UNKNOWN, error=row.error)
-    # A doubt that no change shows (its order's were deleted, and it was created again) is shown by what is skipped.
+    # A doubt that no other entry shows (the order was deleted and created again) is shown by the skipped entries.
     doubted = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
     for row in doubted.filter(fate=Fate.UNKNOWN) if customers else ():
         key = (row.customer_external_id, row.order_id)
@@ -170,7 +177,10 @@ def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], li
 
 
 def _reject(bundles: Sequence[Bundle], now: datetime) -> int:
-    """What Braze would refuse is rare, and logged as a refusal of Braze's own is; how much of it there is."""
+    """Reject what Braze would refuse, and log it like Braze's own refusals; returns how many entries ended by it.
+
+    One by one, because these are rare.
+    """
     failed = {pk: reason for bundle in bundles for pk, reason in bundle.failed.items()}
     rejected = {pk: reason for bundle in bundles for pk, reason in bundle.rejected.items()}
     if not failed and not rejected:
@@ -187,7 +197,7 @@ def _reject(bundles: Sequence[Bundle], now: datetime) -> int:
 
 
 def _end_purchases(rejected: Mapping[int, str], now: datetime) -> None:
-    """What waited to be sent is refused with its order's changes; what may have arrived is in doubt."""
+    """Purchases of rejected orders that wait to be sent: rejected too, or unknown if they may have arrived."""
     orders = OutboxEntry.objects.filter(pk__among=list(rejected), kind__in=ORDER_KINDS)
     for account_id, customer, data, pk in orders.values_list("account_id", "customer_external_id", "data", "pk"):
         rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id=customer)
@@ -197,7 +207,7 @@ def _end_purchases(rejected: Mapping[int, str], now: datetime) -> None:
 
 
 def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
-    """One by one: values that Braze would not take are few."""
+    """Write the adjustments to the entries; one by one, because these are few."""
     for draft in drafts:
         for item in (*draft.attributes, *draft.events, *draft.purchases):
             if item.adjustments:
@@ -205,7 +215,7 @@ def _note_adjustments(drafts: Sequence[packing.Draft]) -> None:
 
 
 def _move(ids: set[int], **changes: object) -> None:
-    """Raises `Overtaken` where any of the entries is no longer pending; the commit is then undone."""
+    """Change pending entries; raises `Overtaken`, which undoes the commit, if any of them is no longer pending."""
     if OutboxEntry.objects.filter(pk__among=ids, status__unindexed=Status.PENDING).update(**changes) != len(ids):
         raise Overtaken
 
@@ -216,9 +226,9 @@ def _wait(by_customer: dict[str, list[Entry]], waiting: dict[str, datetime]) -> 
 
 
 def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
-    """A deleted customer's purchases that never left: nothing of them is in Braze, nothing will have to be negated.
+    """Delete the purchases of deleted customers that never left: there will be nothing to negate.
 
-    One that was to be sent again, as it may or may not have arrived, stays in doubt.
+    Those that may have arrived, and were to be sent again, stay in doubt.
     """
     deleted = [bundle.customer for bundle in bundles if bundle.deletions]
     if not deleted:

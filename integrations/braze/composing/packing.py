@@ -1,4 +1,4 @@
-"""Packs customers' bundles into full requests. Pure but for the id of each request."""
+"""Packs customers' bundles into full requests. Pure, except that each request gets a random id."""
 
 import zlib
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from integrations.braze.mapping.objects import MAX_PER_ARRAY, BrazeObject, Bundl
 from integrations.braze.models import Delivery, Endpoint
 from integrations.braze.models.account import BatchLimit
 
-#: Braze: "up to 50 identifiers" a deletion request [Braze: /users/delete].
+#: Braze: "up to 50 identifiers" per deletion request [Braze: /users/delete].
 MAX_DELETIONS = 50
-#: Braze: 4 MB a body [Braze: API limits]; we stay below it.
+#: Braze: 4 MB per body [Braze: API limits]; we stay below it.
 MAX_BYTES = 3_500_000
 #: Requests being filled at once: a customer's objects go into the newest that has room for all of them.
 OPEN_DRAFTS = 8
 ARRAYS = ("attributes", "events", "purchases")
 
 
-#: How many attributes, events and purchases.
+#: Numbers of attributes, events and purchases.
 Sizes = tuple[int, int, int]
 #: The length of a body, and the body compressed.
 Sealed = tuple[int, bytes]
@@ -44,7 +44,7 @@ class Draft:
     sealed: Sealed | None = None
 
     def takes(self, sizes: Sizes, size: int, is_combined: bool) -> bool:
-        """Asked of every open request for every customer."""
+        """Whether these objects, of `size` bytes, still fit. Called for every customer and open request: be fast."""
         if self.bytes + size > MAX_BYTES and self.bytes:
             return False
         attributes, events, purchases = sizes
@@ -61,7 +61,7 @@ class Draft:
         return set(chain.from_iterable(item.entries for item in items))
 
     def seal(self) -> Sealed:
-        """Made once, when nothing is added any more."""
+        """The body's length and the compressed body, made at the first call: nothing may be added afterwards."""
         if self.sealed is None:
             encoded = body(self)
             self.sealed = len(encoded), zlib.compress(encoded, 1)
@@ -82,7 +82,7 @@ class Draft:
 
 
 def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
-    """Whole bundles into the newest request that has room for them; deletions in fifties."""
+    """Requests that carry the bundles: each bundle whole, in the newest request with room for it; deletions apart."""
     drafts: list[Draft] = []
     open_drafts: list[Draft] = []
     deletions: list[Bundle] = []
@@ -107,7 +107,7 @@ def pack(bundles: Iterable[Bundle], limit: str) -> list[Draft]:
 
 
 def delivery(draft: Draft, account_id: int) -> Delivery:
-    """The ledger's row for a filled request, not saved."""
+    """An unsaved row of the ledger for a filled request."""
     size, compressed = draft.seal()
     return Delivery(
         id=draft.id,
@@ -146,7 +146,7 @@ def _deletions(bundles: list[Bundle]) -> list[Draft]:
 
 
 def _manifest(draft: Draft) -> dict[str, Any]:
-    """Saved after the purchase rows are, so that each purchase's row has its primary key."""
+    """Made after the purchase rows were inserted, so that each has its primary key."""
     manifest: dict[str, Any] = {
         name: [_line(item, draft.known) for item in items]
         for name in (*ARRAYS, "deletions")

@@ -1,4 +1,4 @@
-"""What would be sent now for a customer, an event or an order: the relay's own rules and mapping, and nothing kept."""
+"""What would be sent now for a customer, an event or an order, by the relay's own rules and mapping; saves nothing."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`objects` has them as Braze would get them, by array. The rest are sentences for an operator."""
+    """`objects` are those that Braze would get, by array. The rest are sentences for an operator."""
 
     objects: dict[str, list[dict[str, Any]]]
     adjustments: list[str] = field(default_factory=list)
@@ -28,12 +28,12 @@ class Preview:
     account: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Without what there is nothing to say about."""
+        """Without empty fields."""
         return {name: value for name in self.__slots__ if (value := getattr(self, name))}
 
 
 def customer(record: Customer) -> Preview:
-    """As for a customer all of whose attributes, tags and audiences are looked at anew."""
+    """As if all of the customer's attributes, tags and audiences were compared with the mirror again."""
     profile = BrazeProfile.objects.filter(account_id=record.account_id, external_id=record.external_id).first()
     kind = Kind.CUSTOMER_UPDATED if profile and profile.is_known else Kind.CUSTOMER_CREATED
     return _preview(record.account, record, kind, str(record.pk), {"resync": True})
@@ -44,13 +44,13 @@ def event(record: Event) -> Preview:
 
 
 def order(record: Order) -> Preview:
-    """With what the order's lines have come to differ in from what was sent of them."""
+    """Includes how the order's lines now differ from what was sent of them."""
     data = {"order_id": record.order_id, "status": "FULFILLED" if _is_sale_due(record) else record.status}
     return _preview(record.account, record.customer, Kind.ORDER, str(record.pk), data, _differences(record))
 
 
 def _is_sale_due(record: Order) -> bool:
-    """An order that was reversed while its fulfilment waits is sent first, and then reversed."""
+    """Whether the order's fulfilment is still waiting: then it is sent first, even if the order is closed by now."""
     waiting = OutboxEntry.objects.filter(account_id=record.account_id, integration=NAME, status=Status.PENDING)
     return waiting.filter(kind__in=ORDER_KINDS, subject=str(record.pk), data__status="FULFILLED").exists()
 

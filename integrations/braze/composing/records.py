@@ -1,4 +1,4 @@
-"""Loads, in bulk, what a list of outbox entries is about."""
+"""Loads, in bulk, the records that a list of outbox entries is about."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,16 +32,16 @@ from integrations.outbox.prepared import Prepared
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
 
 AUDIENCE_KINDS = frozenset({Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED})
-#: Where Braze has something of the customer, these say too little of which audiences it is to be taken out of.
+#: If Braze already has the customer, these do not tell which audiences to remove them from: all are looked at.
 WHOLE_KINDS = frozenset({Kind.CUSTOMER_CREATED, Kind.AUDIENCE_LEFT})
 ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
-#: Kinds whose objects are made without the customer's own record.
+#: Kinds whose objects do not need the customer's own record.
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
-#: What an order that was sold may become: its purchases are negated.
+#: Statuses of a once fulfilled order whose purchases are to be negated.
 CLOSED = frozenset({"REVERSED", "CANCELLED"})
 
 
-#: As `str.rstrip` does, which the mapping uses: SQL's own RTRIM knows one kind of space.
+#: What `str.rstrip` strips, which the mapping uses: SQL's RTRIM by itself strips one kind of space only.
 _SPACES = "".join(character for character in map(chr, range(1, 0x3001)) if character.isspace())
 _STRIPPED = Func(F("audience__name"), Value(_SPACES), function="RTRIM", output_field=TextField())
 
@@ -62,19 +62,20 @@ _CUSTOMERS, _EVENTS = Prepared(_of_customers), Prepared(_of_events)
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The newest records behind some entries, as the database has them now; customers only where state is sent."""
+    """The records behind some entries, as the database has them now; customers only if their state is to be sent."""
 
     customers: dict[str, AnyCustomer]
     events: Mapping[str, AnyEvent]
     orders: dict[str, AnyOrder]
     purchases: dict[str, list[BrazePurchase]]  #: by order_id, in the order they were made
-    audiences: dict[str, set[str]]  #: customer → names of the audiences in question that they are in now
+    audiences: dict[str, set[str]]  #: customer → names of the audiences in question that the customer is in now
     profiles: dict[str, Mirrored]
-    #: By subject, the id of the last pending change that closes the order.
+    #: Subject → id of the last pending entry that closes the order.
     closings: Mapping[str, int] = field(default_factory=dict)
 
 
 def load(account_id: int, entries: Sequence[Entry]) -> Records:
+    """All that has to be known to compose these entries, in a fixed number of queries."""
     of_state = {entry.customer_external_id for entry in entries if entry.kind not in FACT_KINDS}
     of_facts = {entry.customer_external_id for entry in entries} - of_state
     orders = _orders(_subjects(entries, ORDER_KINDS))
@@ -98,7 +99,7 @@ def _customers(account_id: int, external_ids: set[str]) -> dict[str, AnyCustomer
 
 
 def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
-    """By subject. An event's customer never changes, so the entry tells who it is."""
+    """By subject. The customer comes from the entry: an event's customer never changes."""
     if not entries:
         return {}
     names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
@@ -130,7 +131,7 @@ def _orders(ids: set[str]) -> dict[str, AnyOrder]:
 
 
 def _closings(account_id: int, orders: Mapping[str, AnyOrder], entries: Sequence[Entry]) -> dict[str, int]:
-    """Looked up after the orders were, so that no order is found closed whose reversal is not seen."""
+    """Read after the orders were, so that no order is seen as closed without its reversal's entry."""
     of_orders = [entry for entry in entries if entry.kind in ORDER_KINDS]
     last = {entry.subject: entry for entry in of_orders}
     found = {entry.subject: entry.pk for entry in of_orders if not entry.is_of_sale}
@@ -155,10 +156,10 @@ def _purchases(account_id: int, order_ids: set[str]) -> dict[str, list[BrazePurc
 def _audiences(
     account_id: int, external_ids: set[str], entries: Sequence[Entry], held: Mapping[str, Mirrored]
 ) -> dict[str, set[str]]:
-    """Names by customer: all of those who are sent whole, and of who joined those that the entries speak of.
+    """By customer, names of audiences: all of them for customers who are sent whole, else those that the entries name.
 
-    Braze strips spaces, so two names that differ in nothing else are one attribute: whoever leaves one of the two is
-    still in the other.
+    Braze strips spaces, so two names that differ only in these are one attribute: a customer who leaves one of the two
+    audiences is still in the other, and keeps the attribute.
     """
     mine = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
     whole = {entry.customer_external_id for entry in entries if entry.data.get("resync")}
@@ -179,5 +180,5 @@ def _audiences(
 
 
 def mentioned(entry: Entry) -> set[str]:
-    """The audience names that an entry speaks of."""
+    """The audience names in an entry, old and new."""
     return {name for key in ("name", "old_name") if (name := entry.data.get(key))}

@@ -1,4 +1,4 @@
-"""Rounds of the relay: entries taken together, and all that is known of them before they are composed."""
+"""Rounds of the relay: entries taken together, with everything that composing them needs."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -21,19 +21,19 @@ from integrations.outbox.models import SETTLED, Kind, OutboxEntry
 
 @dataclass(slots=True)
 class Round:
-    """Entries taken together, the records behind them, and who of their customers has to wait until when."""
+    """Entries taken together, the records behind them, and which of the customers have to wait, until when."""
 
     settings: BrazeSettings
     by_customer: dict[str, list[Entry]]
     records: Records
     waiting: dict[str, datetime]
-    now: datetime  #: by the database's clock, as settings are: which of them is newer decides whether they fit together
-    on_probation: bool  #: the account has to prove first that its Braze answers
+    now: datetime  #: by the database's clock, like the dates of settings: the two are compared
+    on_probation: bool  #: the account's last request failed
 
 
 @dataclass(slots=True)
 class Composed:
-    """What a round comes to: nothing of it is in the database yet."""
+    """A round and what it comes to; nothing of it is in the database yet."""
 
     round: Round
     bundles: list[Bundle]
@@ -41,7 +41,7 @@ class Composed:
 
 
 def read(account_id: int, passing: Pass, end: float) -> Round | None:
-    """The next entries that may be sent, and all that is known of them; None where there are none, or not now."""
+    """The next round of a pass; None if nothing more may be composed now, or `end` (on `time.monotonic`) has passed."""
     while not passing.is_over and monotonic() < end:
         ready, look = readiness.of(account_id), ledger.look(account_id)
         is_sound = commits.may_go_on(ready.account_state)
@@ -61,7 +61,10 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
 
 
 def halves(account_id: int, round: Round) -> list[Round]:
-    """Of its customers, with their records read anew, as a failed commit has changed them; one where there is one."""
+    """The round split by customers, with records read anew, as a failed commit has changed them.
+
+    A round of one customer comes back as one.
+    """
     names = list(round.by_customer)
     middle = len(names) // 2
     return [_of(account_id, round, part) for part in (names[:middle], names[middle:]) if part]
@@ -77,14 +80,14 @@ def _of(account_id: int, round: Round, names: Collection[str]) -> Round:
 def _due(
     account_id: int, by_customer: dict[str, list[Entry]], loaded: Records, settings: BrazeSettings, now: datetime
 ) -> dict[str, datetime]:
-    """Customers who have to wait for Braze's sake, and until when.
+    """Customers who have to wait because Braze needs time, and until when.
 
     A deletion leaves some seconds after the customer's last request, because Braze orders nothing between requests;
     a re-created customer waits until the deletion has spread, or it would be swallowed [Braze: /users/delete].
     """
     due: dict[str, datetime] = {}
     deleted = {c for c, theirs in by_customer.items() if any(entry.kind == Kind.CUSTOMER_DELETED for entry in theirs)}
-    deleted = deleted if settings.delete_customers else set()  # else it is skipped
+    deleted = deleted if settings.delete_customers else set()  # otherwise the deletion is skipped
     settles = timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
     for customer in by_customer.keys() & loaded.profiles.keys() - deleted:
         if deleted_at := loaded.profiles[customer].deleted_at:
@@ -96,14 +99,14 @@ def _due(
 
 
 def _last_accepted(account_id: int, customers: Collection[str], loaded: Records) -> dict[str, datetime]:
-    """When Braze took, or may have taken, the customers' last requests: by the mirror, and by their settled changes."""
+    """When Braze last accepted, or may have accepted, something of the customers: by mirror, entries and purchases."""
     if not customers:
         return {}
     settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
     settled = settled.filter(status__in=SETTLED, batch__isnull=False, settled_at__isnull=False).order_by()
     latest = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
     sold = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
-    sold = sold.filter(settled_at__isnull=False).order_by()  # of an order that has more to send, the entry is pending
+    sold = sold.filter(settled_at__isnull=False).order_by()  # an order with more to send has no settled entry yet
     for customer, at in sold.values_list("customer_external_id").annotate(Max("settled_at")):
         latest[customer] = max(at, latest.get(customer, at))
     for customer in customers:

@@ -1,4 +1,4 @@
-"""Whether a captured change is sent, or skipped because …: the one readable place."""
+"""Whether a captured change is sent, or skipped and why."""
 
 from collections.abc import Callable
 
@@ -21,12 +21,12 @@ NOTHING_CHANGED = "nothing changed: Braze already has this"
 
 
 def why_skipped(entry: Entry, settings: BrazeSettings, records: Records) -> str:
-    """The rule that keeps an entry from being sent, in words for an operator; "" where it is to be sent."""
+    """The rule that keeps an entry from being sent, in words for an operator; "" if it is to be sent."""
     return _RULES[entry.kind](entry, settings, records)
 
 
 def why_rejected(external_id: str) -> str:
-    """Why Braze would refuse whatever is sent of this customer; "" where it would not."""
+    """Why Braze would refuse anything sent of this customer; "" if it would not."""
     size = len(external_id.encode())
     if size <= MAX_EXTERNAL_ID_BYTES:
         return ""
@@ -48,7 +48,7 @@ def _customer(entry: Entry, settings: BrazeSettings, records: Records) -> str:
 
 
 def sends_profile(kind: str, settings: BrazeSettings) -> bool:
-    """Whether a change of this kind lets the profile's own attributes go out (tags have a toggle of theirs)."""
+    """Whether a change of this kind sends the profile's own attributes (tags have a toggle of their own)."""
     return settings.create_customers if kind == Kind.CUSTOMER_CREATED else settings.update_customers
 
 

@@ -1,7 +1,7 @@
-"""Takes pending entries for the relay: whole customers, in the order of their oldest changes, and nobody who is busy.
+"""Takes pending entries for the relay: whole customers, in the order of their oldest changes, leaving out busy ones.
 
-A *pass* goes through an account's pending entries once, for as long as one relay has the lease. It knows the busy
-customers by heart: who was busy when it began, and whom it has taken since, as nobody else makes requests meanwhile.
+A *pass* goes through an account's pending entries once, while one relay has the lease. It keeps the busy customers in
+memory: those who were busy when it began, and those it has taken since, as nobody else makes requests meanwhile.
 """
 
 from collections import Counter
@@ -20,12 +20,12 @@ from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.oldest import Limits
 from integrations.outbox.prepared import Prepared
 
-#: Entries looked at for the customers to be taken together.
+#: Entries looked at to find the customers that are taken together.
 TAKE = 2_000
-#: Entries taken together, of one customer and in all, and no more events of one than a request holds. What a customer
-#: has beyond that would not fit anyway.
+#: Most entries taken together: of one customer, and in all. Of one customer's events, no more are taken than a request
+#: holds: more would not fit anyway.
 MOST_OF_CUSTOMER, MOST = 2 * MAX_PER_ARRAY, 4_000
-#: As an `Entry` has them.
+#: The columns of an `Entry`.
 _COLUMNS, _DATA = ("id", *Entry._fields[1:-1]), Entry._fields[-1]
 _CUSTOMER = _COLUMNS.index("customer_external_id")
 
@@ -56,23 +56,24 @@ _AHEAD_OF_OTHERS = Prepared(
 
 
 class Pass:
-    """`take` goes on where it stopped, until `is_over`.
+    """Each call of `take` continues where the last one stopped, until `is_over`.
 
-    A customer is taken once in a pass, with all that is pending: also what was committed late, under an id that we
-    have passed already. Whoever is busy is left to the next pass, even if free before that.
+    A customer is taken once in a pass, with all that is pending, including entries committed late, under ids that the
+    pass has already gone by. Busy customers are left to the next pass, even if they become free before that.
     """
 
     def __init__(self, account_id: int, first: int = 0) -> None:
-        """Nothing is pending before `first`; 0 where that is not known."""
+        """`first` is the lowest id that may be pending; 0 if that is not known."""
         self.account_id = account_id
         self.is_over = False
         self._after = max(first - 1, 0)
         self._passed: set[str] | None = None
 
     def take(self, now: datetime) -> list[Entry]:
-        """The next free entries, of whole customers where nobody has very many; [] where nothing free is left."""
+        """The next entries, of whole customers unless one has very many, in the order of ids; [] if none is left."""
         passed = self._passed = self._busy(now) if self._passed is None else self._passed
-        # Where those at the front are all busy, the database looks for the next one who is not: there may be millions.
+        # If all customers at the front are busy, the database skips to the next free one: there may be millions of
+        # entries.
         for look in (_AHEAD, _AHEAD_OF_OTHERS):
             if self.is_over:
                 break
@@ -88,15 +89,15 @@ class Pass:
         return []
 
     def _busy(self, now: datetime) -> set[str]:
-        """Read before the entries are: whoever becomes free in between is merely passed over."""
+        """Read before the entries are: a customer who becomes free in between is merely left out."""
         return {customer for (customer,) in _BUSY.rows(account_id=self.account_id, now=now)}
 
     def _take(self, found: dict[str, int], passed: set[str], now: datetime) -> list[Entry]:
-        """Of the customers found, by the ids of their first entries, as many as can be taken together."""
+        """Entries of as many of these customers as can be taken together. `found`: customer → id of the first entry."""
         limits = Limits(MOST_OF_CUSTOMER, MOST + 1)
         rows = oldest.pending_of(self.account_id, NAME, found, [*_COLUMNS, _DATA], now, limits)
         chosen = list(found)
-        if len(rows) > MOST:  # the last of them comes next, with all there is: the rest would take another request
+        if len(rows) > MOST:  # the last customer was cut short, and is taken next, with everything
             cut = chosen.index(rows[-1][_CUSTOMER])
             self.is_over, self._after = False, found[chosen[cut]] - 1
             del chosen[cut:]
@@ -112,9 +113,9 @@ class Pass:
         return taken + self._of_the_same_orders([entry for entry in taken if entry.customer_external_id in larger], now)
 
     def _of_the_same_orders(self, cut_short: list[Entry], now: datetime) -> list[Entry]:
-        """An order is sold whole: its later entries come along, rather than being found to have nothing to add.
+        """A sale is sent whole: the order's later entries of the sale come along, even beyond the customer's limit.
 
-        Not its reversal, which must overtake nothing that was left behind.
+        Its reversal does not: it must not overtake what was left behind.
         """
         orders = {(entry.customer_external_id, entry.subject) for entry in cut_short if entry.kind in ORDER_KINDS}
         if not orders:
@@ -130,7 +131,7 @@ class Pass:
 
 
 def _without_later_events(taken: list[Entry]) -> Iterator[Entry]:
-    """No more of a customer than up to the last event that a request holds; in the order of ids."""
+    """Each customer's entries up to the last event that one request holds, in the order of ids."""
     events = Counter[str]()
     for entry in taken:
         events[entry.customer_external_id] += entry.kind == Kind.EVENT

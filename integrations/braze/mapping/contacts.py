@@ -17,15 +17,15 @@ MAX_EMAIL = 254
 
 
 def email(text: str) -> str | None:
-    """The address, None where Braze might refuse it."""
+    """The address, or None if Braze might refuse it."""
     return text if len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) else None
 
 
 @lru_cache(maxsize=65_536)
 def phone(text: str, country: str | None) -> str | None:
-    """In E.164, the country (ISO 3166-1 alpha-2) being the hint for national notation; None where it is no number.
+    """The number in E.164; None if it is not one. `country` (ISO 3166-1 alpha-2) is needed to read national notation.
 
-    Remembered, because reading one takes a tenth of a customer's mapping, and customers change more than their numbers.
+    Cached: parsing takes a tenth of a customer's mapping, and most changes of a customer leave the number as it is.
     """
     for candidate in (text, f"+{text[2:]}" if text.startswith("00") else ""):
         try:

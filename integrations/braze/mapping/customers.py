@@ -23,10 +23,10 @@ FIRST_BIRTH = date(1900, 1, 1)
 
 @dataclass(slots=True)
 class Attributes:
-    """What Braze should hold: `values`, None for what should be absent.
+    """What Braze should hold: `values`, with None for an attribute that should be absent.
 
-    Names in `left_out` have a value that Braze would not take: they are not sent at all, neither the value nor a
-    null, so that Braze keeps what it has and the mirror stays true. `adjustments` has a sentence by attribute.
+    Attributes in `left_out` have a value that Braze would not take. Neither that value nor a null is sent, so Braze
+    keeps what it has, and the mirror stays right. `adjustments` has a sentence for each changed or left out attribute.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Attributes:
         self.adjustments[name] = f"{name}: left out, {why}"
 
     def put(self, name: str, value: Any, changes: list[str]) -> None:
-        """`changes` are sentences about the value; none of it is there where it could not be sent."""
+        """`changes` are sentences about how `value` was changed; it is None if nothing of it can be sent."""
         if changes:
             self.adjustments[name] = "; ".join(changes)
         if value is None and changes:
@@ -77,7 +77,7 @@ def profile(customer: AnyCustomer, today: date) -> Attributes:
 def tags(customer: AnyCustomer) -> Attributes:
     """`tag_<key>` for each tag. The prefix keeps tags apart from all other attributes.
 
-    Of two tags that come to one name, the one that needed no change has it; the other is left out.
+    If two tags come to the same name, the one that needed no change keeps it; the other is left out.
     """
     result = Attributes()
     given = customer.tags or {}
@@ -96,19 +96,19 @@ def tags(customer: AnyCustomer) -> Attributes:
 
 @lru_cache(maxsize=8192)
 def tag_attribute(key: str) -> str:
-    """As Braze keeps it: it strips spaces around a name, and takes 255 characters [Braze: custom attributes]."""
+    """The name as Braze keeps it: without spaces around it, at most 255 characters [Braze: custom attributes]."""
     return fitted(key, TAG_PREFIX + key, []).rstrip()
 
 
 @lru_cache(maxsize=8192)
 def _claim(key: str) -> tuple[bool, str]:
-    """Who has a name: the lesser."""
+    """Sort key: of tags with the same attribute name, the first one keeps it."""
     return (tag_attribute(key) != TAG_PREFIX + key, key)
 
 
 @lru_cache(maxsize=8192)
 def audience_attribute(name: str) -> str:
-    """Stripped as Braze does, so that what is nulled later is what was set."""
+    """The name as Braze keeps it, so that what is nulled later is what was set."""
     return fitted(name, AUDIENCE_PREFIX + name, []).rstrip()
 
 
@@ -125,7 +125,7 @@ def _add_personal(result: Attributes, customer: AnyCustomer, country: str | None
 
 
 def _add_read(result: Attributes, name: str, text: str, value: str | None, why_not: str) -> None:
-    """`value` is what was read in the text; None where the text is empty, or cannot be sent."""
+    """`value` is what `text` was read as; None if the text is empty or cannot be sent."""
     if value is None and (text := text.strip()):
         result.leave_out(name, f"{shown(text)} {why_not}")
     else:
@@ -149,7 +149,7 @@ def _add_text(result: Attributes, name: str, text: str) -> None:
 
 
 def _add_custom(result: Attributes, name: str, value: Any) -> None:
-    """Braze takes some texts for times [Braze: custom attributes]: the operator is told what it makes of them."""
+    """Braze reads some texts as times [Braze: custom attributes]; the adjustments say what becomes of them."""
     if (
         value is None
         or value.__class__ is bool

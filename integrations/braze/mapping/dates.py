@@ -1,4 +1,4 @@
-"""Which texts Braze takes for a time when they are the value of a custom attribute [Braze: custom attributes]."""
+"""Which texts Braze reads as a time, as values of custom attributes [Braze: custom attributes]."""
 
 import re
 from datetime import datetime
@@ -10,16 +10,17 @@ _WEEKDAY_FIRST = re.compile(
 _YEAR_FIRST = re.compile(r"\d{4}-..-", re.ASCII)
 _COLON_MILLIS = re.compile(r"(.{10}T..:..:..):(\d{3})(.*)", re.ASCII)
 _LAST_YEAR = 3000
-#: What such a text can begin with: all others, which are nearly all, cost one look.
+#: What such a text can begin with. Nearly all texts begin otherwise, and cost one comparison.
 _FIRST = frozenset("0123456789MTWFS")
 
 
 def can_be_time(text: str) -> bool:
+    """A cheap first check: False if Braze surely does not read the text as a time."""
     return text[:1] in _FIRST and 8 <= len(text) <= 40
 
 
 def as_iso(text: str) -> str | None:
-    """ISO 8601 for a text that Braze reads as a time though it is not ISO 8601: month first, or weekday first."""
+    """ISO 8601 for a text in another form that Braze reads as a time (month or weekday first); else None."""
     if found := _MONTH_FIRST.fullmatch(text):
         return _checked(f"{found[4]}-{found[1]:0>2}-{found[3]:0>2}")
     if found := _WEEKDAY_FIRST.fullmatch(text):

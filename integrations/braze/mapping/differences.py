@@ -1,4 +1,4 @@
-"""Where an order has come to differ from what Braze was sent of it."""
+"""How an order now differs from what Braze was sent of it."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,7 +13,7 @@ SENT = (Fate.DELIVERED, Fate.UNKNOWN, Fate.BUFFERED)
 
 
 def differences(order: Order, rows: Sequence[BrazePurchase]) -> list[str]:
-    """In words, where the order's lines are no longer what Braze was sent; an edit of a sent line sends nothing."""
+    """In words, the lines that are no longer as Braze was sent them. (Editing a sent line sends nothing.)"""
     sold = [row for row in rows if not row.is_reversal and row.fate in SENT]
     lines = {line.position: line for line in order.lines.all()}
     sent = list(dict.fromkeys(row.line for row in rows if not row.is_reversal))

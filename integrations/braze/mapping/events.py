@@ -13,7 +13,7 @@ from integrations.braze.mapping.values import ORIGINAL_TIME, Mapped, timestamp
 #: Property names that Braze refuses, and our own.
 RESERVED = frozenset({"time", "event_name"})
 OWN = frozenset({"event_id", ORIGINAL_TIME})
-#: Braze: "102,400 bytes per event", of which our own properties take at most this.
+#: Braze: "102,400 bytes per event". Our own properties take at most `_OWN_BYTES` of them.
 MAX_BYTES = 102_400
 _OWN_BYTES = 150
 _ROOM = MAX_PROPERTIES - len(OWN)
@@ -28,12 +28,13 @@ _NAMES = Names(RESERVED | OWN)
 
 
 def event(record: AnyEvent, now: datetime) -> Mapped:
+    """The event as JSON within Braze's limits, and the adjustments."""
     mapped = _event(record, now)
     return mapped if len(mapped[0]) <= MAX_BYTES else _event(record, now, MAX_BYTES - _OWN_BYTES)
 
 
 def _event(record: AnyEvent, now: datetime, max_bytes: int = 0) -> Mapped:
-    """Nearly every event is so small that its properties need not be weighed."""
+    """Without `max_bytes` the properties are not weighed: nearly every event is small enough."""
     adjustments: list[str] = []
     properties = flattened(record.data or {}, _NAMES, adjustments, _ROOM)
     if max_bytes:
@@ -49,7 +50,7 @@ def _event(record: AnyEvent, now: datetime, max_bytes: int = 0) -> Mapped:
 
 
 def past(moment: datetime, now: datetime, properties: dict[str, Any], adjustments: list[str]) -> str:
-    """The time to send. Braze silently makes a future time the current one: we do, and keep the real one."""
+    """The time to send. Braze silently replaces a future time by the current one; so do we, and keep the real one."""
     if moment <= now:
         return timestamp(moment)
     properties[ORIGINAL_TIME] = timestamp(moment)

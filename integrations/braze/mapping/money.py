@@ -19,9 +19,9 @@ TWO_DECIMALS = frozenset(
         "SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
     ).split()
 )
-#: Gone from ISO 4217 of late; orders of those days are still in them.
+#: Recently withdrawn from ISO 4217; older orders are still in them.
 WITHDRAWN = frozenset("CUC HRK SLL ZWL".split())
-#: The money that people pay with: ISO 4217 without funds, metals and codes for testing. Braze takes no other
+#: Currencies that people pay with: ISO 4217 without funds, metals and test codes. Braze takes no others
 #: [Braze: purchase object].
 CURRENCIES = NO_DECIMALS | TWO_DECIMALS | THREE_DECIMALS | WITHDRAWN
 
@@ -41,13 +41,16 @@ def smallest_unit(currency: str) -> Decimal:
 
 
 def in_words(price: Decimal, currency: str) -> str:
-    """With the currency's decimals, and more where there are more: 11.50 USD, 1200 JPY."""
+    """With the currency's number of decimals, or more if the price has more: 11.50 USD, 1200 JPY."""
     unit, exact = smallest_unit(currency), price.normalize()
     return f"{exact.quantize(unit) if exact.quantize(unit) == exact else exact:f} {currency}"
 
 
 def rounded(totals: Sequence[Decimal], currency: str) -> list[Decimal]:
-    """Each to the smallest unit, half up, so that they add up to their sum rounded: what one loses the next gets."""
+    """Each total in whole smallest units, rounded so that they add up to their rounded sum (half up).
+
+    What rounding takes from one total, the next one gets.
+    """
     unit = smallest_unit(currency)
     result, exact, given = [], Decimal(0), 0
     for total in totals:

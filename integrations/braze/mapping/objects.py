@@ -28,15 +28,15 @@ class Entry(NamedTuple):
 
     @property
     def is_of_sale(self) -> bool:
-        """Of an order's entry: whether the order was fulfilled then, so that purchases are due; else it was closed."""
+        """Of an order's entry: whether the order was captured as fulfilled, so that sales are due, not reversals."""
         return self.data.get("status") == "FULFILLED"
 
 
 class BrazeObject(NamedTuple):
     """One object of a request body as JSON, and the outbox entries whose fate it decides.
 
-    `adjustments` say in words what was left out or changed so that Braze takes the rest. `creates` is false for an
-    object that cannot prove that its user exists (`_update_existing_only`).
+    `adjustments` are sentences on what was left out or changed. `creates` is false for an object that does not prove
+    that its user exists (`_update_existing_only`).
     """
 
     customer: str
@@ -51,18 +51,18 @@ class BrazeObject(NamedTuple):
         return cast("dict[str, Any]", orjson.loads(self.encoded))
 
 
-#: Of a bundle in which nothing of the sort happened.
+#: The shared empty mapping of bundles in which nothing is skipped, rejected, failed or parked.
 _NONE: Mapping[int, str] = MappingProxyType({})
 
 
 class Bundle:
     """All that one customer sends in one request, and what becomes of the entries that send nothing.
 
-    `rejected` entries end here, as Braze would refuse what they are about. `failed` ones go on with the rest of their
-    order and end as rejected, because one of its purchases was. `is_known`: Braze has the user, so that accepted
+    `rejected` entries end here, because Braze would refuse their objects. `failed` entries go on with the rest of their
+    order, but will end as rejected, because one of its purchases was. `is_known`: Braze has the user, so that accepted
     events and purchases tell the mirror nothing new.
 
-    No dataclass: most customers send one object, and making empty collections took longer than mapping it.
+    Not a dataclass: most customers send one object, and making empty collections took longer than mapping it.
     """
 
     __slots__ = (
@@ -81,8 +81,8 @@ class Bundle:
         self.skipped = self.failed = self.parked = _NONE
         self.rejected = rejected
         self.unfinished: frozenset[int] = frozenset()
-        self.outdated: frozenset[str] = frozenset()  #: ids of purchases that are made anew, or are not due any more
-        self.fact_bytes = 0  #: what events and purchases weigh as JSON
+        self.outdated: frozenset[str] = frozenset()  #: purchase ids of rows to be deleted: never sent
+        self.fact_bytes = 0  #: size of events and purchases as JSON
 
     def skip(self, entries: Iterable[int], reason: str) -> None:
         self.skipped = {**self.skipped, **dict.fromkeys(entries, reason)}

@@ -17,13 +17,13 @@ _COUNTRY_ALIASES = {
     "democratic republic of the congo": "CD", "dr congo": "CD", "republic of the congo": "CG", "uae": "AE",
     "falkland islands": "FK", "british virgin islands": "VG", "us virgin islands": "VI", "reunion": "RE",
 }  # fmt: skip
-#: Codes that ISO 639-1 has replaced, and names it has other ones for.
+#: Codes that ISO 639-1 has replaced, and names for which it uses others.
 _LANGUAGE_ALIASES = {
     "iw": "he", "in": "id", "ji": "yi", "jw": "jv", "mo": "ro", "farsi": "fa", "mandarin": "zh", "cantonese": "zh",
     "castilian": "es", "flemish": "nl", "greek": "el", "malay": "ms", "swahili": "sw", "nepali": "ne", "bokmal": "nb",
     "norwegian bokmal": "nb", "punjabi": "pa", "slovene": "sl", "valencian": "ca", "tagalog": "tl", "filipino": "tl",
 }  # fmt: skip
-#: In the tz database without being anybody's zone, and a language code that ISO 639-1 withdrew.
+#: In the tz database, but no real time zones; and a language code that ISO 639-1 withdrew.
 _NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 _WITHDRAWN = frozenset({"sh"})
 _PUNCTUATION = re.compile(r"[^\w]+")
@@ -31,19 +31,19 @@ _PUNCTUATION = re.compile(r"[^\w]+")
 
 @lru_cache(maxsize=4096)
 def country(text: str) -> str | None:
-    """ISO 3166-1 alpha-2 of a code or an English name, however capitalised; None where there is none."""
+    """ISO 3166-1 alpha-2 of a code or an English name, however capitalised; None if unknown."""
     return _countries().get(_key(text))
 
 
 @lru_cache(maxsize=4096)
 def language(text: str) -> str | None:
-    """ISO 639-1 of a code, a locale (`en-US`) or an English name; None where there is none."""
+    """ISO 639-1 of a code, a locale (`en-US`) or an English name; None if unknown."""
     return _languages().get(_key(text.replace("_", "-").partition("-")[0]))
 
 
 @lru_cache(maxsize=4096)
 def time_zone(text: str) -> str | None:
-    """The IANA name, however capitalised; None where there is none."""
+    """The IANA name, however capitalised; None if unknown."""
     return _time_zones().get(text.strip().casefold())
 
 

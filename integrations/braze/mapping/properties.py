@@ -1,4 +1,4 @@
-"""Properties of events and purchases: flat, under names Braze takes, within its limits [Braze: event object]."""
+"""Properties of events and purchases: flattened, with names and sizes that Braze takes [Braze: event object]."""
 
 from collections import Counter
 from collections.abc import Container
@@ -12,9 +12,9 @@ from integrations.braze.mapping.values import INT_MAX, INT_MIN, scalar
 
 #: "At most 256 distinct properties per event or purchase".
 MAX_PROPERTIES = 256
-#: Names whose standing is remembered; merchants make them up, so there may be any number.
+#: Names whose validity is cached; merchants make them up, so there may be any number.
 _REMEMBERED = 8192
-#: What a property is called that has no name left.
+#: The name of a property that has none left.
 _NAMELESS = "property"
 
 _OBJECTS = frozenset({dict})
@@ -24,9 +24,9 @@ Leaf = tuple[tuple[str, ...], Any]
 
 
 class Names(dict[str, bool]):
-    """Whether a name can stay as it is, with those in `taken` being the caller's or Braze's.
+    """Cache of whether a name can stay as it is; those in `taken` cannot, as they are the caller's or Braze's.
 
-    Remembered: events of a type have the same names, again and again.
+    Events of one type have the same names again and again.
     """
 
     def __init__(self, taken: frozenset[str]) -> None:
@@ -40,9 +40,9 @@ class Names(dict[str, bool]):
 
 
 def flattened(data: dict[str, Any], names: Names, adjustments: list[str], room: int) -> dict[str, Any]:
-    """Nested dicts joined by `_`, lists of objects indexed, nulls omitted; no name lost to another's.
+    """At most `room` properties: nested dicts joined by `_`, lists of objects indexed, nulls omitted.
 
-    At most `room` properties come back.
+    If two paths come to one name, both survive: one gets a number.
     """
     named: dict[str, Any] = {}
     if not _adds_plainly("", data, named, names):
@@ -55,13 +55,14 @@ def lightened(named: dict[str, Any], max_bytes: int, adjustments: list[str]) -> 
     return named if len(orjson.dumps(named)) <= max_bytes else _largest_left_out(named, max_bytes, adjustments)
 
 
-# --- data as nearly all data is: nothing needs changing -------------------------------------------------
+# --- the fast path: data that needs no change, as nearly all data -----------------------------------------
 
 
 def _adds_plainly(prefix: str, data: dict[str, Any], named: dict[str, Any], names: Names) -> bool:
-    """False as soon as a name or a value cannot stay as it is; `named` is then of no use.
+    """Add the properties to `named`; False as soon as a name or a value cannot stay as it is: `named` is then
+    incomplete.
 
-    The busiest lines of the mapping: what is nearly always so is asked first, and without a call.
+    The hottest loop of the mapping: the most frequent cases are checked first, and without function calls.
     """
     for key, value in data.items():
         kind = value.__class__
@@ -114,11 +115,11 @@ def _is_plain(value: Any) -> bool:
     return kind is bool or (kind is float and isfinite(value))
 
 
-# --- data that needs a closer look ----------------------------------------------------------------------
+# --- the thorough path: data that needs changes -----------------------------------------------------------
 
 
 def flattened_closely(data: dict[str, Any], taken: frozenset[str], adjustments: list[str]) -> dict[str, Any]:
-    """The same whatever the data, for those that cannot stay as they are."""
+    """Like `flattened`, for any data and without the limit; slower."""
     leaves: list[Leaf] = []
     _walk((), data, leaves, adjustments)
     return _named(leaves, taken, adjustments)
@@ -154,7 +155,10 @@ def _visit_list(path: tuple[str, ...], items: list[Any], leaves: list[Leaf], adj
 
 
 def _named(leaves: list[Leaf], taken: frozenset[str], adjustments: list[str]) -> dict[str, Any]:
-    """Who keeps a name does not depend on the order of the data: it is who needs no change, then the shorter path."""
+    """The leaves by their final names. Which of several keeps a name does not depend on the order of the data.
+
+    It is one whose name needs no change, then the one with the shorter path.
+    """
     plain = ["_".join(path) for path, _ in leaves]
     wanted = list(map(_acceptable, plain))
     claims = sorted((wanted[i] != plain[i], len(path), path, i) for i, (path, _) in enumerate(leaves))

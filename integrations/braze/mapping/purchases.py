@@ -23,22 +23,22 @@ OWN = frozenset({"order_id", "line", "purchase_id", "reversal", ORIGINAL_TIME, *
 _NAMES = Names(RESERVED | OWN)
 #: Braze: purchase properties of up to 50 KB.
 MAX_BYTES = 51_200
-#: Of which `reversal` and `original_time` may take this much later.
+#: Kept free for `reversal` and `original_time`, which may be added later.
 _LATER_BYTES = 100
-#: Our own properties never take more: six texts of 255 characters, at worst six bytes each, with their names.
+#: The most that our own properties take: six texts of 255 characters of at most six bytes, with their names.
 _MOST_OF_OWN = 10_000
 #: A longer order id is shortened within a purchase id, which has to stay under 255 characters.
 _MOST_OF_ORDER_ID = 200
 NO_PRODUCT = "(no SKU)"
-#: More units of a line than anybody buys would take more purchases of a hundred than a relay can make in its time.
+#: A line of more units, which nobody buys, would take more purchases of a hundred than a relay can make in its time.
 MOST_UNITS = 1_000_000
 
 
 def sales(order: AnyOrder, sent: Sequence[int], now: datetime) -> tuple[list[PurchaseRow], list[str]]:
-    """The purchase rows, not saved, of those lines of a fulfilled order that have none yet, and the adjustments.
+    """Unsaved purchase rows for those lines of a fulfilled order that have none yet, and the adjustments.
 
-    `sent` has the positions of the lines that do have rows, in the order in which they got them. A row that Braze
-    would refuse is rejected here, with the reason. One row is made per price and hundred units.
+    `sent` has the positions of the lines that do have rows, in the order in which they got them. There is one row per
+    price and hundred units. A row that Braze would refuse is rejected here, with the reason.
     """
     adjustments: list[str] = []
     totals = totals_due(order, sent)
@@ -52,7 +52,7 @@ def sales(order: AnyOrder, sent: Sequence[int], now: datetime) -> tuple[list[Pur
 
 
 def reversal(sale: AnyPurchase, closed_at: datetime) -> PurchaseRow:
-    """The row that negates `sale`: a further purchase at the negative price [Braze: purchase events]."""
+    """An unsaved row that negates `sale`: a further purchase at the negative price [Braze: purchase events]."""
     return PurchaseRow(
         account_id=sale.account_id,
         customer_external_id=sale.customer_external_id,
@@ -71,6 +71,7 @@ def reversal(sale: AnyPurchase, closed_at: datetime) -> PurchaseRow:
 
 
 def purchase(row: AnyPurchase, now: datetime) -> Mapped:
+    """The purchase as JSON, and the adjustments."""
     adjustments: list[str] = []
     properties = {**row.properties, **_ids(row.order_id, row.line, row.purchase_id)}
     body = {
@@ -91,8 +92,8 @@ def purchase(row: AnyPurchase, now: datetime) -> Mapped:
 def totals_due(order: AnyOrder, sent: Sequence[int]) -> dict[int, Decimal]:
     """What is due for each line, by position, in whole smallest units that add up to the order's total.
 
-    Lines that have rows count first and in the order in which they got them, so that what was sent stands; those that
-    are refused count last, so that what is sent without them stands once they are corrected.
+    Rounding goes line by line. Lines that have rows come first, in the order in which they got them, so that what was
+    sent stays right; lines that are refused come last, so that the others stay right once these are corrected.
     """
     place = {position: index for index, position in enumerate(sent)}
 

@@ -1,6 +1,6 @@
 """Records of loyalty as the relay reads them, by the thousand: plain tuples with the models' own field names.
 
-A model's instance costs ten times as much to build. What maps a record takes either.
+A model's instance costs ten times as much to build. The mapping takes either.
 """
 
 import json
@@ -52,7 +52,7 @@ class EventRow(NamedTuple):
 
 
 class EventRows(Mapping[str, EventRow]):
-    """Events by their ids, each decoded when it is first asked for: by whoever composes, not by whoever reads."""
+    """Events by their ids, each decoded at its first use: in the thread that composes, not in the one that reads."""
 
     def __init__(self, texts: dict[str, tuple[str, str, str, CustomerName]]) -> None:
         self._texts = texts  #: type, time and data as the database writes them, and whose event it is
@@ -87,7 +87,7 @@ class LineRow(NamedTuple):
 
 
 class Lines(list[LineRow]):
-    """Read as a model's related rows are."""
+    """A list with the `all` of a related manager."""
 
     def all(self) -> Self:
         return self
@@ -135,7 +135,7 @@ class PurchaseRow:
 
 @dataclass(slots=True)
 class Mirrored:
-    """What is believed of a user; where only facts are sent, the attributes do not matter and are not read."""
+    """What is believed of a user. If only events or purchases are sent, the attributes are not read."""
 
     account_id: int
     external_id: str
@@ -156,30 +156,30 @@ AnyOrder = Order | OrderRow
 AnyProfile = BrazeProfile | Mirrored
 AnyPurchase = BrazePurchase | PurchaseRow
 
-#: Digits enough for a number that only the standard library reads exactly. (With what follows the first digit as a
-#: condition, the search takes half as long.)
+#: From this many digits on, only the standard library reads a number exactly. (With the digits after the first as a
+#: look-ahead, the search takes half as long.)
 _MANY = 19
 _MANY_DIGITS = re.compile(rf"[0-9](?=[0-9]{{{_MANY - 1}}})")
 _DIGITS = frozenset("0123456789")
 
 
 def text_of(column: str) -> Cast:
-    """A column as its text: JSON and times are read several times as fast from it as by Django's own converters."""
+    """A column cast to text: reading JSON and times from it is several times faster than by Django's converters."""
     return Cast(column, TextField())
 
 
 def from_json(text: str) -> Any:
-    """Of a record: whatever the merchant has put there."""
+    """The JSON of a record, which may hold whatever the merchant put there, numbers of any length included."""
     if text == "{}":
         return {}
-    # Nineteen digits in a row have one in each nineteenth place: most texts are ruled out by that alone.
+    # Nineteen digits in a row cover one of every nineteen places: checking only these rules out most texts.
     if not _DIGITS.isdisjoint(text[_MANY - 1 :: _MANY]) and _MANY_DIGITS.search(text):
         return json.loads(text)
     return orjson.loads(text)
 
 
 def from_our_json(text: str) -> Any:
-    """Of the mirror: what was mapped has no number that large."""
+    """The JSON of the mirror: mapped values have no numbers that long."""
     return orjson.loads(text)
 
 
@@ -189,6 +189,6 @@ def from_uuid(text: str) -> str:
 
 
 def from_time(text: str) -> datetime:
-    """A time of day in UTC, as both databases write it."""
+    """A date and time in UTC, as both databases write it."""
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
