@@ -1,4 +1,4 @@
-"""What must hold of Redis before anything relies on it."""
+"""Checks Redis' configuration before anything relies on it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from integrations.braze.delivery import connection
 
-HINT = "Set maxmemory-policy to noeviction: an evicting Redis drops queued tasks and the limiter's state in silence."
+HINT = "Set maxmemory-policy to noeviction: an evicting Redis silently drops queued tasks and the limiter's state."
 
 
 def connect() -> None:
@@ -17,7 +17,7 @@ def connect() -> None:
 
 @register(deploy=True)
 def redis_keeps_its_keys(**_: Any) -> list[CheckMessage]:
-    """Asked by `check --deploy`; workers ask at their start."""
+    """Part of `check --deploy`; workers run it when they start."""
     try:
         policy = _eviction_policy()
     except redis.RedisError as error:
@@ -28,7 +28,7 @@ def redis_keeps_its_keys(**_: Any) -> list[CheckMessage]:
 
 
 def refuse_to_start(**_: Any) -> None:
-    """A Redis that is down is waited for; one that would lose messages is not worked with."""
+    """Stops a worker whose Redis would lose messages. A Redis that is down is waited for instead."""
     for message in redis_keeps_its_keys():
         if message.id == "braze.E001":
             raise SystemExit(f"{message.msg} {message.hint}")

@@ -1,11 +1,11 @@
-"""Braze's entry in the outbox's table of integrations."""
+"""Braze as an integration of the outbox."""
 
 from integrations.braze.models import BrazeSettings
 from integrations.outbox.models import Topic
 
 NAME = "braze"
 
-#: Which toggle asks for which changes.
+#: Toggle of the settings → the topic that it subscribes to.
 TOPICS: dict[str, Topic] = {
     "create_customers": Topic.CUSTOMER_CREATED,
     "update_customers": Topic.CUSTOMER_UPDATED,

@@ -1,4 +1,4 @@
-"""Celery's entries to the integration. Arguments are ids; every message is a hint that may be lost or repeated."""
+"""Celery's tasks. Their arguments are ids; every message is a hint that may be lost or repeated."""
 
 import logging
 from contextlib import suppress
@@ -19,7 +19,7 @@ from integrations.outbox import nudge, oldest
 
 logger = logging.getLogger(__name__)
 
-#: Processes that send for one account at the same time.
+#: Most flush tasks started for one account at a time: each in another process, if there are as many.
 LANES = 4
 
 
@@ -31,7 +31,7 @@ def relay(account_id: int) -> None:
 
 @shared_task(ignore_result=True)
 def flush() -> None:
-    """The periodic tick: what the ledger has ready is sent, what went silent is settled."""
+    """Every second: wake the senders of accounts with unstarted requests, and settle what went silent."""
     flushing.settle_silent()
     for account_id in flushing.due_accounts():
         try:
@@ -48,7 +48,7 @@ def flush_account(account_id: int) -> None:
 
 @shared_task(ignore_result=True)
 def probe_account(account_id: int) -> None:
-    """One request at a time, on threads of its own: an account that hangs holds up nobody but itself."""
+    """One request at a time, on a worker apart: an account whose Braze hangs holds up no other."""
     _flush(account_id, on_probation=True)
 
 
@@ -60,13 +60,13 @@ def purge() -> None:
 
 @shared_task(ignore_result=True)
 def scrub() -> None:
-    """The periodic tick of what is kept of deleted customers."""
+    """Every 15 seconds: remove personal data of deleted customers."""
     scrubbing.work_off()
 
 
 @shared_task(ignore_result=True)
 def notify() -> None:
-    """The periodic tick of what people are told."""
+    """Every 15 seconds: find what members have to be told by mail, and send it."""
     for notice_id in notices.find_causes():
         tell.apply_async((notice_id,), expires=60)
 
@@ -78,7 +78,7 @@ def tell(notice_id: int) -> None:
 
 @shared_task(ignore_result=True)
 def backfill(account_id: int) -> None:
-    """Everything an account has, captured in chunks; repeated or cut off, nothing is sent twice."""
+    """Capture everything an account has, in chunks. Cut off or repeated, it sends nothing twice."""
     for step in backfilling.backfill(account_id):
         logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
 
@@ -91,9 +91,9 @@ def _flush(account_id: int, on_probation: bool) -> None:
 
 
 def wake_flush(account_id: int, requests: int, on_probation: bool) -> None:
-    """Start as many senders as there is work for; raises where the broker is down.
+    """Start senders for this many requests; raises `kombu.exceptions.OperationalError` if the broker is down.
 
-    By a flush that finds the account to be on probation, or not any more, nothing is sent: the next tick knows better.
+    If the account's probation has begun or ended meanwhile, they send nothing, and the next tick starts the right ones.
     """
     if on_probation:
         probe_account.apply_async((account_id,), expires=2)

@@ -1,1 +1,1 @@
-"""An account as a whole: settings put in force, paused and resumed, its connection tested."""
+"""An account as a whole: applying its settings, pausing and resuming it, testing its connection."""

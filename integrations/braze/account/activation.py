@@ -1,4 +1,4 @@
-"""Puts a changed setting in force: at once, on every process, because all of it is in the database."""
+"""Applies changed settings: at once and for every process, because everything they change is in the database."""
 
 from typing import Any
 
@@ -19,20 +19,20 @@ def connect() -> None:
 def put_in_force(account_id: int, **_: Any) -> None:
     """Subscribe anew, resume a paused account, and take back requests composed under the old settings."""
     lease.establish(account_id, NAME)
-    lease.revoke(account_id, NAME)  # a relay at work under the old settings must not commit what it composed
-    _forget_another_workspace(account_id)  # after that: a relay's commit locks the two in this order
+    lease.revoke(account_id, NAME)  # what a relay composed under the old settings must not be committed
+    _forget_another_workspace(account_id)  # after the lease: a relay's commit locks in that order
     subscriptions.refresh(BrazeIntegration(), account_id)
     BrazeState.objects.get_or_create(account_id=account_id)
     mine = BrazeState.objects.filter(account_id=account_id)
     mine.update(backoff_until=None, failures=0, last_error="")
-    # Settings cannot mend a database that lost commits: that pause has a command of its own.
+    # The pause after a restore stays: a command of its own ends it.
     mine.exclude(pause_kind=PauseKind.RESTORED).update(paused_at=None, pause_kind="", pause_reason="")
     ledger.dissolve_unstarted(account_id)
     nudge.after_commit({account_id})
 
 
 def _forget_another_workspace(account_id: int) -> None:
-    """Behind another endpoint is another workspace, which holds nothing of ours yet; a new key is the same one's."""
+    """Delete the mirror if the endpoint is another workspace's. A new key alone counts as the same workspace's."""
     endpoint = BrazeSettings.objects.values_list("rest_endpoint", flat=True).get(account_id=account_id)
     state, _ = BrazeState.objects.get_or_create(account_id=account_id)
     if endpoint and state.mirrored_endpoint not in ("", endpoint):
@@ -41,19 +41,19 @@ def _forget_another_workspace(account_id: int) -> None:
 
 
 def keep_mirror(account_id: int, endpoint: str) -> None:
-    """Before another key or endpoint of the *same* workspace is saved: Braze still holds what it held."""
+    """Call before saving another key or endpoint of the *same* workspace: Braze still holds what it held."""
     lease.revoke(account_id, NAME)
     BrazeState.objects.get_or_create(account_id=account_id)
     BrazeState.objects.filter(account_id=account_id).exclude(mirrored_endpoint="").update(mirrored_endpoint=endpoint)
 
 
 def forget_mirror(account_id: int) -> None:
-    """The key is another workspace's, which holds nothing of ours yet."""
+    """Call after saving a key of another workspace, which holds nothing of ours yet."""
     BrazeProfile.objects.filter(account_id=account_id).delete()
 
 
 def settings_deleted(instance: BrazeSettings, **_: Any) -> None:
-    """Nobody wants the account's changes any more; what was captured stays pending, in case settings come back."""
+    """Stop capturing and sending. What was captured stays pending, in case the account gets settings again."""
     lease.revoke(instance.account_id, NAME)
     subscriptions.refresh(BrazeIntegration(), instance.account_id)
     ledger.dissolve_unstarted(instance.account_id)

@@ -1,7 +1,7 @@
-"""Tests a connection: three requests that create nothing in Braze, and in words what their answers say.
+"""Tests a connection with three requests that create nothing in Braze, and says in words what the answers mean.
 
-A permission is proved by what Braze says to a request that it has to look at to refuse: an empty track and an empty
-deletion are answered 400 by Braze's own checks, after those of the key [Braze: errors]. The export asks for one id.
+Braze checks the key before the request itself. So a 400 to an empty track or an empty deletion proves that the key has
+the permission [Braze: errors]. The export asks for one id.
 """
 
 import json
@@ -18,7 +18,7 @@ from integrations.braze.delivery import client, export, limiter, readiness
 from integrations.braze.delivery.client import Answer, NoAnswer, NotSent
 from integrations.braze.models import BrazeSettings, Endpoint, endpoints
 
-#: For each request, from connecting to the last byte: a person waits.
+#: For each request, from connecting to the last byte: a person is waiting.
 TOTAL_SECONDS = 10.0
 #: For each of the other instances that may know a refused key; they are asked side by side.
 ELSEWHERE_SECONDS = 4.0
@@ -26,7 +26,7 @@ ELSEWHERE_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A request that creates nothing; `allows`: what its permission is good for, in words."""
+    """A request that creates nothing. `allows` says in words what its permission allows."""
 
     permission: str
     path: str
@@ -55,14 +55,14 @@ PROBES = (TRACK, DELETE, EXPORT)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found; `level` is "success", "warning" or "error"."""
+    """One result; `level` is "success", "warning" or "error"."""
 
     level: str
     words: str
 
 
 def diagnose(settings: BrazeSettings) -> list[Finding]:
-    """What stands between these settings and Braze; the key is in none of the words."""
+    """What the settings can and cannot do at Braze. The key appears in none of the words."""
     if missing := settings.missing() or readiness.forbidden(settings.rest_endpoint):
         return [Finding("error", f"Nothing was tried: {missing}")]
     try:
@@ -76,7 +76,7 @@ def diagnose(settings: BrazeSettings) -> list[Finding]:
 
 
 def _has_slot(settings: BrazeSettings, probe: Probe) -> bool:
-    """Within Braze's limits, the hour's among them, like any request."""
+    """Wait for a slot of the rate limit, hourly limit included; False if none is near. Raises `redis.RedisError`."""
     limit = export.limit_of(settings) if probe is EXPORT else limiter.limit_of(settings, probe.budget)
     moments = limiter.acquire(limit, partial(limiter.calls_this_hour, settings, probe.budget))
     if moments:
@@ -88,7 +88,7 @@ def _has_slot(settings: BrazeSettings, probe: Probe) -> bool:
 
 
 def _ask(settings: BrazeSettings) -> dict[Probe, Answer | NotSent | NoAnswer]:
-    """Side by side, so that a slow Braze is waited for once."""
+    """At the same time, so that a slow Braze is waited for only once."""
     ask = partial(_answer, settings.rest_endpoint, settings.api_key, seconds=TOTAL_SECONDS)
     with ThreadPoolExecutor(len(PROBES)) as pool:
         return dict(zip(PROBES, pool.map(ask, PROBES), strict=True))
@@ -102,7 +102,7 @@ def _answer(base_url: str, api_key: str, probe: Probe, seconds: float) -> Answer
 
 
 def _instance_that_knows(settings: BrazeSettings) -> str:
-    """Another instance, of those that keys may be sent to at all, where the key is valid; "" if there is none."""
+    """Another instance that accepts the key, among those that keys may be sent to; "" if there is none."""
     others = [url for url in _allowed() if url != settings.rest_endpoint]
     if not others:
         return ""
@@ -118,7 +118,7 @@ def _allowed() -> Iterable[str]:
 
 
 def _accepts_key(answer: Answer) -> bool:
-    """Braze looked at the request itself: it knows the key."""
+    """Whether Braze went on to check the request itself: it then knows the key."""
     return answer.status == 400 or 200 <= answer.status < 300
 
 
@@ -126,7 +126,7 @@ def _accepts_key(answer: Answer) -> bool:
 
 
 def _read(settings: BrazeSettings, answers: dict[Probe, Answer | NotSent | NoAnswer]) -> Iterable[Finding]:
-    """The first rule that fits the answers as a whole, else one finding for each permission."""
+    """One finding if the answers agree in something, else one for each permission."""
     host = endpoints.in_words(settings.rest_endpoint)
     if any(isinstance(answer, NotSent) for answer in answers.values()):
         return [Finding("error", f"{host} cannot be reached: no connection to it came about. Is the address right?")]
@@ -157,7 +157,7 @@ def _by_permission(answers: dict[Probe, Answer | NotSent | NoAnswer], host: str)
 
 
 def _of_permission(probe: Probe, answer: Answer | NotSent | NoAnswer) -> Finding:
-    """One answer, where the others were different."""
+    """What one answer says about its permission."""
     if not isinstance(answer, Answer):
         return Finding("error", f"{probe.permission}: no answer within {TOTAL_SECONDS:.0f} s.")
     if _accepts_key(answer):
@@ -172,7 +172,7 @@ def _of_permission(probe: Probe, answer: Answer | NotSent | NoAnswer) -> Finding
 
 
 def _said(answer: Answer) -> str:
-    """Braze's own words, where there are any; an unexpected answer may be anything, so not much of it."""
+    """Braze's own words, if there are any, cut short: an unexpected answer may be anything."""
     try:
         said = json.loads(answer.body)["message"]
     except (ValueError, TypeError, LookupError):

@@ -1,4 +1,4 @@
-"""What a person can do about an account's traffic: pause it, resume it, have it tried at once."""
+"""What a person can do about an account's traffic: pause it, resume it, or have it tried at once."""
 
 import redis
 from django.db import transaction
@@ -13,19 +13,19 @@ from integrations.outbox.clock import database_now
 
 
 class NotResumable(Exception):
-    """In words for an operator why the account stays paused."""
+    """The account stays paused; the message says why, in words for an operator."""
 
 
 class NotFlushable(Exception):
-    """In words for an operator why nothing can be tried now."""
+    """Nothing can be tried now; the message says why, in words for an operator."""
 
 
 @transaction.atomic
 def pause(account_id: int, by: str, reason: str = "") -> bool:
-    """Send nothing more until `resume`; what is captured meanwhile waits. Requests in flight are settled as ever.
+    """Send nothing more until `resume`; what is captured meanwhile waits. Requests in flight are still settled.
 
-    Apart from every other pause: neither saved settings nor `braze_restored` end it. False where somebody has
-    paused the account before: it stays theirs.
+    Independent of any other pause: neither saving settings nor `braze_restored` ends it. False if somebody had already
+    paused the account: it stays paused in their name.
     """
     lease.revoke(account_id, NAME)
     BrazeState.objects.get_or_create(account_id=account_id)
@@ -37,10 +37,9 @@ def pause(account_id: int, by: str, reason: str = "") -> bool:
 
 @transaction.atomic
 def resume(account_id: int) -> bool:
-    """End a person's pause and the one after a refusal of Braze's, whose cause somebody has mended.
+    """End a person's pause, and a pause after a refusal by Braze. False if there was neither.
 
-    False where there is none: nothing is changed then. Raises `NotResumable` where the database was restored: what may
-    have been sent since has to be held first.
+    Raises `NotResumable` if the database was restored: what may have been sent since has to be held first.
     """
     mine = BrazeState.objects.filter(account_id=account_id)
     if mine.filter(pause_kind=PauseKind.RESTORED).exists():
@@ -54,9 +53,9 @@ def resume(account_id: int) -> bool:
 
 
 def flush_now(account_id: int) -> None:
-    """End a backoff and wake the workers. The rate limit holds as ever, and so do the rules that make a change wait.
+    """End a backoff and wake the workers. The rate limit, and the rules that make a change wait, still apply.
 
-    Raises `NotFlushable`, and changes nothing, where nothing could be sent anyway.
+    Raises `NotFlushable`, and changes nothing, if nothing could be sent anyway.
     """
     ready = readiness.of(account_id)
     if ready.state not in ("healthy", "backing off"):

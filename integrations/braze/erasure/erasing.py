@@ -1,6 +1,6 @@
-"""What is personal of deleted customers is removed from entries, requests, purchases and the mirror; the rest stays.
+"""Removes the personal data of deleted customers from entries, requests, purchases and the mirror; the rest stays.
 
-When that is due is for `scrubbing.py` to say. Repeating it is harmless.
+`scrubbing.py` decides when. Repeating it is harmless.
 """
 
 import zlib
@@ -27,15 +27,16 @@ BATCH = 100
 REMOVED = "removed: the customer was deleted"
 #: Arrays of the manifest and of the body that have personal data.
 ARRAYS = ("attributes", "events", "purchases")
-#: What stays of an entry's data, of an order: its id and what it was captured as.
+#: What stays of the data of an order's entry: the order's id, and the status as captured.
 KEPT_DATA = ("order_id", "status")
-#: What stays of a purchase's properties: the shop's words, and not the merchant's own data.
+#: What stays of a purchase's properties: those that every shop has, not the line's own data.
 KEPT_PROPERTIES = frozenset({*OF_ORDER, "reversal"})
-#: By customer the last entry that is the deleted one's: what has a greater id is of a customer created again.
+#: Customer → id of the deleted customer's last entry: greater ids belong to a customer created again.
 Customers = Mapping[str, int]
 
 
 def erase(account_id: int, customers: Customers) -> None:
+    """Remove what is kept of these customers, in many short transactions. What is on its way is left as it is."""
     entries = OutboxEntry.objects.filter(
         IN_ANY_STATE,
         account_id=account_id,
@@ -58,10 +59,10 @@ def erase(account_id: int, customers: Customers) -> None:
 
 
 def _requests(account_id: int, entries: "QuerySet[OutboxEntry]", purchases: "QuerySet[BrazePurchase]") -> set[UUID]:
-    """Requests that may hold something of the customers.
+    """Ids of requests that may hold something of the customers.
 
-    An entry names the last of its requests, a purchase its own. Any other that was sent has not been accepted, which
-    is rare, so all of those are looked through.
+    An entry names its last request, a purchase its own. Earlier requests were not accepted; as these are rare, all of
+    them are looked through.
     """
     finished = Delivery.objects.filter(account_id=account_id, finished_at__isnull=False)
     others = finished.exclude(outcome__in=(Outcome.ACCEPTED, Outcome.DISSOLVED)).exclude(
@@ -74,7 +75,7 @@ def _requests(account_id: int, entries: "QuerySet[OutboxEntry]", purchases: "Que
 
 @transaction.atomic
 def _clear_requests(ids: Collection[UUID], customers: Customers) -> None:
-    """A request on its way is let alone: its customers are not worked off before it has ended."""
+    """Only finished requests: a customer in any other is seen to again once it has ended."""
     chosen = Delivery.objects.filter(pk__in=ids, finished_at__isnull=False)
     naming = [request.pk for request in chosen.only("manifest") if any(_theirs(request, customers))]
     for request in Delivery.objects.select_for_update().filter(pk__in=naming).order_by("pk"):
@@ -86,7 +87,7 @@ def _clear_requests(ids: Collection[UUID], customers: Customers) -> None:
 
 
 def _theirs(request: Delivery, customers: Customers) -> Iterator[tuple[str, int]]:
-    """Array and place of each object about one of them. A manifest names the changes behind an object."""
+    """Array and index of each object about one of the customers, by the entries that the manifest names for it."""
     for array in ARRAYS:
         for index, line in enumerate(request.manifest.get(array, ())):
             if line["customer"] in customers and max(line["entries"], default=0) <= customers[line["customer"]]:
@@ -94,7 +95,7 @@ def _theirs(request: Delivery, customers: Customers) -> Iterator[tuple[str, int]
 
 
 def _clear_body(request: Delivery, customers: Customers) -> None:
-    """An object keeps its place, and the id of whom it was about: the manifest goes by places."""
+    """Replace the customers' objects by stubs with their id: the manifest refers to objects by their position."""
     payload = request.payload
     for array, index in _theirs(request, customers):
         sent = payload[array][index]
@@ -105,7 +106,7 @@ def _clear_body(request: Delivery, customers: Customers) -> None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """What Braze might quote of an object: texts long enough to tell something, ids of ours excepted."""
+    """Texts that Braze might have quoted from an object, except ids and very short ones."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name not in ("external_id", "purchase_id", "event_id", "order_id", "name", "product_id"):
@@ -122,9 +123,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 @transaction.atomic
 def _clear_entries(ids: Collection[int], customers: Customers) -> None:
-    """The rule that skipped a change is ours, and stays; Braze's words and people's may name somebody.
+    """Clear adjustments, data and reasons. A skip's reason stays, as it is a rule; others may quote personal data.
 
-    What a change that waits has to say (the names of removed tags, an audience's) is needed until it has ended.
+    The data of a waiting entry (names of removed tags, of an audience) is needed until it has ended, and stays.
     """
     rows = OutboxEntry.objects.select_for_update().filter(pk__in=ids).exclude(status=Status.BUFFERED)
     entries = [entry for entry in rows.order_by("pk") if entry.pk <= customers[entry.customer_external_id]]
@@ -139,12 +140,15 @@ def _clear_entries(ids: Collection[int], customers: Customers) -> None:
 
 
 def _may_quote(entry: OutboxEntry) -> bool:
-    """A deletion says nothing but the id, so Braze cannot have quoted more; what is parked waits by a rule of ours."""
+    """Whether the reason may quote personal data.
+
+    Reasons of skips and parking are ours, and a deletion has only an id.
+    """
     return not (entry.status == Status.SKIPPED or entry.kind == Kind.CUSTOMER_DELETED or entry.parked)
 
 
 def _clear_history(ids: Collection[int]) -> None:
-    """Who discarded a change, and when, stays; the reason that was typed goes."""
+    """Remove the reasons that people typed when they discarded changes; who did it and when stays."""
     if ids:
         kind = ContentType.objects.get_for_model(OutboxEntry)
         written = LogEntry.objects.filter(content_type=kind, object_id__in=[str(pk) for pk in ids])
@@ -152,7 +156,7 @@ def _clear_history(ids: Collection[int]) -> None:
 
 
 def _of_lost_orders(account_id: int, purchases: "QuerySet[BrazePurchase]") -> "QuerySet[BrazePurchase]":
-    """An order goes with its customer; one that is there is of a customer created again."""
+    """Purchases whose order is gone, with its customer; an order that exists belongs to a customer created again."""
     there = Order.objects.filter(account_id=account_id, order_id=OuterRef("order_id"))
     return purchases.filter(~Exists(there)).order_by("pk")
 
@@ -168,11 +172,11 @@ def _clear_purchases(ids: Collection[int]) -> None:
 
 @transaction.atomic
 def _clear_mirror(account_id: int, customers: Customers) -> None:
-    """Values go; the names stay as uncertain where Braze still has the user, or a customer who is created again could
-    not be rid of them there.
+    """Clear the mirror. If Braze still has the user, the attributes' names stay as uncertain.
 
-    Rows are locked before it is looked what is on its way: a settlement writes what it has read. Where something of a
-    customer created again was sent, the mirror is that one's.
+    Otherwise a customer created again could not be rid of these attributes in Braze. Rows are locked before the check
+    of what is on its way, because a settlement writes back what it has read. If something of a customer created again
+    was sent, the mirror is that customer's, and stays.
     """
     profiles = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
     locked = list(profiles.select_for_update().order_by("pk"))

@@ -1,6 +1,6 @@
-"""How long the contents of requests are kept: they are personal data, and after some days nobody asks for them.
+"""Empties the bodies of requests after some days: they are personal data, and nobody asks for them any more.
 
-What somebody still has to decide about is kept until it is decided. Requests keep their counts, times and outcome.
+A request that somebody still has to decide about keeps its body until then. Counts, times and outcomes stay.
 """
 
 from collections.abc import Collection
@@ -16,18 +16,18 @@ from integrations.braze.models import Delivery
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OPEN, OutboxEntry
 
-#: Small batches, as of any purge.
+#: Small batches: a purge must not hold locks, or a replica back.
 BATCH = 500
 
 
 def forget_old(most: int = 100_000) -> int:
-    """Empty the bodies of requests that finished more than `BRAZE_PAYLOAD_DAYS` ago; how many there were."""
+    """Empty bodies of requests that finished more than `BRAZE_PAYLOAD_DAYS` ago, about `most`; returns how many."""
     before = database_now() - timedelta(days=settings.BRAZE_PAYLOAD_DAYS)
     return _forget(Delivery.objects.filter(finished_at__lt=before), most)
 
 
 def forget_settled(ids: Collection[UUID]) -> None:
-    """To be called in the settlement's transaction: where nothing is to be kept, the bodies go after its commit."""
+    """If payloads are not kept at all, empty those of settled requests after the current transaction's commit."""
     if settings.BRAZE_PAYLOAD_DAYS == 0:
         transaction.on_commit(partial(_forget, Delivery.objects.filter(pk__in=list(ids))), robust=True)
 

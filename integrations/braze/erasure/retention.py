@@ -1,4 +1,4 @@
-"""Removes what nobody will ask for any more. Purchases and the mirror stay for ever."""
+"""Removes settled entries and finished requests by age. Purchases and the mirror stay for ever."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,14 +13,14 @@ from integrations.outbox.models import OutboxEntry, Status
 
 #: Small batches: a purge must not hold locks, or a replica back.
 BATCH = 1_000
-#: Ends that need nobody's attention.
+#: Final statuses that need nobody's attention.
 DONE = (Status.DELIVERED, Status.SKIPPED, Status.DISCARDED)
 
 
 def purge(most: int = 100_000) -> int:
-    """Delete settled entries and finished requests older than `BRAZE_RETENTION_DAYS`; how many rows went.
+    """Delete settled entries and finished requests older than `BRAZE_RETENTION_DAYS`; returns how many rows.
 
-    Requests that a refused or unknown entry refers to stay as long as it does.
+    A request stays as long as an entry that is not done refers to it.
     """
     before = database_now() - timedelta(days=settings.BRAZE_RETENTION_DAYS)
     entries = OutboxEntry.objects.filter(integration=NAME, status__in=DONE, settled_at__lt=before)

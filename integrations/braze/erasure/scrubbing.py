@@ -1,7 +1,7 @@
-"""A deleted customer's personal data leaves the outbox, the ledger and the mirror; ids, times, counts and prices stay.
+"""Removes deleted customers' personal data from the outbox, the ledger and the mirror; ids, times and counts stay.
 
-Every deletion leaves a row in its own transaction, whatever is switched on, and a tick works these rows off: no message
-has to arrive. What is still on its way is left as it is, and seen to once it has ended.
+Every deletion leaves a row, written in its own transaction whatever is switched on, and a periodic task works these
+rows off: no message has to arrive. What is still on its way is left as it is, and scrubbed once it has ended.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,7 @@ from integrations.outbox.clock import database_now
 from integrations.outbox.models import IN_ANY_STATE, IS_ON_THE_WAY, OutboxEntry
 from masivo_braze.loyalty.models import Customer
 
-#: Customers worked off together.
+#: Customers scrubbed together.
 TOGETHER = 500
 #: One tick does one bounded slice.
 SLICE_SECONDS = 10.0
@@ -29,7 +29,10 @@ def connect() -> None:
 
 
 def note_deletion(instance: Customer, **_: Any) -> None:
-    """Of an account that ever had settings. Where the account itself is deleted, its state is gone before."""
+    """Leave the row if the account ever had settings.
+
+    (When an account is deleted, its state goes before its customers.)
+    """
     if not BrazeState.objects.filter(account_id=instance.account_id).exists():
         return
     mine = OutboxEntry.objects.filter(account_id=instance.account_id, integration=NAME)
@@ -39,7 +42,7 @@ def note_deletion(instance: Customer, **_: Any) -> None:
 
 
 def work_off() -> int:
-    """Remove what is kept of deleted customers, for a bounded time; how many were looked at."""
+    """Scrub deleted customers, for a bounded time; returns how many rows were looked at."""
     done, end = 0, monotonic() + SLICE_SECONDS
     while monotonic() < end and (rows := _next()):
         _scrub(rows)
@@ -48,7 +51,7 @@ def work_off() -> int:
 
 
 def _next() -> list[DeletedCustomer]:
-    """Some of one account: those not seen to yet, and those of whom nothing is on its way any more."""
+    """Some rows of one account: not scrubbed yet, or scrubbed while something was on its way that has ended since."""
     due = DeletedCustomer.objects.alias(is_waiting=Exists(_on_the_way())).order_by("account_id", "pk")
     due = due.filter(Q(scrubbed_at=None) | Q(is_waiting=False))
     rows = list(due[:TOGETHER])
@@ -66,7 +69,7 @@ def _on_the_way() -> "QuerySet[OutboxEntry]":
 
 
 def _scrub(rows: Collection[DeletedCustomer]) -> None:
-    """Customers of one account, together. Whoever has something on its way now is seen to once more."""
+    """Scrub customers of one account. Rows of those who have something on its way now are kept for another time."""
     account_id = next(iter(rows)).account_id
     mine = DeletedCustomer.objects.filter(pk__in=[row.pk for row in rows])
     waiting = set(mine.filter(Exists(_on_the_way())).values_list("pk", flat=True))

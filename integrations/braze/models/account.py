@@ -28,9 +28,9 @@ class UnknownPolicy(models.TextChoices):
     HOLD = "hold", "hold until an operator decides (never twice)"
 
 
-#: Limits by the hour have a field of their own; a slip of the hand here would stop an account for years.
+#: Hourly limits have a field of their own, and a typing error here could stop an account for years.
 LONGEST_WINDOW_SECONDS = 3600
-#: A shorter key shows nothing of itself.
+#: Of a shorter key, nothing is shown.
 SHORTEST_SHOWN = 12
 
 
@@ -43,7 +43,7 @@ settings_changed = Signal()
 
 
 def _date(account_ids: Collection[int], at: datetime | None = None) -> datetime:
-    """When no relay can commit under the old settings any more: each that did composed before, so it is older."""
+    """Date the settings, once no relay can commit under the old ones any more: their requests then have older dates."""
     at = at or database_now()
     BrazeSettings._base_manager.filter(account_id__in=account_ids).update(updated_at=at)
     return at
@@ -221,7 +221,7 @@ class BrazeSettings(models.Model):
             self.updated_at = _date([self.account_id])
 
     def _note_key(self) -> None:
-        """What is shown of the key is written with it, and only then; one that cannot be read keeps what was shown."""
+        """Keep the key's end and age in line with it; a key that cannot be decrypted keeps what was shown."""
         if isinstance(self.api_key, Undecryptable):
             return
         stored = BrazeSettings.objects.filter(pk=self.pk).values_list("api_key", flat=True).first() or ""
@@ -235,7 +235,7 @@ class BrazeSettings(models.Model):
         return list(others.select_related("account").defer("api_key")) if mine else []
 
     def missing(self) -> str:
-        """In words what keeps an enabled account from sending, or ""."""
+        """What an enabled account lacks to be able to send, in words; or ""."""
         if isinstance(self.api_key, Undecryptable):
             return "The stored API key cannot be decrypted with the keys in FIELD_ENCRYPTION_KEYS: paste it again."
         if not self.api_key:
@@ -251,7 +251,7 @@ class PauseKind(models.TextChoices):
 
 
 class BrazeState(models.Model):
-    """How an account's traffic is going; kept apart from the settings, so neither overwrites the other."""
+    """How an account's traffic is going. Apart from the settings, so that neither overwrites the other."""
 
     account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="braze_state")
     paused_at = models.DateTimeField(null=True, blank=True)

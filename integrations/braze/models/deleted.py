@@ -1,4 +1,4 @@
-"""Customers who were deleted, and of whom something personal may still be kept."""
+"""Deleted customers whose personal data may not be scrubbed yet."""
 
 from django.db import models
 from django.utils import timezone
@@ -7,7 +7,7 @@ from masivo_braze.loyalty.models import Account
 
 
 class DeletedCustomer(models.Model):
-    """Written in the deletion's own transaction; gone once nothing personal of theirs is left (`scrubbing.py`)."""
+    """Written in the deletion's own transaction; deleted once no personal data is left (`scrubbing.py`)."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
     external_id = models.CharField(max_length=1024)

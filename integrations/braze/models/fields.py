@@ -1,4 +1,4 @@
-"""Text that is encrypted in the database and clear in Python."""
+"""A text field that is encrypted in the database and clear text in Python."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 
-#: Marks ciphertext in a fixture: without it, loading one would encrypt the ciphertext once more.
+#: Marks ciphertext in a fixture: without it, loading the fixture would encrypt the ciphertext again.
 IN_FIXTURES = "fernet:"
 
 
 class Undecryptable(str):
-    """What a stored secret reads as when none of the keys decrypts it: empty, so it is never sent anywhere.
+    """What a stored secret reads as if none of the keys decrypts it: an empty string, so it is never sent anywhere.
 
     It remembers the ciphertext, so that saving the row for another reason does not destroy it.
     """

@@ -1,4 +1,4 @@
-"""Which workspace's budget an account draws on, told without the key: Braze counts the calls of a key at a host."""
+"""A digest of key and host: accounts with the same one share a rate limit, as Braze counts the calls of a key."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ def of(rest_endpoint: str, api_key: str) -> str:
 
 
 class FingerprintField(TextField):
-    """Written with each row, however it is saved; a key that cannot be decrypted keeps the fingerprint it had."""
+    """Computed whenever a row is saved, in whatever way; if the key cannot be decrypted, the old value stays."""
 
     def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only)

@@ -29,12 +29,12 @@ class Outcome(models.TextChoices):
 
 
 class Delivery(models.Model):
-    """One request: composed once, started by one winner, settled once.
+    """One request: composed once, started by one sender, settled once.
 
     `manifest` has a list per array of the body, in the same order, that says whose each object is:
     `{"attributes": [{"customer": str, "entries": [int], "creates": bool}], "events": [...], "purchases":
-    [{..., "purchase": int}], "deletions": [...], "unfinished": [int]}`. Entries under `unfinished` have more to
-    send than fitted.
+    [{..., "purchase": int}], "deletions": [...], "unfinished": [int]}`. A line also has `"known": true` if Braze was
+    known to have the user. Entries under `unfinished` have more to send than fitted.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -70,7 +70,8 @@ class Delivery(models.Model):
                 name="braze_in_flight",
             ),
             models.Index(fields=["account", "-created_at"], name="braze_ledger"),
-            # What the console counts: a request may wait for hours, so that its age says nothing of when it was sent.
+            # For the console's counts: a request may wait for hours, so when it was composed does not tell when it
+            # ended.
             models.Index(
                 fields=["account", "-finished_at"], condition=Q(finished_at__isnull=False), name="braze_finished"
             ),

@@ -1,4 +1,4 @@
-"""What people were told about an account, so that each cause is told once."""
+"""Mails about an account, recorded so that each cause is told only once."""
 
 from django.db import models
 from django.utils import timezone

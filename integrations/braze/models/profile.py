@@ -6,7 +6,7 @@ from masivo_braze.loyalty.models import Account
 
 
 class BrazeProfile(models.Model):
-    """The attributes Braze last accepted for one external id. Absent attribute: nothing of ours is there."""
+    """The attributes that Braze last accepted for one external id. An attribute that is absent was never sent by us."""
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
     external_id = models.CharField(max_length=1024)

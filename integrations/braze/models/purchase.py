@@ -15,7 +15,7 @@ class Fate(models.TextChoices):
     DISCARDED = "discarded", "never sent"
 
 
-#: How the reason of a purchase begins that Braze refused when it was sent again: the first time, it may have arrived.
+#: Prefix of the reason of a purchase that Braze refused when it was sent again: the first time, it may have arrived.
 IN_DOUBT_BEFORE = "may have arrived before; refused when sent again: "
 
 

@@ -1,1 +1,1 @@
-"""What people and commands do where the ordinary path is not enough: decisions, resends, restores, backfills."""
+"""What people and commands do when the ordinary path is not enough: decisions, resends, restores, backfills."""

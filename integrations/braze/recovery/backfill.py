@@ -1,7 +1,7 @@
 """Captures what an account already has, so that a new workspace begins with all of it.
 
-Repeating it is harmless: unchanged attributes are left out against the mirror, each purchase has its one row, and
-events that were captured before are left out here.
+Repeating it is harmless: attributes that the mirror has are left out, each purchase has one row, and events that were
+captured before are left out here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ CHUNK = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far one kind of record is. Those seen and not captured are not wanted, or were captured before."""
+    """Progress with one kind of record. Records seen but not captured are not wanted, or were captured before."""
 
     name: str
     seen: int
@@ -32,7 +32,7 @@ class Step:
 
 
 def backfill(account_id: int) -> Iterator[Step]:
-    """Capture the account's records by the toggles of the moment; yields a `Step` after each chunk."""
+    """Capture the account's records as its toggles are now; yields a `Step` after each chunk."""
     customers = Customer.objects.filter(account_id=account_id)
     events = Event.objects.filter(account_id=account_id).select_related("customer")
     orders = Order.objects.filter(account_id=account_id, fulfilled_at__isnull=False).select_related("customer")
@@ -47,7 +47,7 @@ def backfill(account_id: int) -> Iterator[Step]:
 
 
 def of_customer(customer: Customer) -> Iterator[Step]:
-    """What of one customer is counted in Braze and was never captured: events, purchases."""
+    """Capture the customer's events and fulfilled orders; what was captured or sent before is not sent again."""
     account_id = customer.account_id
     events = Event.objects.filter(customer=customer).select_related("customer")
     orders = Order.objects.filter(customer=customer, fulfilled_at__isnull=False).select_related("customer")
@@ -65,7 +65,7 @@ def _joined(memberships: Sequence[Membership]) -> list[Change]:
 
 
 def _events(events: Sequence[Event]) -> list[Change]:
-    """Without those that have an entry which was, or may yet be, delivered: an event sent twice counts twice."""
+    """Leaves out events with an entry that was, or may still be, delivered: Braze counts an event sent twice twice."""
     found = [changes.event_created(event) for event in events]
     before = OutboxEntry.objects.filter(
         IN_ANY_STATE,
@@ -91,7 +91,7 @@ def _capture(
 
 
 def _chunks(records: "QuerySet[Any]") -> Iterator[list[Any]]:
-    """By primary key, a query each: what is captured in between disturbs no open cursor."""
+    """By primary key, with one query per chunk, so that no cursor stays open while they are captured."""
     chunk = list(records.order_by("pk")[:CHUNK])
     while chunk:
         yield chunk
@@ -100,7 +100,7 @@ def _chunks(records: "QuerySet[Any]") -> Iterator[list[Any]]:
 
 @transaction.atomic
 def _record(account_id: int, chunk: list[Any], to_changes: Callable[[list[Any]], list[Change]]) -> int:
-    """The settings stay locked, so that two backfills at once do not both find an event that nobody captured."""
+    """Capture a chunk, with the settings locked, so that two backfills capture no event twice; returns how many."""
     BrazeSettings.objects.select_for_update(no_key=True).get(account_id=account_id)  # answers are settled meanwhile
     wanted = BrazeIntegration().wants(account_id)
     found = [change for change in to_changes(chunk) if wanted.intersection(change.topics)]

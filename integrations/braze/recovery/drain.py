@@ -1,4 +1,4 @@
-"""Relays and flushes in this process until nothing moves any more, and says what is left and why."""
+"""Relays and flushes in this process until nothing moves any more, and tells what is left and why."""
 
 import threading
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from integrations.braze.models import Delivery
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 
-#: How soon to look again where nothing moved: a backoff, a rate limit or another process' request is waited for.
+#: How soon to try again if nothing moved, because of a backoff, a rate limit or another process' request.
 POLL_SECONDS = 0.05
-#: States that only an operator changes.
+#: States that only an operator can end.
 AT_REST = frozenset({"disabled", "incomplete", "paused"})
 #: How many waiting changes are named; the rest are counted.
 NAMED = 5
@@ -25,9 +25,9 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What an account has left: `moving` entries are on their way, `stuck` ones cannot move because of `state`.
+    """Numbers of unsettled entries: `moving` ones are on their way, `stuck` ones cannot move because of `state`.
 
-    `waiting` are there by rule: their time comes after this drain's, or another record's outcome decides them.
+    `waiting` ones are kept back by rule: until after the end of this drain, or until another record's outcome is known.
     """
 
     state: str
@@ -38,9 +38,9 @@ class Rest:
 
 
 def drain(account_ids: Sequence[int], seconds: float) -> dict[int, Rest]:
-    """Work until what is left waits by rule or is stuck, or time is up; what is left by account.
+    """Work until what is left waits by rule or is stuck, or time is up; returns what is left, by account.
 
-    What comes due in time is waited for. Raises `redis.RedisError` where Redis is down.
+    Entries that come due before that are waited for. Raises `redis.RedisError` if Redis is down.
     """
     end = monotonic() + seconds
     while True:
@@ -54,7 +54,7 @@ def drain(account_ids: Sequence[int], seconds: float) -> dict[int, Rest]:
 
 
 def _move(account_id: int) -> int:
-    """One bounded slice of an account's work; not 0 where anything moved."""
+    """One bounded slice of an account's work; 0 if nothing moved."""
     moved = relay.relay(account_id)
     return moved + flush.flush(account_id) if flush.refill(account_id) else moved
 
@@ -74,7 +74,7 @@ def _rest(account_id: int, end: float) -> Rest:
 
 
 def _by_rule(unsettled: "QuerySet[OutboxEntry]", horizon: datetime) -> "QuerySet[OutboxEntry]":
-    """Parked entries, and all of the customers of whom one waits until after the horizon."""
+    """Parked entries, and all entries of customers of whom one waits until after the horizon."""
     pending = unsettled.filter(status=Status.PENDING)
     late = pending.filter(due_at__gt=horizon)
     return pending.filter(Q(parked=True) | Q(customer_external_id__in=late.values("customer_external_id")))
@@ -93,6 +93,6 @@ def _why(entry: OutboxEntry) -> str:
 
 
 def _in_flight(account_id: int, unsettled: "QuerySet[OutboxEntry]") -> int:
-    """Requests already started end on their own, whatever became of the account since."""
+    """Entries in started requests: these end on their own, whatever became of the account since."""
     started = Delivery.objects.filter(account_id=account_id, started_at__isnull=False, finished_at=None)
     return unsettled.filter(batch__in=started.values("pk")).count()

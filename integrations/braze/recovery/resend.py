@@ -1,4 +1,4 @@
-"""Sends one customer's whole state again, whatever Braze is believed to have of it."""
+"""Sends one customer's whole state again, whatever Braze is believed to hold."""
 
 from django.db import transaction
 
@@ -14,9 +14,9 @@ from masivo_braze.loyalty.models import Customer
 
 
 def resend(customer: Customer) -> int:
-    """Doubt all that the mirror has of the customer and capture their state; how many changes were captured.
+    """Mark the customer's mirror as uncertain and capture the whole state; returns how many changes were captured.
 
-    Events and purchases are counted in Braze, so of these only what was never captured goes: see `backfill`.
+    Braze counts events and purchases, so of these only what was never sent is sent: see `backfill.of_customer`.
     """
     if not BrazeIntegration().wants(customer.account_id):
         return 0
@@ -30,7 +30,7 @@ def resend(customer: Customer) -> int:
 
 
 def _doubt(customer: Customer) -> None:
-    """Attributes become uncertain, so they differ from anything; what Braze refused before is tried again."""
+    """Make all attributes uncertain, so that they differ from any value; what Braze refused before is tried again."""
     mine = BrazeProfile.objects.filter(account_id=customer.account_id, external_id=customer.external_id)
     for profile in mine.select_for_update():
         mirror.doubt(profile, profile.attributes)

@@ -1,9 +1,9 @@
-"""What a person decides about changes that Braze refused, or whose outcome is not known.
+"""Carries out a person's decisions about changes that Braze refused, or whose outcome is unknown.
 
-Every decision leaves its reason on the entry. Sending again never touches a sibling that Braze accepted: the unit of
-fate of a purchase is its row, and only rows that were refused or are unknown go back. The entries of one order share
-their purchases' fate, so a decision about one of them is a decision about all that still wait for one; only that a sale
-arrived says nothing of its reversal.
+Every decision leaves its reason on the entry. A purchase's fate is that of its own row: sending an order again touches
+only rows that were refused or are unknown, never those that Braze accepted. The entries of one order share its
+purchases, so a decision about one of them is a decision about all that still wait for one; except that a sale which
+arrived says nothing about its reversal.
 """
 
 from collections import defaultdict
@@ -24,18 +24,18 @@ from integrations.outbox.clock import database_now
 from integrations.outbox.models import OPEN, Kind, OutboxEntry, Status, Topic
 from masivo_braze.loyalty.models import Customer, Order
 
-#: Entries that wait for a person.
+#: Fates of purchases that wait for a person.
 OPEN_FATES = (Fate.REJECTED, Fate.UNKNOWN)
-#: Surely not in Braze.
+#: Purchases that are certainly not in Braze.
 _IS_REFUSED = Q(fate=Fate.REJECTED) & ~Q(error__startswith=IN_DOUBT_BEFORE)
 
 
 @transaction.atomic
 def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
-    """Refused and unknown entries become pending; returns them. Doubtful ones may arrive twice.
+    """Make refused and unknown entries pending again; returns them. Those in doubt may arrive twice.
 
-    Lines of which nothing was taken are mapped anew, from what the order says now. A deletion of a
-    customer who exists again is not repeated.
+    Order lines of which Braze accepted nothing are mapped anew, from the order as it is now. The deletion of a customer
+    who exists again is not repeated, but skipped.
     """
     locked = _locked(entries)
     back = _came_back(locked)
@@ -45,11 +45,15 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     for account_id, theirs in _by_account(chosen).items():
         customers = {entry.customer_external_id for entry in theirs}
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
-    # Those in doubt may have arrived, and keep the reason.
+    # Purchases in doubt keep their reason: it marks them as possibly arrived.
     _purchases(chosen, (Fate.REJECTED,)).filter(_IS_REFUSED).update(error="")
-    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None)  # that they were settled, they keep
+    _purchases(chosen, OPEN_FATES).update(
+        fate=Fate.PENDING, delivery_id=None
+    )  # settled_at stays: it tells them from purchases never sent
     back_to = {"status": Status.PENDING, "worst": "", "batch": None, "due_at": None, "settled_at": None}
-    _update([entry for entry in chosen if _is_doubtful_event(entry)], **back_to)  # and they, too, keep it
+    _update(
+        [entry for entry in chosen if _is_doubtful_event(entry)], **back_to
+    )  # an event in doubt keeps its reason, too
     _update([entry for entry in chosen if not _is_doubtful_event(entry)], **back_to, error="")
     _wake(chosen)
     return chosen
@@ -71,7 +75,7 @@ def _came_back(entries: Collection[OutboxEntry]) -> list[OutboxEntry]:
 
 
 def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
-    """Rows of lines of which nothing was taken: sent as they are, they would only be refused once more."""
+    """Delete the rows of lines of which Braze accepted nothing: unchanged, they would only be refused again."""
     refused = [row for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal]
     for row in refused:
         line = BrazePurchase.objects.filter(account_id=row.account_id, order_id=row.order_id, line=row.line)
@@ -83,11 +87,12 @@ def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
 def treat_as_delivered(
     entries: "QuerySet[OutboxEntry]", by: str, not_arrived: Collection[int] = ()
 ) -> list[OutboxEntry]:
-    """Doubtful entries that did arrive, as somebody has seen in Braze; returns them. Reversals of them may now go.
+    """Settle entries in doubt as delivered, because somebody has seen them in Braze; returns those settled.
 
-    `not_arrived` are ids of purchase rows of these that did not: they stay in doubt, and so does what shows them.
-    What Braze refused cannot have arrived: an order that has such purchases, too, stays rejected for their sake. A sale
-    that arrived says nothing of its reversal, if that is in doubt as well: its own entry has to be named.
+    Reversals that waited for them may now be sent. `not_arrived` has the ids of purchase rows that did not arrive: they
+    stay in doubt, and so do the entries that show them. What Braze refused cannot have arrived, so an order that also
+    has refused purchases stays rejected. That a sale arrived says nothing about a reversal that is in doubt as well:
+    the reversal's own entry must be among `entries`.
     """
     named, now = set(entries.values_list("pk", flat=True)), database_now()
     words = f"treated as delivered by {by}"
@@ -111,7 +116,7 @@ def treat_as_delivered(
 
 
 def _shown(rows: Iterable[BrazePurchase], locked: Collection[OutboxEntry]) -> dict[int, str]:
-    """By entry, the words about a purchase of its order; about a reversal only where no other entry shows that."""
+    """By entry, the reason of one of these purchases of its order; the entry of a reversal, if any, shows reversals."""
     shown_elsewhere = {_order_of(entry) for entry in locked if _is_reversal(entry)}
     by_order: dict[object, list[BrazePurchase]] = defaultdict(list)
     for row in rows:
@@ -129,10 +134,10 @@ def _is_reversal(entry: OutboxEntry) -> bool:
 
 
 def _let_be_reversed(chosen: Collection[OutboxEntry], refused: Collection[int]) -> None:
-    """Sales of orders that are closed by now, whose reversals had nothing to negate or were not captured.
+    """Let sales of closed orders reverse themselves, if no reversal will come, or it found nothing to negate.
 
-    Their entries go back, as they do where the answer was not lost, and reverse what they have sent. Those that are
-    `refused` in part end as rejected after that.
+    Their entries become pending again, as they would have if the answer had not been lost. Those that are `refused` in
+    part end as rejected after that.
     """
     back = _closed_unseen(chosen)
     to = {"status": Status.PENDING, "batch": None, "settled_at": None}
@@ -141,7 +146,7 @@ def _let_be_reversed(chosen: Collection[OutboxEntry], refused: Collection[int]) 
 
 
 def _capture_closings(in_part: Collection[OutboxEntry]) -> None:
-    """The same where the entry has to stay in doubt: a change of its own reverses what has arrived, after that."""
+    """The same for entries that stay in doubt: a newly captured change reverses what has arrived."""
     orders = {(e.account_id, e.customer_external_id, e.subject): e.data["order_id"] for e in _closed_unseen(in_part)}
     for (account_id, customer, subject), order_id in orders.items():
         data = {"order_id": order_id, "status": "REVERSED"}
@@ -149,7 +154,7 @@ def _capture_closings(in_part: Collection[OutboxEntry]) -> None:
 
 
 def _closed_unseen(chosen: Collection[OutboxEntry]) -> list[OutboxEntry]:
-    """Sales with a purchase to be negated, of orders that are closed, where no change that waits would see to it."""
+    """Sales with purchases to be negated, of orders that are closed, and that no pending entry will negate."""
     sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and not _is_reversal(entry)]
     closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=("REVERSED", "CANCELLED"))
     due = {str(pk) for pk in closed.values_list("pk", flat=True)}
@@ -164,7 +169,7 @@ def _closed_unseen(chosen: Collection[OutboxEntry]) -> list[OutboxEntry]:
 
 
 def _not_negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:
-    """Orders with a purchase in Braze that has no reversal, where purchases are sent."""
+    """(account, order id) of orders with a delivered purchase without a reversal, in accounts that send purchases."""
     rows = list(_purchases(sales, list(Fate)))
     negated = {_sold(row) for row in rows if row.is_reversal}
     off = BrazeSettings.objects.filter(account_id__in={entry.account_id for entry in sales}, sync_purchases=False)
@@ -180,7 +185,7 @@ def _not_negated(sales: Collection[OutboxEntry]) -> set[tuple[int, str]]:
 
 
 def _sold(row: BrazePurchase) -> tuple[int, str, int, int]:
-    """What a sale and its reversal have in common."""
+    """A key that a sale and its reversal have in common."""
     return row.account_id, row.order_id, row.line, row.part
 
 
@@ -197,14 +202,14 @@ def discard(entries: "QuerySet[OutboxEntry]", by: str, reason: str) -> list[Outb
 
 @transaction.atomic
 def in_doubt(entries: "QuerySet[OutboxEntry]") -> "QuerySet[BrazePurchase]":
-    """The purchase rows that `treat_as_delivered` would take for delivered."""
+    """The purchase rows that `treat_as_delivered` would settle as delivered."""
     named = set(entries.values_list("pk", flat=True))
     locked = _locked(entries)
     return _in_doubt(locked, _apart(locked, named)).order_by("pk")
 
 
 def _apart(locked: Collection[OutboxEntry], named: Collection[int]) -> list[OutboxEntry]:
-    """Reversals that were not named, of orders of which another change was."""
+    """Reversals among the locked entries that the person did not choose themselves."""
     return [entry for entry in locked if _is_reversal(entry) and entry.pk not in named]
 
 
@@ -215,7 +220,7 @@ def _in_doubt(locked: Collection[OutboxEntry], apart: Collection[OutboxEntry]) -
 
 
 def doubtful(entries: "QuerySet[OutboxEntry]") -> set[int]:
-    """Ids of those that may have arrived, in whole or in part: sent again, they may arrive twice."""
+    """Ids of entries that may have arrived, in whole or in part: sent again, they may arrive twice."""
     return _doubtful(list(entries))
 
 
@@ -231,9 +236,9 @@ def _doubtful(entries: Collection[OutboxEntry]) -> set[int]:
 
 
 def _locked(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
-    """Those that still wait for a person, with the others of their orders.
+    """The entries that still wait for a person, with all others of the same orders that do, locked.
 
-    What is on its way of an order is locked, too: settled meanwhile, its purchases would be decided about unseen.
+    Buffered entries of these orders are locked, too, so that none of their purchases is settled meanwhile.
     """
     named = list(entries.filter(integration=NAME, status__in=OPEN))
     wanted = Q(pk__in=[entry.pk for entry in named])
@@ -249,7 +254,7 @@ def _locked(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
 
 
 def _by_account(entries: "Collection[OutboxEntry] | QuerySet[OutboxEntry]") -> dict[int, list[OutboxEntry]]:
-    """Customers' and orders' ids are an account's own: two accounts may well have the same."""
+    """Grouped, because ids of customers and orders are unique within an account only."""
     found: dict[int, list[OutboxEntry]] = defaultdict(list)
     for entry in entries:
         found[entry.account_id].append(entry)
@@ -276,7 +281,7 @@ def _update(entries: Collection[OutboxEntry], **changes: object) -> None:
 
 
 def _wake(chosen: Collection[OutboxEntry]) -> None:
-    """For what was decided to be sent, and for reversals that waited for these purchases."""
+    """Nudge the relays, and let reversals that waited for these purchases go on."""
     for account_id, theirs in _by_account(chosen).items():
         settlement.unpark(account_id, {entry.customer_external_id for entry in theirs})
         nudge.after_commit({account_id})

@@ -1,4 +1,4 @@
-"""Goes on after a database was restored from a backup: what may have been sent since is in doubt."""
+"""Resumes an account after its database was restored from a backup: what may have been sent since is in doubt."""
 
 from datetime import datetime
 from typing import Any
@@ -19,12 +19,12 @@ from integrations.outbox.models import OutboxEntry, Status
 
 @transaction.atomic
 def resume(account_id: int, since: datetime) -> dict[str, int]:
-    """Take what is in doubt for unknown, and go on; returns how many of what that were.
+    """Hold what is in doubt as unknown, and end the pause; returns how many rows of each kind that were.
 
     Events and purchases that were open when the loss was noticed may have been sent after the backup: they are held for
-    an operator. So are those that Braze had refused: somebody may have sent them again. State is harmless to send
-    again: all that the mirror holds becomes uncertain. `since`, in UTC, is when the backup was taken: what is held says
-    so, and does not depend on it.
+    an operator. So are those that Braze had refused: somebody may have sent them again. State can be sent again without
+    harm: everything in the mirror becomes uncertain. `since`, in UTC, is when the backup was taken; it only appears in
+    the reasons. Raises `redis.RedisError`.
     """
     noticed = BrazeState.objects.get(account_id=account_id).paused_at or since
     lease.revoke(account_id, NAME)
@@ -51,7 +51,7 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
 
 
 def _doubt_orders(account_id: int, words: str) -> None:
-    """Orders with purchases that are to be sent, though none of their changes is: somebody has to see the doubt."""
+    """Show the doubt about orders that have purchases to be sent but no pending entry: mark their skipped entries."""
     waiting = BrazePurchase.objects.filter(account_id=account_id, fate__in=(Fate.PENDING, Fate.BUFFERED))
     orders = set(waiting.values_list("customer_external_id", "order_id"))
     changes = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
@@ -67,7 +67,7 @@ def _doubt_orders(account_id: int, words: str) -> None:
 
 
 def _doubt_refused_purchases(account_id: int, refused: "QuerySet[OutboxEntry]", words: str) -> None:
-    """Those that a change shows: others, as a deleted customer's, nobody can have sent again."""
+    """Refused purchases that an entry shows; others, such as a deleted customer's, nobody can have sent again."""
     shown = refused.filter(kind__in=ORDER_KINDS).values_list("customer_external_id", "data")
     orders = {(customer, data.get("order_id", "")) for customer, data in shown}
     rows = BrazePurchase.objects.filter(account_id=account_id, fate=Fate.REJECTED)
@@ -77,7 +77,7 @@ def _doubt_refused_purchases(account_id: int, refused: "QuerySet[OutboxEntry]", 
 
 
 def _in_front(words: str) -> Concat:
-    """Of what is said already."""
+    """An expression: `words`, before the reason that is there already."""
     return Concat(Value(f"{words} Before: "), F("error"), output_field=TextField())
 
 

@@ -1,1 +1,1 @@
-"""How the sync stands, for commands and mails: states, the balance of the books, notices."""
+"""The state of the sync, for commands and mails: states, the balance of the books, notices."""

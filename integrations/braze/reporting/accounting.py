@@ -1,9 +1,9 @@
-"""Whether the books balance: what the entries, the requests and the purchases say of each other.
+"""Checks whether the books balance: whether entries, requests and purchases agree with each other.
 
 Every captured change is an entry, and is in exactly one place: delivered, skipped, rejected, unknown, discarded, or on
-its way. That a sum of statuses is the number of entries proves nothing, so each claim is held against rows that were
-written by another hand: an entry on its way against the manifest of its request, a purchase's fate against the entries
-of its order and the body that was sent, a reversal against its sale.
+its way. That the statuses add up to the number of entries proves nothing, so each claim is compared with rows that
+other code wrote: a buffered entry with the manifest of its request, a purchase's fate with the entries of its order and
+with the body that was sent, a reversal with its sale.
 """
 
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ from integrations.outbox.models import IS_ON_THE_WAY, OutboxEntry, Status
 from masivo_braze.loyalty.models import Order
 
 ON_THE_WAY = (Status.PENDING, Status.BUFFERED)
-#: By the fate of a purchase, the statuses of which its order's entries show at least one.
+#: Fate of a purchase → statuses of which its order's entries must have at least one.
 SHOWN_BY = {
     Fate.PENDING: ON_THE_WAY,
     Fate.BUFFERED: (Status.BUFFERED,),
@@ -41,14 +41,14 @@ SHOWN_BY = {
 
 
 def count(account_id: int) -> dict[str, int]:
-    """Entries by status, all of `Status`, and "captured", which counts them another way."""
+    """Numbers of entries by status, for every `Status`, and "captured", counted by a query of its own."""
     mine = _entries(account_id)
     counts = Counter(dict(mine.order_by().values_list("status").annotate(Count("pk"))))
     return {"captured": mine.count(), **{status.value: counts[status.value] for status in Status}}
 
 
 def check(account_id: int) -> list[str]:
-    """In words, what does not balance; nothing where all does. One look at one moment, whatever goes on meanwhile."""
+    """In words, what does not balance; [] if everything does. Reads one snapshot, whatever is written meanwhile."""
     with at_one_moment():
         return [
             *_sums(account_id),
@@ -62,9 +62,9 @@ def check(account_id: int) -> list[str]:
 
 
 def revenue(account_id: int) -> Iterator[str]:
-    """Fulfilled orders, all delivered, of which Braze was not sent what their lines come to, to the smallest unit.
+    """In words, fully delivered orders for which Braze was not sent what their lines add up to now.
 
-    An edit of a line that was sent sends nothing, so a merchant's books may balance and differ here all the same.
+    Editing a line that was sent sends nothing, so this may differ although the books balance.
     """
     rows = BrazePurchase.objects.filter(account_id=account_id).order_by()
     undelivered = set(rows.exclude(fate=Fate.DELIVERED).values_list("order_id", flat=True))
@@ -77,7 +77,7 @@ def revenue(account_id: int) -> Iterator[str]:
 
 @contextmanager
 def at_one_moment() -> Iterator[None]:
-    """A transaction that sees nothing of what others commit meanwhile; as it is, within another transaction."""
+    """A read-only transaction on one snapshot (PostgreSQL); within another transaction, that one as it is."""
     is_outermost = not connection.in_atomic_block
     with transaction.atomic():
         if is_outermost and connection.vendor == "postgresql":
@@ -100,7 +100,7 @@ def _sums(account_id: int) -> Iterator[str]:
 
 
 def _buffered(account_id: int) -> Iterator[str]:
-    """What is buffered is in exactly one open request's manifest: that of its own request; and the other way round."""
+    """A buffered entry is named by exactly one open request, its own; and open requests name only buffered entries."""
     in_request: dict[int, list[UUID]] = defaultdict(list)
     for delivery in Delivery.objects.filter(account_id=account_id, finished_at=None).iterator(200):
         yield from _sizes(delivery)
@@ -115,7 +115,7 @@ def _buffered(account_id: int) -> Iterator[str]:
 
 
 def _sizes(delivery: Delivery) -> Iterator[str]:
-    """Columns, manifest and body were counted apart."""
+    """The numbers of objects in columns, manifest and body agree."""
     payload = delivery.payload
     for array in ARRAYS:
         sent = payload.get(IN_BODY[array], [])
@@ -125,7 +125,7 @@ def _sizes(delivery: Delivery) -> Iterator[str]:
 
 
 def _finished(account_id: int) -> Iterator[str]:
-    """A settled change names a request that is finished, and that names it; requests may be gone by age."""
+    """The request of a settled entry is finished and names the entry, if it has not been purged."""
     ended = _entries(account_id).exclude(status__in=[*ON_THE_WAY, Status.SKIPPED]).filter(batch__isnull=False)
     by_request: dict[UUID, set[int]] = defaultdict(set)
     for pk, batch in ended.values_list("pk", "batch").iterator(2_000):
@@ -159,10 +159,10 @@ def _purchases_on_their_way(account_id: int) -> Iterator[str]:
 
 
 def _purchases_and_entries(account_id: int) -> Iterator[str]:
-    """A purchase without an end is shown by a change of its order; a deleted customer's are skipped with it.
+    """A purchase that is not delivered is shown by an entry of its order, or was skipped with its deleted customer.
 
-    One that is not sent yet may stay so: its order was deleted, or purchases were switched off, before it could be
-    sent again; then all changes of the order have ended, and one was skipped.
+    A pending one may stay so: its order was deleted, or purchases were switched off, before it could be sent again.
+    Then all entries of the order have ended, and one of them was skipped.
     """
     orders: dict[str, set[str]] = defaultdict(set)
     of_orders = _entries(account_id).filter(kind__in=ORDER_KINDS).order_by()
@@ -179,10 +179,10 @@ def _purchases_and_entries(account_id: int) -> Iterator[str]:
 
 
 def _purchases_as_sent(account_id: int) -> Iterator[str]:
-    """Purchases are kept for ever, and a delivered one is in its request's body with its row's price and quantity.
+    """Every purchase in an accepted request has a row, and its price and quantity are those in the request's body.
 
-    But for those that only requests named which Braze did not take, or took in part: what never left may be made anew,
-    or go with its customer. Of what was accepted, the body is without it once it has been scrubbed.
+    Requests that Braze did not accept may name rows that are gone: what never left may be made anew, or be deleted with
+    its customer. Scrubbed bodies are not compared.
     """
     rows = BrazePurchase.objects.filter(account_id=account_id)
     taken = Delivery.objects.filter(account_id=account_id, purchases__gt=0)
@@ -204,7 +204,7 @@ def _is_as_sent(row: BrazePurchase, body: dict[str, Any]) -> bool:
 
 
 def _reversals(account_id: int) -> Iterator[str]:
-    """A reversal is the negation of a sale that was delivered; after a restore, both may be in doubt."""
+    """A reversal exactly negates a delivered sale; after a restore, both may be in doubt."""
     sales = {
         row.purchase_id: row
         for row in BrazePurchase.objects.filter(account_id=account_id, is_reversal=False).iterator()

@@ -1,7 +1,7 @@
-"""Tells an account's members by mail that it was paused, and of a day's first rejection: each cause once.
+"""Tells an account's members by mail that it was paused, and of the first rejection of a day: each cause once.
 
-A tick of its own finds the causes, after the fact: no settlement waits for a mail, and a message that is lost is found
-again by the next tick. A mail that cannot be sent is tried again a few times, and hurts nothing.
+A periodic task looks for causes in the database, so no settlement waits for a mail, and a lost message is made up for
+by the next run. A mail that cannot be sent is tried again a few times, and holds nothing up.
 """
 
 import logging
@@ -25,29 +25,29 @@ from masivo_braze.loyalty.models import Account
 
 logger = logging.getLogger(__name__)
 
-#: A mail that failed is tried again after this time, and so often in all; by then it is no news any more.
+#: How long after a failure a mail is tried again, and how often in all; after that it is no longer news.
 RETRY_AFTER = timedelta(minutes=5)
 MOST_TRIES = 5
-#: By the kind of a pause, what ends it.
+#: Kind of pause → what ends it.
 MENDS: dict[str, str] = {
     PauseKind.REFUSED: "Mend the cause, then save the account's Braze settings: that resumes it.",
     PauseKind.RESTORED: "Somebody with access to the server has to run `manage.py braze_restored`.",
 }
-#: Begins the cause of a pause by a person.
+#: Prefix of the cause of a pause by a person.
 HELD = "held "
-#: Rejections counted for the mail; more are many.
+#: Rejections are counted up to this number.
 COUNTED = 1_000
 
 
 def find_causes() -> list[int]:
-    """Note what there is to tell; returns the ids of the notices to be sent now."""
+    """Record new causes; returns the ids of all notices that are to be sent now."""
     now = database_now()
     _note([*_pauses(), *_first_rejections(now)])
     return list(_due(now).values_list("pk", flat=True))
 
 
 def send(notice_id: int) -> bool:
-    """Mail one notice, unless somebody else is at it or it was sent; whether it went."""
+    """Mail one notice, unless another process has taken it or it was sent; whether it was sent by this call."""
     now = database_now()
     if not _due(now).filter(pk=notice_id).update(tries=F("tries") + 1, tried_at=now):
         return False
@@ -66,7 +66,7 @@ def send(notice_id: int) -> bool:
 
 
 def _pauses() -> list[Notice]:
-    """Braze's and those of a restored database, and those of people, which are apart from them."""
+    """Notices for pauses after a refusal or a restore, and for those by people, which are independent."""
     found = []
     for field, kind in (("paused_at", ""), ("held_at", HELD)):
         paused = BrazeState.objects.filter(**{f"{field}__isnull": False}).values_list("account_id", field)
@@ -77,7 +77,7 @@ def _pauses() -> list[Notice]:
 
 
 def _first_rejections(now: datetime) -> list[Notice]:
-    """Of accounts that were not told today: rejections that nobody has decided about stay, and may be many."""
+    """Notices for accounts with a rejection today that were not told yet today (a day of the account's time zone)."""
     accounts = Account.objects.filter(pk__in=BrazeSettings.objects.values("account"))
     days = {account.pk: _midnight(account, now) for account in accounts}
     told = Notice.objects.filter(topic=Topic.REJECTED, cause__in={_day(day) for day in days.values()})
@@ -93,7 +93,7 @@ def _first_rejections(now: datetime) -> list[Notice]:
 
 
 def _note(causes: Sequence[Notice]) -> None:
-    """Those that were not noted before, of which there are most."""
+    """Insert the causes that are new; most are not."""
     known = Notice.objects.filter(cause__in={notice.cause for notice in causes})
     noted = set(known.values_list("account_id", "topic", "cause"))
     new = [notice for notice in causes if (notice.account_id, notice.topic, notice.cause) not in noted]
@@ -111,7 +111,7 @@ def _rejected(account_id: int, since: datetime) -> "QuerySet[OutboxEntry]":
 
 
 def _midnight(account: Account, now: datetime) -> datetime:
-    """When the account's day began, by its own clock."""
+    """When the current day began in the account's time zone."""
     return now.astimezone(ZoneInfo(account.time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -123,7 +123,7 @@ def _day(midnight: datetime) -> str:
 
 
 def _mail(notice: Notice, addresses: list[str]) -> None:
-    """One mail a person, over one connection."""
+    """One mail per person, over one connection. Raises `OSError`."""
     subject, body = _paused(notice) if notice.topic == Topic.PAUSED else _first_rejection(notice)
     mails = [EmailMessage(subject, body, to=[address]) for address in addresses]
     if mails:
@@ -147,7 +147,7 @@ def _paused(notice: Notice) -> tuple[str, str]:
 
 def _pause_of_a_person(state: BrazeState) -> tuple[str, str, str]:
     page = reverse("admin:braze_accounthealth_account", args=(state.account.slug,))
-    return f"It was {readiness.held_in_words(state)}", "Resume on its health page goes on.", page
+    return f"It was {readiness.held_in_words(state)}", "“Resume” on its Health page ends this.", page
 
 
 def _pause_of_braze(state: BrazeState) -> tuple[str, str, str]:
@@ -155,7 +155,7 @@ def _pause_of_braze(state: BrazeState) -> tuple[str, str, str]:
 
 
 def _first_rejection(notice: Notice) -> tuple[str, str]:
-    """Braze's own words stay on the page: they may repeat what a person's profile has."""
+    """Braze's own words are not mailed: they may quote personal data."""
     account = notice.account
     midnight = datetime.fromisoformat(notice.cause).replace(tzinfo=ZoneInfo(account.time_zone))
     number = len(_rejected(account.pk, midnight)[:COUNTED])
@@ -176,5 +176,5 @@ def _settings_page(account: Account) -> str:
 
 
 def _link(page: str) -> str:
-    """Where the console's own address is known."""
+    """A line with the page's address, or "" without `CONSOLE_URL`."""
     return f"\n{settings.CONSOLE_URL.rstrip('/')}{page}\n" if settings.CONSOLE_URL else ""

@@ -1,4 +1,4 @@
-"""Requests that ought to move: neither the number of pending changes nor an account's state tells of them."""
+"""Requests that are late: neither the number of pending changes nor an account's state shows them."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -7,14 +7,14 @@ from django.db.models import Min, Q
 
 from integrations.braze.models import Delivery
 
-#: What is silent past its deadline is settled by the next tick of the flush, a second later.
+#: The flush's tick, every second, settles requests that are past their deadline: only later ones are overdue.
 GRACE = timedelta(seconds=5)
 
 
 def oldest(now: datetime, account_ids: Collection[int] | None = None) -> dict[int, datetime]:
-    """By account when the oldest request was composed that nobody has sent, or whose answer is overdue.
+    """By account, when its oldest request was composed that was not started, or whose answer is overdue.
 
-    Of these accounts, or of all; those that have none are left out. Each kind is in a partial index, and few.
+    For these accounts, or for all; accounts without such requests are missing. Two partial indexes make this cheap.
     """
     rows = Delivery.objects.filter(finished_at__isnull=True).order_by()
     if account_ids is not None:
@@ -27,6 +27,6 @@ def oldest(now: datetime, account_ids: Collection[int] | None = None) -> dict[in
 
 
 def in_flight(account_ids: Collection[int]) -> set[int]:
-    """Those of these accounts that wait for an answer of Braze's."""
+    """Which of these accounts are waiting for an answer from Braze."""
     started = Delivery.objects.filter(account_id__in=account_ids, started_at__isnull=False, finished_at__isnull=True)
     return set(started.order_by().values_list("account_id", flat=True))

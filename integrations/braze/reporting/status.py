@@ -14,7 +14,7 @@ from integrations.braze.reporting import open_requests
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 
-#: In the order in which `braze_status` names them.
+#: In the order of `braze_status`.
 COUNTED = (
     Status.PENDING,
     Status.BUFFERED,
@@ -28,10 +28,10 @@ COUNTED = (
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """`counts` has a number for each of `COUNTED`; `oldest_pending_seconds` is 0 where nothing is pending.
+    """`counts` has a number for each of `COUNTED`; `oldest_pending_seconds` is 0 if nothing is pending.
 
-    `oldest_buffered_seconds` is the age of the oldest request that waits to be sent, or whose answer is overdue; 0
-    where there is none.
+    `oldest_buffered_seconds` is the age of the oldest request that waits to be sent, or whose answer is overdue; 0 if
+    there is none.
     """
 
     account: str
@@ -68,7 +68,7 @@ def of_accounts() -> list[AccountStatus]:
 
 
 def _entries() -> tuple[dict[tuple[int, str], int], dict[int, datetime]]:
-    """By account and status how many entries there are, and by account since when the oldest is pending."""
+    """Numbers of entries by (account, status), and by account when the oldest pending one was captured."""
     counts: dict[tuple[int, str], int] = defaultdict(int)
     oldest: dict[int, datetime] = {}
     groups = OutboxEntry.objects.filter(integration=NAME).order_by().values_list("account_id", "status")

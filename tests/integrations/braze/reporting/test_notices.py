@@ -187,7 +187,7 @@ def test_a_person_s_pause_is_told_once_with_who_and_why(member: User, braze: Bra
     (told,) = tick()
     assert told.subject == "Shop: the sync to Braze is paused"
     assert "paused by bob: a campaign is being prepared" in told.body
-    assert "Resume on its health page" in told.body
+    assert "“Resume” on its Health page" in told.body
     assert "https://console.example.com/admin/braze/accounthealth/shop/" in told.body
     assert tick() == []
     steering.resume(account.pk)
