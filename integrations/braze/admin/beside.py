@@ -1,4 +1,7 @@
-"""The sync state beside Masivo's records: a word in their lists, a panel on their pages. Registered on import."""
+"""The sync state beside Masivo's records: a word in their lists, a panel on their pages.
+
+Importing this registers it.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,9 +23,9 @@ from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.console import beside
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
 
-#: Of a record's changes, the newest that its page shows.
+#: How many of a record's newest changes its page shows.
 SHOWN = 5
-#: Of an account's waiting changes, for those of one audience: there is no index for these.
+#: How many of an account's waiting changes are searched for those of an audience: there is no index for these.
 LOOKED_AT = 10_000
 AUDIENCE_KINDS = (Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED)
 WORDS = {
@@ -37,7 +40,10 @@ WORDS = {
 
 
 def states(records: Sequence[Any]) -> dict[Any, str]:
-    """The fate of each record's newest change; found by customer, of which there is an index."""
+    """The status of each record's newest change, in words, by primary key.
+
+    Found by customer, for which there is an index.
+    """
     if not records or not isinstance(records[0], Audience | Customer | Event | Order | OrderLine | Membership):
         return {}
     if isinstance(records[0], Audience):
@@ -54,7 +60,7 @@ def states(records: Sequence[Any]) -> dict[Any, str]:
 
 
 class About(NamedTuple):
-    """By what a record's changes are found; a customer's are all that are theirs."""
+    """What to look up a record's changes by. Without `kinds`: all changes of the customer."""
 
     account_id: int
     customer: str
@@ -74,7 +80,7 @@ def _about(record: Any) -> About:
 
 
 def _newest(about: Sequence[About]) -> list[int]:
-    """The ids of their newest changes."""
+    """The id of each one's newest change."""
     mine = OutboxEntry.objects.filter(
         IN_ANY_STATE,
         account_id__in={one.account_id for one in about},
@@ -90,7 +96,7 @@ def _newest(about: Sequence[About]) -> list[int]:
 
 
 def _of_audiences(audiences: Sequence[Audience]) -> dict[Any, str]:
-    """How many changes of members wait, among the oldest of each account that wait."""
+    """How many changes of members are waiting, among the oldest waiting changes of the account."""
     words: dict[Any, str] = {}
     for account_id in {audience.account_id for audience in audiences}:
         waiting = dict(_waiting(account_id).order_by().values_list("subject").annotate(Count("pk")))
@@ -147,7 +153,7 @@ def _entries_of(record: Any) -> QuerySet[OutboxEntry]:
 
 
 def _of_customer(request: HttpRequest, record: Any) -> dict[str, Any]:
-    """What is believed of the customer in Braze, and whether this person may send them again."""
+    """What Braze is believed to have of the customer, and whether this person may send it again."""
     if not isinstance(record, Customer):
         return {}
     profile = BrazeProfile.objects.filter(account_id=record.account_id, external_id=record.external_id).first()
@@ -155,12 +161,12 @@ def _of_customer(request: HttpRequest, record: Any) -> dict[str, Any]:
 
 
 def may_resend(request: HttpRequest) -> bool:
-    """It is a decision about what Braze gets, as about a failed sync."""
+    """Takes the same permission as deciding about failed syncs: both decide what Braze gets."""
     return request.user.has_perm("braze.change_failedsync")
 
 
 def _waiting_of(audience: Audience) -> dict[str, Any]:
-    """How many of its members' changes wait among the account's oldest; `is_partial` where there are more of these."""
+    """How many changes of members are waiting among the account's oldest; `is_partial` if not all were searched."""
     waiting = _waiting(audience.account_id).filter(subject=str(audience.pk)).count()
     more = _pending(audience.account_id).order_by("pk")[LOOKED_AT : LOOKED_AT + 1]
     return {"waiting": waiting, "is_partial": more.exists()}

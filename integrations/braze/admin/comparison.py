@@ -1,4 +1,4 @@
-"""What Braze says of a customer beside what is believed: counts beside the ledger, attributes beside the mirror."""
+"""What Braze holds of a customer beside what is believed: counts and the ledger, attributes and the mirror."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from integrations.braze.delivery.export import Exported, Tally
 from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
 
-#: Custom attributes of Braze's that are ours to compare; a workspace may have hundreds of others.
+#: Prefixes of the custom attributes that are ours to compare; a workspace may have hundreds of others.
 OURS = ("loyalty_", TAG_PREFIX, AUDIENCE_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Units of one product: as Braze counts them, and by what became of them here."""
+    """Units of one product: as counted by Braze, and by their fate here."""
 
     name: str
     counted: int
@@ -35,7 +35,7 @@ class Attribute:
 
 
 def asked(account_id: int, external_id: str) -> dict[str, Any]:
-    """`held` and its comparison, or in words why there is no answer: `problem`."""
+    """Context for a template: what Braze holds and how it compares, or `problem`, why there is no answer."""
     settings = BrazeSettings.objects.filter(account_id=account_id).first()
     if settings is None:
         return {"problem": "The account has no Braze settings."}
@@ -47,7 +47,7 @@ def asked(account_id: int, external_id: str) -> dict[str, Any]:
 
 
 def beside(held: Exported, account_id: int, external_id: str) -> dict[str, Any]:
-    """For the page: `products`, `attributes`, and the totals of events and purchases."""
+    """Context for a template: products, attributes, and totals of events and purchases."""
     return {
         "products": _products(held.purchases, account_id, external_id),
         "attributes": _attributes(held, account_id, external_id) if held.is_known else [],
@@ -61,7 +61,7 @@ def _total(tallies: list[Tally]) -> Tally:
 
 
 def _products(counted: list[Tally], account_id: int, external_id: str) -> list[Product]:
-    """Braze counts a reversal as a further purchase, so both kinds of rows count here."""
+    """Sales and reversals count alike, as Braze counts a reversal as a further purchase."""
     rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id=external_id)
     units: Counter[tuple[str, str]] = Counter()
     for product, fate, quantity in rows.values_list("product_id", "fate").annotate(Sum("quantity")):
@@ -94,7 +94,7 @@ def _attribute(name: str, there: Any, profile: BrazeProfile) -> Attribute:
 
 
 def _comparable(name: str, value: Any) -> Any:
-    """Braze keeps an address in lower case, and exports a date with a time [Braze: user export]."""
+    """The value without differences in notation: Braze lower-cases addresses, and exports a date with a time."""
     if isinstance(value, str):
         return {"email": value.lower(), "dob": value[:10]}.get(name, value)
     return value

@@ -1,4 +1,4 @@
-"""The button on a customer's page that sends everything of theirs again."""
+"""The button on a customer's page that sends everything about them again."""
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -17,7 +17,7 @@ def resend_view(request: HttpRequest, customer_id: int) -> HttpResponse:
     if not may_resend(request):
         raise PermissionDenied
     if number := resend.resend(customer):
-        history.note(request, customer, "Sent everything of this customer again")
+        history.note(request, customer, "Resent everything for this customer")
         words = "1 change was captured and is" if number == 1 else f"{number:,} changes were captured and are"
         messages.success(request, f"{words} being sent, whatever Braze was believed to have.")
     else:

@@ -1,4 +1,4 @@
-"""What a failed sync looked like when it was sent: each object, Braze's words, the request and its time."""
+"""A failed sync as it was sent: each object, Braze's words, the request and its time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MOST = 50
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One object that failed. Without a request it never left; without a payload its contents are not kept."""
+    """A failed object. Without `request` it was never sent; without `payload` its contents are no longer kept."""
 
     words: str
     request: Delivery | None
@@ -36,7 +36,7 @@ def letters(entry: OutboxEntry) -> list[Letter]:
 
 
 def in_words(entry: OutboxEntry, with_contents: bool) -> SafeString:
-    """One below the other, so that they can be read on a phone."""
+    """HTML of the entry's letters, one below the other, so that it can be read on a phone."""
     found = letters(entry)
     cells = (_cells(letter, with_contents) for letter in found[:MOST])
     blocks = format_html_join("", '<div style="padding-bottom: 16px">{}<br>{}{}</div>', cells)
@@ -57,7 +57,7 @@ def _as_recorded(row: BrazePurchase) -> dict[str, Any]:
 
 
 def _object(request: Delivery | None, entry: int | None = None, purchase: int | None = None) -> Any:
-    """The object of an entry, or of a purchase's row, at its place in the request's body."""
+    """The JSON object sent for an entry, or for a purchase's row; None if it is not there."""
     for _, line, item in sent.lines(request) if request else ():
         if line.get("purchase") == purchase if purchase is not None else entry in line["entries"]:
             return item

@@ -1,4 +1,4 @@
-"""A person's decision about failed syncs: the page that explains it, carrying it out, and the trace it leaves."""
+"""A person's decision about failed syncs: the page that asks, the action, and its trace in the history."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ from integrations.outbox.deadlocks import through_deadlocks
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.base import ModelAdmin
 
-#: Decided about at once; more are left for the next time, and that is said.
+#: Most changes decided about at once; the person is told that the rest is left.
 MOST = 10_000
-#: Listed on the page that asks.
+#: Most changes listed on the page that asks.
 SHOWN = 20
-#: Purchases of which each can be said to have arrived or not; of more, all are meant.
+#: Most purchases listed to be ticked one by one; with more, none is listed and all are meant.
 MOST_PURCHASES = 200
-#: Characters.
+#: In characters.
 MOST_OF_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person has decided, and who it was; of the purchases `listed`, by their ids, which have `arrived`."""
+    """What a person answered: who it was, the reason, and which of the purchases `listed` (ids) have `arrived`."""
 
     by: str
     reason: str = ""
@@ -46,10 +46,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One action. `carry_out(entries, said)` returns what it changed, the others of the same orders included.
+    """One action. `carry_out(entries, said)` returns the entries it changed, including others of the same orders.
 
-    `only_doubtful`: it means nothing for what Braze refused; of each purchase it is asked whether it is meant. `asks`
-    is "always", or "doubtful": where any of the chosen may have arrived.
+    `only_doubtful` actions leave out what Braze refused, and list the purchases to be ticked. `asks` is "always", or
+    "doubtful" to ask only if any of the chosen changes may have arrived.
     """
 
     action: str
@@ -64,7 +64,7 @@ class Decision:
 
 
 def _treat_as_delivered(entries: "QuerySet[OutboxEntry]", said: Said) -> list[OutboxEntry]:
-    """Nobody was asked about what has come into doubt since the page was shown: it stays there."""
+    """Purchases that have come into doubt since the page was shown stay in doubt: nobody was asked about them."""
     rows = resolution.in_doubt(entries).values_list("pk", flat=True) if said.listed else ()
     return resolution.treat_as_delivered(entries, said.by, [pk for pk in rows if pk not in said.arrived])
 
@@ -105,7 +105,7 @@ DISCARD = Decision(
 def decide(
     page: ModelAdmin, request: HttpRequest, queryset: "QuerySet[OutboxEntry]", decision: Decision
 ) -> HttpResponse | None:
-    """Ask, or carry out what was asked and confirmed; None leads back to where the person came from."""
+    """Show the page that asks, or carry out what was confirmed. None: go back to where the person came from."""
     if "chosen" in request.POST:
         chosen = sorted(ids_among(request.POST["chosen"].split(",")))
         if not chosen:
@@ -143,12 +143,12 @@ def _fault(reason: str, decision: Decision) -> str:
 
 
 def _ticked(request: HttpRequest) -> int:
-    """Some of which may have been decided about by somebody else since the list was shown."""
+    """How many changes were ticked; somebody else may have decided about some of them since the list was shown."""
     return 0 if request.POST.get("select_across") == "1" else len(request.POST.getlist(ACTION_CHECKBOX_NAME))
 
 
 def _named(page: ModelAdmin, request: HttpRequest, chosen: list[int]) -> "QuerySet[OutboxEntry]":
-    """Those of the chosen that this person may see: the ids came from a form."""
+    """The chosen entries, as far as this person may see them: the ids came from a form."""
     return page.get_queryset(request).filter(pk__in=chosen[:MOST])
 
 
@@ -186,7 +186,7 @@ def _ask(
 
 
 def _in_words(request: HttpRequest, purchases: list[BrazePurchase]) -> list[dict[str, Any]]:
-    """What each was, to those who may see that, and when it may have arrived."""
+    """Rows for the template: what each purchase is, for those who may see that, and when it was sent."""
     may_see = may_view_payloads(request)
     sent = Delivery.objects.filter(pk__in={row.delivery_id for row in purchases if row.delivery_id})
     started: dict[UUID | None, datetime | None] = dict(sent.values_list("pk", "started_at"))
@@ -223,7 +223,7 @@ def _carry_out(
 def _done(
     page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, said: Said
 ) -> tuple[list[OutboxEntry], list[OutboxEntry]]:
-    """What was changed; and of the chosen, those of which something is left in doubt."""
+    """The entries that were changed, and the chosen ones of which something is left in doubt."""
     done = decision.carry_out(_named(page, request, chosen), said)
     left = _named(page, request, chosen).exclude(pk__in=[entry.pk for entry in done])
     in_part = list(left) if said.listed else []

@@ -1,4 +1,4 @@
-"""Failed syncs: what Braze refused, and what may or may not have arrived, for a person to decide about."""
+"""The list of failed syncs: what Braze refused, and what may or may not have arrived, for a person to decide about."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ DECISION_PAGES[NAME] = "admin:braze_failedsync_change"
 
 
 class FailedSync(OutboxEntry):
-    """The captured changes that wait for a person, with a permission of their own to decide about them."""
+    """A captured change that waits for a person. The proxy has a permission of its own, to decide about it."""
 
     class Meta:
         proxy = True
@@ -46,7 +46,7 @@ class OpenStatusFilter(admin.SimpleListFilter):
 
 @admin.register(FailedSync)
 class FailedSyncAdmin(ByReasonAdmin):
-    """Nobody edits a failed sync; who may change it decides what becomes of it."""
+    """Nothing is edited here: the permission to change a failed sync is the one to decide about it."""
 
     list_display = ["id", "failed_at", "account", "kind", "customer_external_id", "outcome"]
     list_filter = [OpenStatusFilter, ReasonFilter, SettledFilter, "kind", "account"]
@@ -82,7 +82,7 @@ class FailedSyncAdmin(ByReasonAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """To be read, decided about below, and never saved."""
+        """A page to read, with the decisions below. It is never saved."""
         if request.method != "GET":
             raise PermissionDenied
         context = {
@@ -95,17 +95,17 @@ class FailedSyncAdmin(ByReasonAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """The history stays with the captured change, which remains when it is no failed sync any more."""
+        """The captured change's own history: it remains when the change is no longer a failed sync."""
         self.admin_site.get_model_admin(OutboxEntry).get_object(request, object_id)  # raises Http404
         return redirect("admin:outbox_outboxentry_history", object_id)
 
     def ask_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """What Braze says of the customer, beside what is believed here. It decides nothing."""
+        """Ask Braze about the customer, and show the answer beside what is believed here. Changes nothing."""
         if not self.has_change_permission(request):
             raise PermissionDenied
         entry = self.get_queryset(request).select_related("account").filter(pk=pk).first()
         if entry is None:
-            raise Http404("It is no failed sync any more.")
+            raise Http404("This is no longer a failed sync.")
         if request.method != "POST":
             return redirect("admin:braze_failedsync_change", pk)
         context = {

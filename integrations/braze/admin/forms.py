@@ -1,4 +1,4 @@
-"""What an operator types into the settings page, and what is made of it."""
+"""The form of the settings page."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,12 @@ QUOTES = "\"'`“”‘’"
 #: A key travels in a header: visible ASCII, without quotes.
 KEY = re.compile(r"[!#-&(-_a-~]+")
 
-#: Of `instance`: the address is typed.
+#: A value of `instance_choice`: the address is typed.
 OTHER = "other"
-#: Of `made_with`: what is signed here is no other value of the project's.
+#: Salt for signing `made_with`, so that no other signed value of the project is accepted there.
 SALT = "braze.settings.made_with"
 AGAIN = "Open the page again, and make your change there."
-#: Of `workspace`: whose the new key or endpoint is.
+#: Values of `workspace`: which workspace the new key or endpoint belongs to.
 SAME, ANOTHER = "same", "another"
 WORKSPACES = (
     (SAME, "The same workspace: its key was rotated. What Braze has is still known, and only changes are sent."),
@@ -41,11 +41,12 @@ WORKSPACES = (
 
 
 class BrazeSettingsForm(ModelForm):
-    """The API key is written, never read: it is not in the page, and left empty the stored one stays.
+    """The API key can be written, but not read: it is not in the page, and if left empty the stored one stays.
 
-    `instance` is one of Braze's installations or `OTHER`, for which `rest_endpoint` is typed; whichever was changed
-    counts. `workspace` has to be answered where a stored key or endpoint is replaced. `made_with` holds what the page
-    was made with, so that it puts back nothing that has changed since; without it nothing is compared.
+    `instance_choice` is one of Braze's installations or `OTHER`, for which `rest_endpoint` is typed; whichever of the
+    two was changed counts. `workspace` must be answered if a stored key or endpoint is replaced. `made_with` holds the
+    values that the page was made with, so that saving undoes nothing that has changed since; without it nothing is
+    compared.
     """
 
     made_with = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -71,7 +72,7 @@ class BrazeSettingsForm(ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial["api_key"] = ""  # so it is nowhere to be rendered from, and counts as changed only when given
+        self.initial["api_key"] = ""  # so that it cannot be rendered, and counts as changed only if typed
         self.initial["made_with"] = signing.dumps(_shown(self.instance), salt=SALT) if self.instance.pk else ""
         self.before = snapshot(self.instance)
         self._stored_key, self._stored_endpoint = self.instance.api_key, self.instance.rest_endpoint
@@ -80,10 +81,10 @@ class BrazeSettingsForm(ModelForm):
             model_field = BrazeSettings._meta.get_field("api_key")
             key.help_text = f"{stored_key(self.instance)} {model_field.help_text}"
         for field in self.fields.values():
-            field.help_text = escape(field.help_text)  # a template shows it as HTML, and the end of a key is none
+            field.help_text = escape(field.help_text)  # templates show it as HTML, and the end of a key is not HTML
 
     def _prepare_instance(self) -> None:
-        """The stored address is shown once: as an instance where it is one, else in the field for any other."""
+        """Show the stored address once: as an instance if it is one, else in the field for other addresses."""
         if field := self.fields.get("instance_choice"):
             known = [*((each.url, str(each)) for each in endpoints.INSTANCES), *_added()]
             field.choices = [("", "Choose your instance"), *known, (OTHER, "Another host of Braze's")]  # type: ignore[attr-defined]
@@ -93,7 +94,7 @@ class BrazeSettingsForm(ModelForm):
             self.initial["rest_endpoint"] = "" if is_known else self._stored_endpoint
 
     def full_clean(self) -> None:
-        """A page that comes back with errors has lost the key; saved again without it, the old one would stay."""
+        """Ask for the key again if there are other errors: the page that comes back has lost it."""
         super().full_clean()
         if self.errors and "api_key" not in self.errors and "api_key" in self.changed_data:
             self.add_error("api_key", "Paste the key again: it was not saved, because of the other errors.")
@@ -113,17 +114,21 @@ class BrazeSettingsForm(ModelForm):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         self._undo_nothing(cleaned)
         if "workspace" in self.fields and not self.errors and self._replaces(cleaned) and not cleaned.get("workspace"):
-            self.add_error("workspace", "Say whose the new key or endpoint is: it decides what is sent next.")
+            self.add_error(
+                "workspace", "Say which workspace the new key or endpoint belongs to: it decides what is sent next."
+            )
         return cleaned
 
     def _undo_nothing(self, cleaned: dict[str, Any]) -> None:
-        """An error where a field was changed since the page was made, and is not typed as it is now."""
+        """Add an error if saving would undo a change that somebody else has made since the page was opened."""
         if not self.instance.pk or not cleaned.get("made_with"):
             return
         try:
             made_with = signing.loads(cleaned["made_with"], salt=SALT)
         except signing.BadSignature:
-            self.add_error(None, f"Nothing was saved: what this page was made with cannot be read. {AGAIN}")
+            self.add_error(
+                None, f"Nothing was saved: the values that this page was opened with cannot be read. {AGAIN}"
+            )
             return
         now = BrazeSettings.objects.select_for_update().get(pk=self.instance.pk)  # two who save at once take turns
         stored = snapshot(now)
@@ -136,11 +141,11 @@ class BrazeSettingsForm(ModelForm):
 
     @property
     def replaced(self) -> str:
-        """`SAME` or `ANOTHER` where a stored key or endpoint made way for another, else ""."""
+        """`SAME` or `ANOTHER` if a stored key or endpoint is replaced, else ""."""
         return str(self.cleaned_data.get("workspace") or "") if self._replaces(self.cleaned_data) else ""
 
     def _replaces(self, cleaned: dict[str, Any]) -> bool:
-        """Whether a stored key or endpoint makes way for another."""
+        """Whether a stored key or endpoint is replaced."""
         new_key = self._has_key() and cleaned.get("api_key") != self._stored_key
         return new_key or bool(self._stored_endpoint and cleaned.get("rest_endpoint") != self._stored_endpoint)
 
@@ -149,7 +154,7 @@ class BrazeSettingsForm(ModelForm):
 
 
 def _shown(settings: BrazeSettings) -> dict[str, Any]:
-    """What a page shows, in JSON's types; of the key, which no page shows, when it was changed."""
+    """The values that the page shows, in JSON's types; for the key, which is not shown, when it was changed."""
     editable = [field for field in BrazeSettings._meta.concrete_fields if field.editable and not field.primary_key]
     changed = settings.key_changed_at
     key = {"api_key": changed.isoformat() if changed else ""}
@@ -161,7 +166,7 @@ def _added() -> list[tuple[str, str]]:
 
 
 def stored_key(settings: BrazeSettings) -> str:
-    """In words, which key is stored and since when; never more of it than its end."""
+    """In words, which key is stored and since when; shows no more of it than its end."""
     key, ending = settings.api_key, settings.key_ending
     which = f"A key ending in “{ending}”" if ending else "A key"
     if isinstance(key, Undecryptable):
@@ -174,7 +179,7 @@ def stored_key(settings: BrazeSettings) -> str:
 
 
 def cleaned_key(typed: str) -> str:
-    """The key alone. Raises `ValidationError`, without repeating what was typed, for what cannot be one."""
+    """The key alone. Raises `ValidationError`, which does not repeat what was typed, if it cannot be a key."""
     key = HEADER.sub("", typed.strip().strip(QUOTES).strip(), count=1).strip(QUOTES).strip()
     if "://" in key:
         raise ValidationError(f"This is an address, not an API key. {WHERE}", code="address")

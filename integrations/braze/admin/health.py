@@ -1,4 +1,4 @@
-"""Health: how all accounts stand, how one does, and what can be done about it."""
+"""The Health pages: the state of all accounts, and of one, with what can be done about it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from integrations.outbox.clock import database_now
 from masivo_braze.console import history
 from masivo_braze.loyalty.models import Account
 
-#: Those that need somebody are on the first page.
+#: Accounts that need attention come first.
 ACCOUNTS_A_PAGE = 200
 
 
@@ -42,7 +42,7 @@ class HealthAdmin(PageAdmin):
     def get_urls(self) -> list[URLPattern]:
         views = (
             ("", self.overview, "changelist"),
-            ("*/now/", self.overview_now, "overview_now"),  # no account's slug: an asterisk is in none
+            ("*/now/", self.overview_now, "overview_now"),  # cannot be an account's slug, which has no asterisk
             ("<slug:slug>/", self.account, "account"),
             ("<slug:slug>/now/", self.account_now, "account_now"),
             ("<slug:slug>/act/", self.act, "act"),
@@ -64,7 +64,7 @@ class HealthAdmin(PageAdmin):
         return self.page(request, "admin/braze/health/account_live.html", "Health", **self._account(request, slug))
 
     def act(self, request: HttpRequest, slug: str) -> HttpResponse:
-        """Pause, resume or try at once; told, and kept in the history of the account's settings."""
+        """Pause, resume or try at once; recorded in the history of the account's settings."""
         account = visible_account(request, slug)
         if request.method != "POST" or not self.has_change_permission(request):
             raise PermissionDenied
@@ -95,7 +95,7 @@ def _period(request: HttpRequest) -> Period:
 
 
 def _charted(request: HttpRequest, chart: Chart) -> dict[str, Any]:
-    """For the page: the chart as the script takes it, and the choice of periods."""
+    """Context for a template: the chart as the script takes it, and the choice of periods."""
     period = _period(request)
     times = [time.isoformat() for time in chart.times]
     data = {"times": times, "objects": chart.objects, "failures": chart.failures, "period": period.word,
@@ -107,7 +107,7 @@ def _charted(request: HttpRequest, chart: Chart) -> dict[str, Any]:
 
 
 def _carried_out(request: HttpRequest, account: Account) -> str:
-    """What was done, in words; "" where nothing was, which is told."""
+    """What was done, in words; "" if nothing was done, for which a warning is shown."""
     reason, by = request.POST.get("reason", "").replace("\0", "").strip()[:500], request.user.get_username()
     match request.POST.get("action"):
         case "pause":

@@ -1,4 +1,4 @@
-"""What the console's own pages share: the admin they live in, and the accounts a person may see in them."""
+"""What the pages that are not a model's list have in common: their admin class, and the accounts they may show."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from masivo_braze.console.base import ModelAdmin
 from masivo_braze.console.scoping import accounts_of
 from masivo_braze.loyalty.models import Account
 
-#: Of a primary key: what every database holds in a large integer.
+#: Digits of a primary key that fit into a large integer of every database.
 MOST_DIGITS = 18
 
 
 class PageAdmin(ModelAdmin):
-    """A page of its own in the place of a model's list: it has the model's permissions, and no forms."""
+    """A page in place of a model's list, with the model's permissions and no forms."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
@@ -36,12 +36,12 @@ def visible_accounts(request: HttpRequest) -> QuerySet[Account]:
 
 
 def visible_account(request: HttpRequest, slug: str) -> Account:
-    """Raises `Http404` for an account that is not there, or not this person's."""
+    """Raises `Http404` if there is no such account, or it is not this person's."""
     if (account := visible_accounts(request).filter(slug=slug).first()) is None:
         raise Http404("There is no such account.")
     return account
 
 
 def ids_among(words: Iterable[str]) -> set[int]:
-    """Those that a database may have as primary keys."""
+    """The words that can be primary keys, as numbers."""
     return {int(word) for word in words if word.isdecimal() and len(word) <= MOST_DIGITS}

@@ -1,4 +1,4 @@
-"""Lists of captured changes by their reason: the groups above the list, filters by reason and time, and the export."""
+"""Lists of captured changes by reason: the groups above the list, filters by reason and day, and the CSV export."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from integrations.outbox.models import OutboxEntry
 
 
 class ReasonFilter(admin.SimpleListFilter):
-    """Chosen from the groups above the list, which say how many there are."""
+    """Chosen by a link in the groups above the list, so the filter itself offers only the reason chosen."""
 
     title = "reason"
     parameter_name = "reason"
@@ -55,16 +55,16 @@ class SettledFilter(admin.SimpleListFilter):
         try:
             start = timezone.make_aware(datetime.strptime(str(self.value()), "%Y-%m-%d"))
             end = start + timedelta(days=1)
-        except (ValueError, OverflowError) as error:  # the last day of all has no next one
+        except (ValueError, OverflowError) as error:  # also for 9999-12-31, which has no next day
             raise IncorrectLookupParameters from error
         return queryset.filter(**{f"{self.field}__gte": start, f"{self.field}__lt": end})
 
 
 class ByReasonAdmin(OutboxEntryAdmin):
-    """What is listed comes in groups, and can be taken away as CSV, filtered as it is."""
+    """A list with groups by reason above it, and an export as CSV under the same filters."""
 
     list_before_template = "admin/braze/reasons/groups.html"
-    #: Said where the list is empty, and no filter is the cause.
+    #: Shown if the list is empty although nothing is filtered.
     nothing = ""
 
     def get_urls(self) -> list[URLPattern]:
@@ -90,11 +90,11 @@ class ByReasonAdmin(OutboxEntryAdmin):
         return response
 
     def to_group(self, listed: QuerySet[Any]) -> QuerySet[Any]:
-        """Of what is listed, what is grouped."""
+        """The rows of the list that are grouped by reason."""
         return listed
 
     def export_view(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """Everything that the list has under its filters, streamed."""
+        """Everything that matches the list's filters, streamed as CSV."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:

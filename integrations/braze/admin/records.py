@@ -1,4 +1,4 @@
-"""The ledger, the purchases and the mirror, to be looked at."""
+"""The ledger, the purchases and the mirror, read-only."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the page of a request shows of its contents."""
+"""The contents of a request on its page, and who may see them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,17 +14,17 @@ from integrations.outbox.admin import link_to, pretty_json
 
 HIDDEN = "It is personal data: seeing it needs the permission “Can view payloads”."
 NOT_KEPT = "The contents of a request that was never sent are not kept."
-#: Of each object; the payload has all of it.
+#: Shown of each object; the payload below has all of it.
 MOST_CHARACTERS = 300
 
 
 def may_view_payloads(request: HttpRequest) -> bool:
-    """What a request carried names people, so it has a permission of its own."""
+    """What requests carried is personal data, so it has a permission of its own."""
     return request.user.has_perm("braze.view_payloads")
 
 
 def personal(request: HttpRequest, field: str) -> str:
-    """The name of the field, or of that which says, in its place, that the permission is missing."""
+    """`field`, or "hidden", the name of the field that says that the permission is missing."""
     return field if may_view_payloads(request) else "hidden"
 
 
@@ -33,7 +33,7 @@ def payload(delivery: Delivery) -> str:
 
 
 def objects_table(delivery: Delivery, with_contents: bool) -> SafeString:
-    """A row for each object: whose it is, the captured changes behind it, and its JSON."""
+    """HTML: a row for each object with its customer, the captured changes behind it, and its JSON."""
     cells = _rows(delivery, with_contents)
     rows = format_html_join("", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", cells)
     heading = "<thead><tr><th>kind</th><th>customer</th><th>changes</th><th>object</th></tr></thead>"

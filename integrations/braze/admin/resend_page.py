@@ -1,4 +1,4 @@
-"""The page that sends everything an account has: to a new workspace, or what was there before it was connected."""
+"""The page that sends everything an account has: to a new workspace, or when it is first connected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def view(page: BrazeSettingsAdmin, request: HttpRequest, pk: int) -> HttpResponse:
-    """Asks, then captures all that the account has, in the background."""
+    """Ask; after the confirmation, capture everything the account has, in the background."""
     settings = get_object_or_404(page.get_queryset(request), pk=pk)
     if not page.has_change_permission(request, settings):
         raise PermissionDenied

@@ -41,7 +41,7 @@ LEVELS = {"success": messages.SUCCESS, "warning": messages.WARNING, "error": mes
 
 @admin.register(BrazeSettings)
 class BrazeSettingsAdmin(ScopedAdmin):
-    """Saving puts the settings in force at once, and is how a paused account is resumed."""
+    """Saving applies the settings at once, and resumes an account that Braze's refusal has paused."""
 
     form = BrazeSettingsForm
     change_form_before_template = "admin/braze/brazesettings/made_with.html"
@@ -84,7 +84,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
 
     @method_decorator(sensitive_post_parameters("api_key"))
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Saving, and testing what was saved: only after the commit, since Braze may take its time."""
+        """Save, and with the second button test what was saved: after the commit, since Braze may take its time."""
         is_test = "_test" in request.POST
         if is_test:
             request.POST = request.POST.copy()  # type: ignore[assignment]
@@ -105,7 +105,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
         return [*self.readonly_fields, "account"] if obj else [*self.readonly_fields]
 
     def get_fieldsets(self, request: HttpRequest, obj: BrazeSettings | None = None) -> Any:
-        """Settings not yet saved have neither a state nor records; who may only look has nothing to type or press."""
+        """New settings have no state or records yet; those who may only view get nothing to type or press."""
         if not self.has_change_permission(request, obj) and not (obj is None and self.has_add_permission(request)):
             fields = ["account", "is_enabled", "state", "decide", "records", "endpoint"]
             return [(None, {"fields": fields}), *self.fieldsets]
@@ -133,7 +133,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
             messages.warning(request, warning)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        """Old and new values, the key's excepted."""
+        """Old and new values, except for the key."""
         words = history.changes_in_words(form.before, form.instance, secret=("api_key",))
         if form.replaced:
             words += "; of another workspace" if form.replaced == ANOTHER else "; of the same workspace"
@@ -145,7 +145,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
 
     @admin.display(description="REST endpoint")
     def endpoint(self, settings: BrazeSettings) -> str:
-        """Where nothing is chosen, no choice says whether it is shown."""
+        """For those who may only view: without a choice of instance, the form would not show it."""
         return settings.rest_endpoint or "-"
 
     @admin.display(description="what there was before")
@@ -174,7 +174,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
 
     @admin.display(description="failed syncs")
     def decide(self, settings: BrazeSettings) -> str:
-        """How many wait for a person."""
+        """How many failed syncs wait for a decision, as a link."""
         waiting = FailedSync.objects.filter(account_id=settings.account_id, integration=NAME, status__in=OPEN)
         if not (number := waiting.count()):
             return "none"
@@ -190,7 +190,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
 
     @admin.display(description="records")
     def records(self, settings: BrazeSettings) -> str:
-        """Links to the account's own, newest first."""
+        """Links to the lists of the account's captured changes, requests, purchases and profiles."""
         models = (OutboxEntry, Delivery, BrazePurchase, BrazeProfile)
         pages = ((_list_of(model, settings.account_id), model._meta.verbose_name_plural) for model in models)
         return format_html_join(", ", '<a href="{}">{}</a>', pages)

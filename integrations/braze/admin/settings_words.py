@@ -1,4 +1,4 @@
-"""What the settings page says of an account: its state, and what an operator may not expect."""
+"""What the settings page says about an account: its state, and warnings."""
 
 from django.http import HttpRequest
 
@@ -9,7 +9,7 @@ from integrations.braze.models.account import PauseKind
 from integrations.outbox.admin import to_the_second
 from masivo_braze.console.scoping import accounts_of
 
-#: What a paused account whose database was restored needs; the only value is its slug.
+#: Shown for an account that is paused because its database was restored; takes the account's slug.
 RESTORED = (
     "<p>This database was put back to an earlier time: requests had already been sent that it no longer knows of. "
     "Sending on would double purchases and events, so nothing is sent, and saving these settings does not change that. "
@@ -24,9 +24,8 @@ RESTORED = (
 
 def in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
     if state and ready.state == "paused" and not state.paused_at:
-        return (
-            f"{ready.detail}, since {to_the_second(state.held_at)}. Nothing is lost; Resume on its health page goes on."
-        )
+        since = to_the_second(state.held_at)
+        return f"{ready.detail}, since {since}. Nothing is lost; “Resume” on its Health page ends this."
     if state and ready.state == "paused":
         words = f"paused since {to_the_second(state.paused_at)}: {ready.detail}"
         if state.pause_kind == PauseKind.RESTORED:
@@ -38,7 +37,7 @@ def in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
 
 
 def _shared_budget(request: HttpRequest, settings: BrazeSettings) -> str:
-    """Braze counts the calls of a key, whoever makes them; of accounts that are not this person's, no names."""
+    """A warning about accounts with the same key, or "". Accounts that this person may not see are not named."""
     if not settings.api_key or not (others := settings.sharing_key()):
         return ""
     mine = set(accounts_of(request.user).values_list("pk", flat=True))
@@ -49,12 +48,12 @@ def _shared_budget(request: HttpRequest, settings: BrazeSettings) -> str:
 
 
 def warnings(request: HttpRequest, settings: BrazeSettings) -> list[str]:
-    """What an operator may not expect of settings that were accepted."""
+    """Warnings about settings that were accepted but may not do what the operator expects."""
     found = [endpoints.hint(settings.rest_endpoint), _shared_budget(request, settings)]
     ready, is_captured = readiness.of(settings.account_id), any(getattr(settings, toggle) for toggle in TOPICS)
     if ready.state == "incomplete":
         first = "Changes are captured, but nothing is sent" if is_captured else "Nothing can be sent"
-        found.append(f"{first} until this is mended: {ready.detail}")
+        found.append(f"{first} until this is corrected: {ready.detail}")
     if settings.is_enabled and not is_captured:
         found.append("Nothing is captured: everything under “What is sent” is off.")
     return [words for words in found if words]

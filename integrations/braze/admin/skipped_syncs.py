@@ -1,4 +1,4 @@
-"""Skipped changes: what a rule kept from being sent, by reason."""
+"""The list of skipped changes: what a rule kept from being sent, by reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from integrations.braze.console import ages
 from integrations.braze.integration import NAME
 from integrations.outbox.models import OutboxEntry, Status
 
-#: Skipped changes have no index of their own: groups are of those among this many of the newest changes.
+#: Skipped changes have no index of their own: groups are made among this many of the newest changes.
 NEWEST = 50_000
 
 

@@ -1,6 +1,6 @@
-"""Entries by age and by number, without an index on their times and without counting millions.
+"""Entries by age and number, without an index on their times and without counting millions.
 
-Ids grow with time, so the first entry since some moment is found by halving.
+Ids grow with time, so the first entry since some moment is found by binary search.
 """
 
 from datetime import datetime
@@ -9,12 +9,12 @@ from django.db.models import Max, Min, QuerySet
 
 from integrations.outbox.models import OutboxEntry
 
-#: Counted no further: nobody acts otherwise on more.
+#: Nothing is counted beyond this: nobody would act differently on more.
 MOST = 100_000
 
 
 def first_since(moment: datetime) -> int:
-    """The id from which on entries were captured at `moment` or later: one more than the last where there is none."""
+    """The lowest id of an entry captured at `moment` or later; one more than the highest id if there is none."""
     ends = OutboxEntry.objects.aggregate(first=Min("pk"), last=Max("pk"))
     low, high = ends["first"] or 0, (ends["last"] or 0) + 1
     while low < high:
@@ -28,10 +28,10 @@ def first_since(moment: datetime) -> int:
 
 
 def newest() -> int:
-    """The greatest id."""
+    """The highest id; 0 if there are no entries."""
     return int(OutboxEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
 
 
 def counted(rows: "QuerySet[OutboxEntry]", most: int = MOST) -> int:
-    """How many there are, or `most` where there are more."""
+    """How many rows there are, but at most `most`."""
     return rows.order_by()[:most].count()

@@ -11,7 +11,7 @@ from integrations.outbox.models import OutboxEntry
 COLUMNS = ("change", "account", "kind", "customer", "order", "status", "reason", "captured", "settled", "request")
 #: Rows read at once.
 CHUNK = 2_000
-#: Without it, Excel reads a file in the alphabet of its own country.
+#: Without it, Excel does not read the file as UTF-8.
 BYTE_ORDER_MARK = "\ufeff"
 #: What a spreadsheet takes for the beginning of a formula [OWASP: CSV injection].
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -23,7 +23,7 @@ class _Echo:
 
 
 def rows(entries: "QuerySet[OutboxEntry]") -> Iterator[str]:
-    """Lines of CSV, headings first, behind a byte order mark."""
+    """Lines of CSV, headings first, after a byte order mark."""
     writer = csv.writer(_Echo())
     yield BYTE_ORDER_MARK + writer.writerow(COLUMNS)
     for entry in entries.select_related("account").iterator(CHUNK):
@@ -31,7 +31,7 @@ def rows(entries: "QuerySet[OutboxEntry]") -> Iterator[str]:
 
 
 def harmless(value: Any) -> str:
-    """Text as it is; what could be a formula is quoted, which spreadsheets show as text."""
+    """The value as text; what could be a formula gets an apostrophe, so that a spreadsheet shows it as text."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(FORMULA) else text
 

@@ -1,4 +1,4 @@
-"""How all accounts stand, and how one does in full: numbers, beside `standing`'s words."""
+"""The states of all accounts, and of one in full: numbers, beside the words of `standing`."""
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -19,17 +19,20 @@ from integrations.braze.models.account import PauseKind
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account
 
-#: The newest accepted requests whose changes tell the delay, and changes of them that are looked at.
+#: The delay is measured over this many of the newest accepted requests, and this many of their changes.
 NEWEST, SAMPLE = 10, 2_000
-#: Counts of a whole day may be as old as this.
+#: How long a day's counts are cached.
 DAY_CACHE_SECONDS = 15
-#: Of all accounts' changes of a day, the newest that an account's are looked for among.
+#: A day's counts go through this many of all accounts' newest changes, at most.
 DAYS_NEWEST = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Seconds from a change's commit to Braze's answer, of the changes delivered last."""
+    """Seconds from commit to Braze's answer over the last `of` delivered changes.
+
+    The median, and the 95th percentile.
+    """
 
     half: float
     most: float
@@ -38,9 +41,10 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Requests of the last minute beside what the limit allows in one, and those of this clock hour where it has one.
+    """Requests of the last minute and what the limit allows in one; and of this clock hour, if there is an hourly
+    limit.
 
-    `others` are of accounts with the same key, whose tightest limits hold for all.
+    `others` are requests of other accounts with the same key; the tightest of all their limits holds.
     """
 
     mine: int
@@ -51,7 +55,7 @@ class Budget:
 
     @property
     def percent(self) -> float:
-        """Of the limit that is nearest to being used up."""
+        """How much is used of the limit that is nearest to being used up."""
         of_hour = self.this_hour / self.allowed_an_hour if self.allowed_an_hour else 0.0
         return 100 * max((self.mine + self.others) / self.allowed, of_hour)
 
@@ -77,9 +81,9 @@ class Health:
 
 
 def overview(accounts: Sequence[Account], now: datetime, shown: slice = slice(None)) -> list[Standing]:
-    """The accounts' states, those that need somebody first, then those with something to decide.
+    """The accounts' states, first those that need attention, then those with something to decide.
 
-    Of these only the ones `shown`: their changes are counted.
+    Only the slice `shown` of these is returned, and only there are changes counted.
     """
     failed = _failed([account.pk for account in accounts])
 
@@ -94,6 +98,7 @@ def overview(accounts: Sequence[Account], now: datetime, shown: slice = slice(No
 
 
 def of(account: Account, now: datetime) -> Health:
+    """One account in full."""
     (facts,) = standing.facts([account], now)
     counts, settings = _failed([account.pk])[account.pk] | _on_the_way(account.pk), facts.ready.settings
     today, is_cut = _today(account.pk, now)
@@ -125,13 +130,13 @@ def _pending(account_id: int) -> "QuerySet[OutboxEntry]":
 
 
 def _on_the_way(account_id: int) -> dict[str, int]:
-    """By status, of the changes that are not settled: each status has a partial index."""
+    """Numbers of unsettled changes by status; each status has a partial index."""
     mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
     return {status: ages.counted(mine.filter(status=status)) for status in (Status.PENDING, Status.BUFFERED)}
 
 
 def _failed(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
-    """By account and status, of the changes to be decided about."""
+    """Numbers of changes to be decided about, by account and status."""
     failed = OutboxEntry.objects.filter(account_id__in=account_ids, status__in=(Status.REJECTED, Status.UNKNOWN))
     grouped = failed.filter(integration=NAME).order_by().values_list("account_id", "status")
     counts: dict[int, dict[str, int]] = defaultdict(dict)
@@ -141,7 +146,7 @@ def _failed(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
 
 
 def _today(account_id: int, now: datetime) -> tuple[dict[str, int], bool]:
-    """What the changes captured in the last 24 hours have come to, by status; and whether only the newest count."""
+    """Numbers of changes captured in the last 24 hours by status; and whether only `DAYS_NEWEST` were gone through."""
     key = f"braze.console.today.{account_id}"
     if (known := cache.get(key)) is None:
         since, newest = ages.first_since(now - timedelta(days=1)), ages.newest() - DAYS_NEWEST

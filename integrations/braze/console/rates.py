@@ -1,4 +1,4 @@
-"""How much went to Braze, and how much of it failed: read from the ledger, a row for each request."""
+"""How much was sent to Braze, and how much of it failed: read from the ledger, which has a row per request."""
 
 import hashlib
 from collections import defaultdict
@@ -16,16 +16,16 @@ from integrations.braze.models import BrazeSettings, Delivery, Endpoint, Outcome
 from masivo_braze.loyalty.models import Account
 
 KINDS = ("attributes", "events", "purchases", "deletions")
-#: Of the requests that got there; what Braze refused by name is counted in the failed syncs.
+#: Outcomes of requests whose objects count as accepted. Objects refused by name are counted in the failed syncs.
 ARRIVED = (Outcome.ACCEPTED, Outcome.PARTIAL)
 FAILURES = (Outcome.REFUSED, Outcome.PARTIAL, Outcome.RETRY, Outcome.UNKNOWN)
 JUST_NOW = timedelta(seconds=30)
-#: A settlement may commit this long after the time that it wrote; older points stay as they are.
+#: A settlement may commit this long after the time it has written; older points no longer change.
 SETTLED = timedelta(minutes=2)
 
 
 class Period(Enum):
-    """What a chart covers: its whole length, and that of one of its points, in minutes."""
+    """What a chart covers: its length, and that of one of its points, in minutes."""
 
     HOUR = ("hour", 60, 1)
     DAY = ("day", 1_440, 15)
@@ -55,14 +55,14 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Objects that arrived of late, a second, and when the last request was answered."""
+    """Objects accepted per second in the last 30 s, and when the last request was accepted, however long ago."""
 
     per_second: float = 0.0
     last: datetime | None = None
 
 
 def chart(account_ids: Collection[int], period: Period, now: datetime) -> Chart:
-    """Points that are over do not change any more, so they are read once and kept while they are the last."""
+    """Completed points no longer change, so they are read once and cached."""
     step = timedelta(minutes=period.step)
     last = _floor(now, period.step)
     start = last - timedelta(minutes=period.minutes) + step
@@ -85,7 +85,7 @@ def chart(account_ids: Collection[int], period: Period, now: datetime) -> Chart:
 
 
 def pace(account_ids: Collection[int], now: datetime) -> dict[int, Pace]:
-    """By account; those that never sent anything are left out."""
+    """By account; accounts that never had a request accepted are missing."""
     rows = Delivery.objects.filter(
         account_id__in=account_ids, finished_at__gte=now - JUST_NOW, outcome__in=ARRIVED
     ).order_by()
@@ -97,9 +97,9 @@ def pace(account_ids: Collection[int], now: datetime) -> dict[int, Pace]:
 
 
 def calls_since(settings: BrazeSettings, since: datetime) -> dict[int, int]:
-    """Requests to `/users/track` that were started since then, by account: of all that share the key, and so the limit.
+    """Requests to `/users/track` started since then, by account: of all accounts that share the key, and so the limit.
 
-    What was started since has not ended, or has ended since: each is few by an index.
+    Whatever was started since is either in flight or has ended since, and an index finds each of these.
     """
     sharing = [settings.account_id, *(other.account_id for other in settings.sharing_key())]
     rows = Delivery.objects.filter(account_id__in=sharing, endpoint=Endpoint.TRACK, started_at__gte=since).order_by()
@@ -111,7 +111,7 @@ def calls_since(settings: BrazeSettings, since: datetime) -> dict[int, int]:
 
 
 def _last(account_ids: Collection[int]) -> dict[int, datetime]:
-    """By account when its last request was answered, however long ago; an index has each of them at hand."""
+    """By account, when its last request was accepted, however long ago; an index finds each."""
     mine = Delivery.objects.filter(account_id=OuterRef("pk"), outcome__in=ARRIVED, finished_at__isnull=False)
     last = Subquery(mine.order_by("-finished_at").values("finished_at")[:1])
     lasts = Account.objects.filter(pk__in=account_ids).order_by().values_list("pk").annotate(last=last)

@@ -7,13 +7,13 @@ from django.db.models.functions import MD5
 
 from integrations.outbox.models import OutboxEntry
 
-#: Groups shown; the rest are rare.
+#: Most groups shown; the rest are rare.
 MOST = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`key` names the reason in an address; `words` are its own."""
+    """A group of changes. `key` stands for the reason in URLs; `last` is the id of its newest change."""
 
     key: str
     words: str
@@ -23,7 +23,7 @@ class Reason:
 
 
 def grouped(entries: "QuerySet[OutboxEntry]") -> list[Reason]:
-    """The most frequent first."""
+    """The groups of these entries, the most frequent first."""
     rows = entries.order_by().annotate(key=MD5("error")).values_list("key", "error", "status")
     groups = rows.annotate(number=Count("pk"), last=Max("pk")).order_by(F("number").desc(), "error")
     return [
@@ -33,4 +33,5 @@ def grouped(entries: "QuerySet[OutboxEntry]") -> list[Reason]:
 
 
 def only(entries: "QuerySet[OutboxEntry]", key: str) -> "QuerySet[OutboxEntry]":
+    """The entries with the reason that `key` stands for."""
     return entries.alias(reason=MD5("error")).filter(reason=key)

@@ -1,4 +1,4 @@
-"""What a request carried for a captured change, as it was sent."""
+"""What a request carried, as it was sent."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,10 @@ from integrations.braze.models import Delivery
 
 
 def lines(request: Delivery, with_contents: bool = True) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Array, line of the manifest and JSON object, in the request's order; no object where it is not kept."""
+    """Array, line of the manifest and JSON object, in the request's order.
+
+    None for an object that is no longer kept.
+    """
     payload = request.payload if request.body and with_contents else {}
     for array in ARRAYS:
         objects = payload.get(IN_BODY[array], [])
@@ -18,6 +21,6 @@ def lines(request: Delivery, with_contents: bool = True) -> Iterator[tuple[str, 
 
 
 def objects(request: Delivery | None, entry: int, most: int = 20) -> list[Any]:
-    """The JSON objects of an entry, in the request's order; none where the contents are not kept."""
+    """The JSON objects of an entry, in the request's order; [] if the contents are no longer kept."""
     found = lines(request) if request else ()
     return [item for _, line, item in found if item is not None and entry in line["entries"]][:most]

@@ -1,4 +1,4 @@
-"""How accounts stand, in words: what their settings, states, backlogs and requests come to."""
+"""The states of accounts in words, from their settings, traffic, backlogs and requests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ from integrations.braze.reporting import open_requests
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account
 
-#: Changes, and requests, that wait for less than this are no backlog.
+#: Changes and requests that have waited for less than this are no backlog.
 SOON = timedelta(seconds=5)
-#: With some that wait for longer than this, and none sent, something stands still.
+#: If some have waited for longer than this and nothing was accepted meanwhile, the account stands still.
 LONG = timedelta(seconds=30)
-#: What a page may show in colour.
+#: Tones, which a page may show as colours.
 GOOD, BUSY, BAD, OFF = "good", "busy", "bad", "off"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An account's state in words. `tone` is for its colour, and says nothing that the words do not."""
+    """An account's state in words, with its numbers. `tone` is for a colour, and adds nothing to the words."""
 
     account: Account
     words: str
@@ -47,7 +47,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """When the oldest change was captured that is free to be composed, and the oldest request that is late."""
+    """When the oldest change that nothing holds back was captured, and when the oldest late request was composed."""
 
     change: datetime | None
     request: datetime | None
@@ -63,10 +63,10 @@ class Since:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What tells an account's state, numbers aside.
+    """What an account's state depends on, apart from its numbers.
 
-    `spacing` is how far apart the rate limit keeps requests, and until `used_up_until` the hourly limit lets none pass:
-    looked up where something waits.
+    `spacing` is how far apart the rate limit keeps requests; until `used_up_until` the hourly limit lets none pass.
+    Both are looked up only if something waits.
     """
 
     account: Account
@@ -79,7 +79,7 @@ class Facts:
 
 
 def facts(accounts: Sequence[Account], now: datetime) -> list[Facts]:
-    """Of all of them in as many statements as of one, but for the limits of those that have a backlog."""
+    """For all accounts in as many queries as for one, except for the limits of those with a backlog."""
     ids = [account.pk for account in accounts]
     settings = BrazeSettings.objects.in_bulk(ids, field_name="account_id")
     states = BrazeState.objects.in_bulk(ids, field_name="account_id")
@@ -100,12 +100,12 @@ def facts(accounts: Sequence[Account], now: datetime) -> list[Facts]:
 
 
 def in_words(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, str]:
-    """A tone, and the words; the numbers of changes by status are in the words only."""
+    """The tone and the words; `counts`, changes by status, only matters for the words."""
     return _moving(one, counts, now) if one.ready.is_ready else _held(one.ready, one.state)
 
 
 def used_up_until(settings: BrazeSettings, limit: Limit, now: datetime) -> datetime | None:
-    """Where the hourly limit is used up, when the clock hour ends."""
+    """When the clock hour ends, if the hourly limit is used up; else None."""
     hour = clock_hour(now)
     if limit.per_hour is None or sum(rates.calls_since(settings, hour).values()) < limit.per_hour:
         return None
@@ -113,7 +113,7 @@ def used_up_until(settings: BrazeSettings, limit: Limit, now: datetime) -> datet
 
 
 def clock_hour(now: datetime) -> datetime:
-    """When it began; Braze counts by those of UTC."""
+    """When the current clock hour began, in UTC, by which Braze counts."""
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
@@ -128,12 +128,12 @@ def _with_limits(one: Facts, now: datetime) -> Facts:
 
 def _sinces(account_ids: Sequence[int], now: datetime) -> dict[int, Since]:
     changes, requests = _oldest_changes(account_ids, now), open_requests.oldest(now, account_ids)
-    flying = open_requests.in_flight(account_ids)
-    return {pk: Since(changes.get(pk), requests.get(pk), pk in flying) for pk in account_ids}
+    in_flight = open_requests.in_flight(account_ids)
+    return {pk: Since(changes.get(pk), requests.get(pk), pk in in_flight) for pk in account_ids}
 
 
 def _oldest_changes(account_ids: Sequence[int], now: datetime) -> dict[int, datetime]:
-    """By account since when the oldest change waits that no rule keeps back: each is the first in `outbox_pending`."""
+    """By account, when the oldest change that no rule holds back was captured: found first in `outbox_pending`."""
     free = OutboxEntry.objects.filter(account_id=OuterRef("pk"), status=Status.PENDING, pk__gte=0, parked=False)
     mine = free.filter(integration__range=(NAME, NAME)).exclude(due_at__gt=now).order_by("integration", "pk")
     accounts = Account.objects.filter(pk__in=account_ids).order_by().values_list("pk")
@@ -161,7 +161,7 @@ def _held(ready: Readiness, state: BrazeState | None) -> tuple[str, str]:
 
 
 def _moving(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, str]:
-    """Of an account that may send: whether it does."""
+    """For an account that may send: whether it does."""
     since, pace, patience = one.since.oldest, one.pace, LONG + one.spacing
     if (since or one.since.is_in_flight) and one.state and _is_probed(one, one.state, now - patience):
         return BUSY, f"trying again, one request at a time: the last one failed: {one.state.last_error}"
@@ -179,14 +179,16 @@ def _moving(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, 
 
 
 def _is_probed(one: Facts, state: BrazeState, before: datetime) -> bool:
-    """On probation, and tried again: whose last backoff was over `before`, with nothing in flight, is not."""
+    """Whether the account is on probation and still being tried: not if its backoff ended before `before` and nothing
+    is
+    in flight."""
     is_left = state.backoff_until and state.backoff_until < before and not one.since.is_in_flight
     is_late = one.since.oldest and one.since.oldest < before
     return bool(one.ready.on_probation and state.last_error and not one.used_up_until and not (is_left and is_late))
 
 
 def _late(since: Since, counts: Mapping[str, int], now: datetime) -> dict[str, int]:
-    """How many changes there are of each kind of which the oldest is late."""
+    """Numbers of waiting changes and of changes on the way, each only if its oldest is late."""
     kinds = (("waiting", Status.PENDING, since.change), ("on the way", Status.BUFFERED, since.request))
     return {words: counts.get(status, 0) for words, status, oldest in kinds if oldest and now - oldest >= SOON}
 

@@ -1,4 +1,4 @@
-"""What became of a record: each captured change of it, step by step, newest first."""
+"""What became of a record: each of its captured changes, step by step, newest first."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ ENDS = {
     Status.UNKNOWN: (BAD, "may or may not have arrived, held for a decision"),
     Status.DISCARDED: (PLAIN, "given up"),
 }
-#: What a request as a whole came to.
+#: Outcome of a request → words.
 ANSWERS = {
     Outcome.ACCEPTED: "Braze accepted the request",
     Outcome.PARTIAL: "Braze accepted a part of the request",
@@ -40,7 +40,7 @@ ANSWERS = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that happened, or that is waited for; `at` is missing where it has not happened yet."""
+    """Something that happened, or is waited for; `at` is None if it has not happened yet."""
 
     at: datetime | None
     words: str
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """`older` is the id to go on below, 0 where there is nothing more."""
+    """A page of changes. The next page begins below the id `older`; 0 if there is none."""
 
     changes: list[Change]
     purchases: list[BrazePurchase]
@@ -69,6 +69,7 @@ class Timeline:
 
 
 def of(found: Found, before: int = 0, with_objects: bool = False) -> Timeline:
+    """A page of the record's timeline, of entries with ids below `before` if that is not 0."""
     entries = list(_entries(found, before)[: PAGE + 1])
     older, entries = entries[PAGE - 1].pk if len(entries) > PAGE else 0, entries[:PAGE]
     batches = {entry.batch for entry in entries if entry.batch}
@@ -86,7 +87,7 @@ def of(found: Found, before: int = 0, with_objects: bool = False) -> Timeline:
 
 
 def _entries(found: Found, before: int) -> "QuerySet[OutboxEntry]":
-    """Of an order or an event: through its customer, whose changes have an index."""
+    """The record's entries, newest first; found through the customer, for whom there is an index."""
     mine = OutboxEntry.objects.filter(
         IN_ANY_STATE, account=found.account, integration=NAME, customer_external_id=found.customer
     ).order_by("-pk")
@@ -139,7 +140,7 @@ def _waiting(entry: OutboxEntry) -> str:
 
 
 def _decisions(entries: Sequence[OutboxEntry]) -> dict[int, list[LogEntry]]:
-    """What people did about them, by entry."""
+    """What people decided, by entry."""
     of_entries = ContentType.objects.get_for_model(OutboxEntry)
     logged = LogEntry.objects.filter(content_type=of_entries, object_id__in=[str(entry.pk) for entry in entries])
     by_entry: dict[int, list[LogEntry]] = defaultdict(list)

@@ -1,1 +1,1 @@
-"""What the console's templates cannot say by themselves."""
+"""Template filters of the console."""

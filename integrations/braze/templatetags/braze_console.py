@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.filter
 def json_block(value: Any) -> SafeString:
-    """Laid out for reading, and cut where nobody would read on."""
+    """Indented JSON, cut after 20,000 characters."""
     from integrations.outbox.admin import pretty_json  # the theme loads template tags before there are admins
 
     return pretty_json(value, most=20_000)
@@ -23,7 +23,7 @@ def json_block(value: Any) -> SafeString:
 
 @register.filter
 def moment(iso: str) -> str:
-    """A time as Braze writes it, in the form and on the clock of the page; what is none as it is."""
+    """A time in Braze's notation in that of the pages; anything else as it is."""
     try:
         time = datetime.fromisoformat(iso)
     except ValueError:
