@@ -4,10 +4,10 @@
 import os
 import sys
 
-#: On a server, a laptop's settings would say of the same database what does not hold of its workers.
+#: On a server, commands under a laptop's settings would report what does not hold for the server's processes.
 HINT = (
-    "manage.py: these are the local settings, while all is set that production demands, as on a server. "
-    "Its processes use DJANGO_SETTINGS_MODULE=settings.production."
+    "manage.py: using the local settings, although everything that production requires is set, as on a server. "
+    "The server's processes use DJANGO_SETTINGS_MODULE=settings.production."
 )
 
 

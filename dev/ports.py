@@ -19,11 +19,11 @@ _reserved: list[IO[bytes]] = []
 
 
 class NoneFree(Exception):
-    """Every port is in use or given to somebody."""
+    """Every port is in use or reserved."""
 
 
 def free_port() -> int:
-    """A port that nobody listens on, nor is given by another call, of any process, while this process lives."""
+    """A port that nobody listens on, reserved against other calls, in any process, until this process ends."""
     for port in secrets.SystemRandom().sample(CANDIDATES, len(CANDIDATES)):
         if is_free(port) and _reserve(port):
             return port

@@ -66,7 +66,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """To the leader alone: a Celery worker asked to stop lets its children finish what they are at."""
+    """Signal the leader only: a Celery worker asked to stop lets its children finish what they are doing."""
     if process.poll() is None:
         process.send_signal(number)
 

@@ -54,15 +54,15 @@ def main() -> int:
 
 
 class PortTaken(Exception):
-    """Somebody else listens there."""
+    """A port that is needed is in use."""
 
 
 class Failed(Exception):
-    """A process ended that should have stayed up, or a step went wrong."""
+    """A process that should have stayed up ended, or a step failed."""
 
 
 def environment() -> dict[str, str]:
-    """What all processes are started with; the ports in it are free and Redis' is recorded for a shell beside."""
+    """The environment of all processes. Its ports are free, and recorded under `var/` for a shell opened beside."""
     env = DEFAULTS | inherited()
     web = _port(env, "PORT", WEB_PORT)
     sandbox = _port(env, "SANDBOX_PORT", SANDBOX_PORT)
@@ -132,7 +132,7 @@ class Run:
         self._ended.put(name)
 
     def _step(self, *command: str) -> None:
-        """Something that has to be done before the rest starts."""
+        """Run a command that has to succeed before the rest starts."""
         process = spawn(["/usr/bin/env", *command], self._env, subprocess.PIPE)
         self._processes[" ".join(command)] = process
         for line in process.stdout or ():

@@ -74,7 +74,7 @@ class Stack:
         stop(self.processes.pop(name) for name in names)
 
     def stop_all(self) -> None:
-        """The workers before what they depend on, so that they end what they are at."""
+        """Stop the workers before what they depend on, so that they can finish what they are doing."""
         self.stop(*(name for name in list(self.processes) if name not in ("redis", "sandbox")))
         self.stop(*list(self.processes))
 

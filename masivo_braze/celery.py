@@ -1,4 +1,4 @@
-"""The Celery app. Production settings unless told otherwise: workers are started by the Procfile."""
+"""The Celery app. Uses the production settings unless told otherwise, as workers are started by the Procfile."""
 
 import os
 

@@ -1,9 +1,9 @@
-"""Clocks for Celery that no machine's wall clock can upset.
+"""Clocks for Celery that do not depend on any machine's wall clock.
 
-Messages of ours are hints, and expire within seconds. Celery lets whoever publishes and whoever takes them judge that
-by their own wall clocks, so that one machine whose clock is wrong by more than that publishes, or takes, nothing but
-expired ones; and a beat whose clock goes back waits until it has caught up. Here a message expires by the broker's
-clock, which is the same for all, and the beat counts seconds.
+Our messages are hints that expire within seconds. Celery's publishers and workers judge that by their own wall clocks:
+if one machine's clock is off by more, everything it publishes, or takes, has expired; and a beat whose clock is set
+back waits until it has caught up. Here messages expire by the broker's clock, which is the same for all, and beat
+counts seconds.
 """
 
 import logging
@@ -17,13 +17,13 @@ from celery.schedules import schedule
 
 logger = logging.getLogger(__name__)
 
-#: How long a comparison with the broker's clock is good for; then that clock is looked at again.
+#: The broker's clock is read again after this time.
 COMPARED_FOR_SECONDS = 30.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BrokerClock:
-    """`read` tells the broker's time in seconds since 1970; between two readings this process counts by itself."""
+    """The broker's time, counted by this process between readings. `read` returns it in seconds since 1970."""
 
     def __init__(self, read: Callable[[], float]) -> None:
         self._read = read
@@ -31,7 +31,7 @@ class BrokerClock:
         self._compared_at = float("-inf")
 
     def now(self) -> datetime:
-        """A broker that does not answer leaves the last comparison in force, at first this machine's clock."""
+        """If the broker does not answer, the last reading stays in use; before the first one, this machine's clock."""
         if monotonic() - self._compared_at > COMPARED_FOR_SECONDS:
             self._compare()
         offset = time() - monotonic() if self._offset is None else self._offset
@@ -48,7 +48,7 @@ class BrokerClock:
 
 
 class Hints(Celery):
-    """The app whose messages expire by the broker's clock."""
+    """A Celery app whose messages expire by the broker's clock."""
 
     def __init__(self, main: str) -> None:
         super().__init__(main, task_cls=Hint)
@@ -69,7 +69,7 @@ class Hint(Task):  # type: ignore[type-arg]  # not generic at run time
 
 
 def every(seconds: float) -> schedule:
-    """A schedule of the beat by this process' own count of seconds: it has no date, and needs none."""
+    """A schedule for beat that counts seconds by this process' monotonic clock, not by its wall clock."""
     return schedule(seconds, nowfun=counted)
 
 

@@ -1,7 +1,7 @@
-"""A worker keeps its database connections from one task to the next, as `CONN_MAX_AGE` says of a web request's.
+"""Lets workers keep their database connections from one task to the next, like web requests with `CONN_MAX_AGE`.
 
-Celery closes them before and after each task all the same, and PostgreSQL starts a process for each new one, which has
-to look up every table again: of a task that relays one change, that was a third. What is broken or too old is closed.
+By default Celery closes them before and after each task, and PostgreSQL starts a process for each new one, which has to
+look up every table again: that took a third of a task that relays one change. Broken or too old connections are closed.
 """
 
 import sys
@@ -12,8 +12,8 @@ from django.db import close_old_connections
 
 
 def connect(app: Celery) -> None:
-    """Has to be called before the app's worker starts."""
-    app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize  # tasks until Celery closes them
+    """Call before the app's worker starts."""
+    app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize  # how many tasks before Celery closes connections
     task_prerun.connect(_close_old, dispatch_uid="masivo_braze.connections")
 
 

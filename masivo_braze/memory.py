@@ -1,7 +1,7 @@
-"""What a worker has loaded at its start stays: the garbage collector need not look through it again and again.
+"""Exempts what a worker has loaded at its start from garbage collection.
 
-Django and its like are some 190,000 objects. Each full collection went through all of them, and the records of a
-relay's round caused enough collections to take a third of the time that reading and mapping took.
+Django and the other libraries are some 190,000 objects. Each full collection went through all of them, and the records
+of a relay's round caused so many collections that they took a third of the time for reading and mapping.
 """
 
 import gc
@@ -11,7 +11,7 @@ from celery.signals import worker_process_init, worker_ready
 
 
 def connect() -> None:
-    """For the processes of a pool, and for the one process of a worker that has threads."""
+    """For each process of a prefork pool, and for the one process of a worker with threads."""
     for signal in (worker_process_init, worker_ready):
         signal.connect(keep_what_is_loaded, dispatch_uid="masivo_braze.memory")
 

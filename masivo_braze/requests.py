@@ -1,4 +1,4 @@
-"""Messages as a worker takes them: loaded by workers alone, since it brings Celery's whole worker along."""
+"""A message as a worker takes it. A module of its own, because it imports Celery's whole worker."""
 
 from typing import Literal
 
@@ -7,10 +7,10 @@ from celery.worker.state import revoked
 
 
 class HintRequest(Request):
-    """A message that a worker has taken."""
+    """A message that expires by the clock of `Hints.now`."""
 
     def maybe_expire(self) -> Literal[True] | None:
-        """As Celery's, but for the clock."""
+        """Like Celery's, with another clock."""
         if self.expires and self._app.now() > self.expires:  # type: ignore[attr-defined]
             revoked.add(self.id)
             return True

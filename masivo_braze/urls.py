@@ -1,4 +1,4 @@
-"""Everything is the admin."""
+"""URLs: everything is the admin."""
 
 from django.contrib import admin
 from django.urls import path

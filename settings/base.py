@@ -1,4 +1,4 @@
-"""What every environment shares."""
+"""Settings that every environment shares."""
 
 from typing import Any
 
@@ -88,18 +88,18 @@ _ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's settings of the database at `url`, with what SQLite needs to be shared by several processes.
+    """Django's settings for the database at `url`, with what SQLite needs to be shared by several processes.
 
-    Raises `ImproperlyConfigured` for what is no address, without showing it: it may hold a password.
+    Raises `ImproperlyConfigured` for an invalid address, without showing it: it may hold a password.
     """
     try:
         config: dict[str, Any] = env.db_url_config(url)
-    except ValueError:  # its words have a part of the address
+    except ValueError:  # its message contains a part of the address
         config = {}
     if config.get("ENGINE") not in _ENGINES:
         raise ImproperlyConfigured("DATABASE_URL has to be postgres://user:password@host/name, or sqlite:///path.")
     if config["ENGINE"] == "django.db.backends.sqlite3":
-        # WAL lets readers go on beside a writer; IMMEDIATE takes the write lock at BEGIN, where the busy
+        # WAL lets readers work while there is a writer; IMMEDIATE takes the write lock at BEGIN, where the busy
         # timeout applies, instead of failing in the middle of a transaction that read first.
         config["OPTIONS"] = {
             "timeout": 30,
@@ -115,7 +115,7 @@ def database(url: str) -> dict[str, Any]:
 DATABASES = {"default": database(env.str("DATABASE_URL", default="") or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 
 REDIS_URL = redis_url()
-#: Connecting to Redis, and each command: a Redis that hangs must not hold a process for longer.
+#: For connecting to Redis, and for each command: a Redis that hangs must not hold a process up for longer.
 REDIS_TIMEOUT_SECONDS = 2.0
 
 # --- Celery -----------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": REDIS_TIMEOUT_SECONDS,
     "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
     # Messages are hints, so none has to be kept until it is acknowledged; and with the emulation on, a Redis that
-    # restarts under an unacknowledged message can end a worker for good.
+    # restarts while a message is unacknowledged can stop a worker for good.
     "ack_emulation": False,
 }
 CELERY_TASK_PUBLISH_RETRY = False
@@ -152,7 +152,7 @@ CELERY_TASK_ROUTES = {
     "integrations.braze.tasks.notify": {"queue": "notices"},
     "integrations.braze.tasks.tell": {"queue": "notices"},
 }
-# `expires` is the period: a tick that could not be taken in time is dropped, the next one is due anyway.
+# `expires` is the period: a tick that no worker takes in time is dropped, as the next one is due anyway.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": every(1), "options": {"expires": 1.0}},
     "purge": {"task": "integrations.braze.tasks.purge", "schedule": every(3600), "options": {"expires": 3600.0}},
@@ -172,24 +172,24 @@ CONSOLE_URL: str = env.str("CONSOLE_URL", default="")
 # --- Braze ------------------------------------------------------------------------------------------
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.
 FIELD_ENCRYPTION_KEYS: list[str] = env.list("FIELD_ENCRYPTION_KEYS", default=[])
-#: Base URLs allowed beside Braze's own hosts: the sandbox and tests.
+#: Base URLs allowed besides Braze's own hosts, for the sandbox and tests.
 BRAZE_EXTRA_ENDPOINTS: list[str] = env.list("BRAZE_EXTRA_ENDPOINTS", default=[])
 #: Off outside production, so that no laptop writes to a merchant's workspace.
 BRAZE_ALLOW_REAL_HOSTS: bool = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=False)
 
-#: Events that are Masivo's own business, beside the seven that never leave; exact names, case included.
+#: Event types that are never forwarded, besides Masivo's seven internal ones; exact names, case included.
 BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
 #: From connecting to the last byte of Braze's answer. Short times turn slow successes into unknown outcomes.
 BRAZE_READ_TIMEOUT_SECONDS = number("BRAZE_READ_TIMEOUT_SECONDS", 30.0, least=0.1)
-#: Almost three centuries: moments longer ago may have left the calendar.
+#: Almost three centuries: dates longer ago may be out of the calendar's range.
 _MOST_DAYS = 100_000
 #: How long settled changes and finished requests are kept. Purchases and the mirror are kept for ever.
 BRAZE_RETENTION_DAYS = number("BRAZE_RETENTION_DAYS", 30.0, most=_MOST_DAYS)
-#: How long the contents of finished requests are kept; 0: no longer than until they are settled.
+#: How long the payloads of finished requests are kept; 0: only until they are settled.
 BRAZE_PAYLOAD_DAYS = number("BRAZE_PAYLOAD_DAYS", 7.0, most=_MOST_DAYS)
-#: How long a relay may work on an account without a commit before another one may take over.
+#: How long a relay may hold an account without committing before another may take over.
 BRAZE_LEASE_SECONDS = number("BRAZE_LEASE_SECONDS", 30.0, least=0.1)
-#: What a backlog leaves to others after each round, at most, where they have something to do; 0: nothing.
+#: The longest pause of a backlog's relay after each round, if other accounts have something to do; 0: none.
 BRAZE_GIVE_WAY_SECONDS = number("BRAZE_GIVE_WAY_SECONDS", 0.5)
 #: What an account may have ready in Redis; the rest waits in the database.
 BRAZE_READY_REQUESTS = whole_number("BRAZE_READY_REQUESTS", 200, least=1)

@@ -20,30 +20,30 @@ env = environ.Env()
 #: State of a development machine: database, embedded Redis, generated secrets. Never committed.
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
 
-#: Where the embedded Redis listens when nobody has started one: a closed port, so a clear refusal.
+#: Used if no embedded Redis has been started: a closed port, so that connections are clearly refused.
 NO_REDIS_URL = "redis://127.0.0.1:6390/0"
 
-#: Of the sandbox beside `make run`, where nothing else was asked for.
+#: The sandbox's port under `make run`, unless another was asked for.
 SANDBOX_PORT = 8010
 
 
-#: What production does not start without.
-DEMANDED = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
+#: Variables without which production does not start.
+REQUIRED = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
 
 
 def is_of_production() -> bool:
-    """Whether all is set that production demands, and its database is not SQLite."""
-    values = {name: env.str(name, default="").strip() for name in DEMANDED}
+    """Whether everything that production requires is set, and the database is not SQLite."""
+    values = {name: env.str(name, default="").strip() for name in REQUIRED}
     return all(values.values()) and not values["DATABASE_URL"].startswith("sqlite")
 
 
 def number(name: str, default: float, least: float = 0, most: float = 1_000_000) -> float:
-    """The environment's value of `name`, else the usual one. Raises `ImproperlyConfigured` naming what cannot be."""
+    """The environment's value of `name`, else `default`. Raises `ImproperlyConfigured` if it is not in range."""
     return _number(float, "a number", name, default, least, most)
 
 
 def whole_number(name: str, default: int, least: int = 0, most: int = 1_000_000) -> int:
-    """The same in whole numbers."""
+    """Like `number`, for whole numbers."""
     return _number(int, "a whole number", name, default, least, most)
 
 
@@ -69,7 +69,7 @@ def redis_url() -> str:
 
 
 def sandbox_port() -> int:
-    """`SANDBOX_PORT`, else what the last `make run` recorded under `var/`, else its usual one."""
+    """`SANDBOX_PORT`, else the port that the last `make run` recorded under `var/`, else the default."""
     recorded = VAR_DIR / "sandbox.port"
     usual = int(recorded.read_text()) if recorded.exists() else SANDBOX_PORT
     return whole_number("SANDBOX_PORT", usual, most=65_535)
@@ -87,7 +87,7 @@ def generated_secret(name: str, generate: Callable[[], str]) -> str:
 
 
 def _write_once(path: Path, value: str) -> None:
-    """Create `path` (mode 0600) holding `value`, unless another process was first; never seen half-written."""
+    """Create `path` (mode 0600) with `value`, unless another process was first. Nobody sees it half-written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

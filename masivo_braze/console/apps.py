@@ -7,5 +7,5 @@ class ConsoleConfig(AppConfig):
     verbose_name = "Console"
 
     def ready(self) -> None:
-        """Above the pages stands what stands above them in the sidebar."""
+        """Give the auth app's pages the heading that they have in the sidebar."""
         apps.get_app_config("auth").verbose_name = "Who may do what"

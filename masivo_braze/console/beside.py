@@ -13,9 +13,9 @@ from django.utils.safestring import SafeString
 
 from masivo_braze.console.scoping import ScopedAdmin
 
-#: For the records of one page of a list, all of one model: a word on each by its primary key. One or two queries.
+#: From the records of one page of a list, all of one model, to a word on each by primary key, in one or two queries.
 States = Callable[[Sequence[Any]], dict[Any, str]]
-#: For the page of one record: a panel, or nothing.
+#: From one record to a panel for its page, or None.
 Panel = Callable[[HttpRequest, Any], SafeString | None]
 
 STATES: list[States] = []

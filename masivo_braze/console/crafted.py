@@ -1,4 +1,4 @@
-"""Addresses and forms that no page of the console made: what the fields cannot hold gets a word, not a server error."""
+"""Handles URLs and forms that no page produced: values that fields cannot hold get a message, not a server error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from masivo_braze.console.base import ModelAdmin
 
 
 class CarefulAdmin(ModelAdmin):
-    """Of any model."""
+    """The base of every model's admin."""
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Raises `IncorrectLookupParameters`, too, for filters that only the database finds fault with."""
+        """Raises `IncorrectLookupParameters` also for filters that only the database would refuse."""
         try:
             return super().get_changelist_instance(request)
         except (ValueError, OverflowError) as error:
@@ -27,7 +27,7 @@ class CarefulAdmin(ModelAdmin):
             raise IncorrectLookupParameters from error
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """What the address fills in, as its fields hold it; what they cannot hold is left out."""
+        """Values from the URL for the form's fields, without those that the fields cannot hold."""
         initial = {}
         for name, value in super().get_changeform_initial_data(request).items():
             try:
@@ -48,7 +48,7 @@ class CarefulAdmin(ModelAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **more: Any
     ) -> HttpResponse | None:
-        """Without a word about what is no record, Django would look for it."""
+        """Refuse ticked values that cannot be primary keys, for which Django would query."""
         try:
             for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
                 _value(self.opts.pk, chosen)
@@ -59,7 +59,10 @@ class CarefulAdmin(ModelAdmin):
 
 
 def _value(field: Any, typed: str) -> Any:
-    """Raises `ValidationError` for what is not of the field's type, or too large for its column."""
+    """The typed value in the field's type.
+
+    Raises `ValidationError` if it has another type or does not fit the column.
+    """
     held: Field[Any, Any] = field.target_field if field.is_relation else field
     value = held.to_python(typed)
     held.run_validators(value)

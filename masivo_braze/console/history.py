@@ -11,12 +11,12 @@ from django.http import HttpRequest
 
 
 def note(request: HttpRequest, record: Model, words: str) -> None:
-    """Put a manual action into the record's history."""
+    """Record a manual action in the record's history."""
     LogEntry.objects.log_actions(request.user.pk, [record], CHANGE, words, single_object=True)  # type: ignore[call-overload]  # somebody is logged in
 
 
 def snapshot(record: Model) -> dict[str, Any]:
-    """The values of a record's fields, to be compared with later."""
+    """The values of a record's fields, for a later comparison."""
     return {field.name: field.value_from_object(record) for field in record._meta.concrete_fields}
 
 

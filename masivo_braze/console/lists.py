@@ -1,4 +1,4 @@
-"""Long lists: read once, and no further than anybody leafs."""
+"""Lists that may be very long: read once, and no further than anybody pages."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ else:
 
 
 class CappedPaginator(Paginator):
-    """Knows the first `most` rows of a list by their keys, so that a list of millions costs what these do.
+    """Reads the keys of the first `most` rows only, so that a list of millions costs no more.
 
-    What lies further is found by a filter or a search, not by leafing: an offset of millions reads millions.
+    To find later rows, people filter or search: paging to an offset of millions would read millions of rows.
     """
 
     most = 2_000
@@ -52,7 +52,7 @@ class CappedPaginator(Paginator):
         return paginator.Page(self.among(start, start + self.per_page), number, self)
 
     def among(self, start: int, end: int) -> QuerySet[Any]:
-        """The rows of these places, by their keys."""
+        """The rows from position `start` up to `end`, looked up by their keys."""
         return self._rows.filter(pk__in=self.keys[start:end])
 
     @property
@@ -63,11 +63,11 @@ class CappedPaginator(Paginator):
 
 
 class CappedChangeList(ChangeList):
-    """A list that fits on one page is not looked for a second time either; all of a list is no part of anything."""
+    """Avoids Django's second query for a list that fits on one page, and its count of an unfiltered list."""
 
     @property
     def is_newest_first(self) -> bool:
-        """As long as nobody sorts it: what our lists have in descending order are times, and ids."""
+        """Whether the list has its own order, descending: by that our lists are sorted by times or ids."""
         first = str((self.model_admin.ordering or [""])[0])
         return first.startswith("-") and ORDER_VAR not in self.params
 
@@ -92,7 +92,7 @@ def time_column(field: str) -> Callable[[Any], Any]:
 
 
 class LongListAdmin(ScopedAdmin):
-    """Of records that there may be millions of."""
+    """For models that may have millions of rows."""
 
     paginator = CappedPaginator
     show_full_result_count = False

@@ -1,4 +1,4 @@
-"""The sidebar: the one list of pages, in an operator's words. Each is shown to who may open it."""
+"""The sidebar: the list of pages, in an operator's words. Each page is shown to those who may open it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from django.urls import reverse
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An entry: its words, a symbol of Material Symbols, the name of its URL, and any permission that opens it."""
+    """An entry: its title, a Material Symbol, the name of its URL, and permissions, any of which opens it."""
 
     title: str
     icon: str
@@ -30,7 +30,7 @@ class Section:
 
 
 def _list_of(title: str, icon: str, app: str, model: str) -> Page:
-    """The list of a model, open to who may view or change it."""
+    """The list of a model, open to those who may view or change it."""
     permissions = (f"{app}.view_{model}", f"{app}.change_{model}")
     return Page(title, icon, f"admin:{app}_{model}_changelist", permissions)
 
@@ -71,14 +71,14 @@ SECTIONS = (
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """The first page of the sidebar, where there is one for this person; else Django's list of what there is."""
+    """Leads to the first page of the sidebar that this person may open; if there is none, to Django's index."""
     opened = (page for section in SECTIONS for page in section.pages if page.is_open_to(request))
     first = next(opened, None)
     return redirect(first.url_name) if first else admin.site.index(request)
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """In the theme's terms; sections without a page for this person are left out."""
+    """The sidebar as the theme expects it, without sections of which this person may open nothing."""
     found = (_section(section, request) for section in SECTIONS)
     return [section for section in found if section["items"]]
 

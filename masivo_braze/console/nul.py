@@ -1,4 +1,4 @@
-"""NUL in addresses: no text of PostgreSQL holds it, and a page that looked for it would end in a server error."""
+"""Refuses NUL in URLs: PostgreSQL's text cannot hold it, and a query with it would end in a server error."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ Answer = Callable[[HttpRequest], HttpResponse]
 
 
 def without_nul(get_response: Answer) -> Answer:
-    """A middleware that refuses it once, before anything is looked for. In forms, the fields refuse it."""
+    """A middleware that answers 400. In forms, the fields refuse NUL."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         if "%00" in request.META.get("QUERY_STRING", "") or "\0" in request.path:

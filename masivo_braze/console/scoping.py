@@ -1,7 +1,7 @@
-"""Who sees what: a person's accounts, and the base of every page so that it shows and takes nothing of any other.
+"""Who sees what: a person's accounts, and the base classes of pages, which show and accept nothing of other accounts.
 
-A page of records is built on `ScopedAdmin` (an inline on `ScopedInline`) and names in `account_path` the way from its
-model to the account. A view of its own starts from `accounts_of(request.user)` or `within(...)`.
+A page of records is built on `ScopedAdmin` (an inline on `ScopedInline`), and its `account_path` names the look-up from
+its model to the account. A separate view starts from `accounts_of(request.user)` or `within(...)`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from masivo_braze.loyalty.models import Account
 
 
 def accounts_of(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Account]:
-    """The accounts that a person sees and acts on: a superuser's are all, another's those they are a member of."""
+    """The accounts that a person may see and act on: those they are a member of; for a superuser, all."""
     if getattr(user, "is_superuser", False):
         return Account.objects.all()
     return Account.objects.filter(members=user.pk) if user.pk else Account.objects.none()
 
 
 def within(rows: QuerySet[Any], user: AbstractBaseUser | AnonymousUser, account_path: str = "account") -> QuerySet[Any]:
-    """Those of `rows` that belong to the person's accounts."""
+    """The `rows` that belong to the person's accounts."""
     if getattr(user, "is_superuser", False):
         return rows
     return rows.filter(**{f"{account_path}__in": accounts_of(user).order_by().values("pk")})
@@ -42,7 +42,7 @@ class AccountFilter(RelatedFieldListFilter):
 
 
 class ScopedChoices:
-    """Of forms: what a foreign key can be set to is what its model's own page would list for this person."""
+    """For forms: a foreign key can be set to what its model's own page would list for this person."""
 
     admin_site: Any
 
@@ -58,7 +58,7 @@ class ScopedInline(ScopedChoices, TabularInline):
 
 
 class ScopedAdmin(ScopedChoices, CarefulAdmin):
-    """Lists, searches, filters, actions, forms and URLs hold what belongs to the person's accounts; else: 404."""
+    """Lists, searches, filters, actions, forms and URLs only know records of the person's accounts; others are 404."""
 
     account_path = "account"
 
@@ -66,7 +66,7 @@ class ScopedAdmin(ScopedChoices, CarefulAdmin):
         return within(super().get_queryset(request), request.user, self.account_path)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model:
-        """Raises `Http404`, where Django would lead to the first page."""
+        """Raises `Http404`, instead of redirecting to the index as Django does."""
         found: Model | None = super().get_object(request, object_id, from_field)
         if found is None:
             raise Http404(f"There is no such {self.opts.verbose_name}.")

@@ -1,4 +1,4 @@
-"""What the theme is told beside its settings: a stylesheet and a script of our own, and a palette."""
+"""Callables for the theme's settings: our stylesheet, our script, and a palette."""
 
 from django.http import HttpRequest
 from django.templatetags.static import static

@@ -1,4 +1,4 @@
-"""Checks of the JSON that loyalty records carry, before a database with its own opinion sees it."""
+"""Checks the JSON of loyalty records, since databases differ in what they accept."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ MAX_DEPTH = 100
 
 
 def validate_tags(tags: Any) -> None:
-    """A flat dict of strings, numbers and booleans, as Masivo documents tags."""
+    """ValidationError unless it is a flat dict of strings, numbers and booleans, as Masivo documents tags."""
     if not isinstance(tags, dict):
         raise ValidationError('Tags must be a JSON object such as {"vip": true}, not %(type)s.', params=_type(tags))
     for key, value in tags.items():
@@ -26,7 +26,7 @@ def validate_tags(tags: Any) -> None:
 
 
 def validate_data(data: Any) -> None:
-    """A dict, nested or not, that JSON and PostgreSQL's jsonb can hold."""
+    """ValidationError unless it is a dict, nested or not, that JSON and PostgreSQL's jsonb can hold."""
     if not isinstance(data, dict):
         raise ValidationError('This must be a JSON object such as {"key": "value"}, not %(type)s.', params=_type(data))
     _validate_nested(data, MAX_DEPTH)
@@ -58,7 +58,7 @@ def _validate_scalar(value: Any) -> None:
 
 
 def validate_text(record: Any, name: str) -> None:
-    """A name that rows are found by has nothing in it that a database cuts or refuses."""
+    """ValidationError at `name` if its text has characters that a database cuts or refuses."""
     value = record.__dict__.get(name)
     if isinstance(value, str) and not _is_storable(value):
         raise ValidationError({name: f"{value!r} has characters that cannot be stored."})

@@ -1,4 +1,4 @@
-"""Querysets whose bulk operations are told of, like `save()` is: see `signals`."""
+"""Querysets whose bulk operations send signals, as `save()` does: see `signals`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def chunked(items: Iterable[T], size: int = CHUNK_ROWS) -> Iterator[list[T]]:
 
 
 class RecordQuerySet(models.QuerySet[RecordType]):
-    """Captures `bulk_create`, `bulk_update` and `update`. Deletion sends Django's own signals, row by row.
+    """Sends signals for `bulk_create`, `bulk_update` and `update`. Deletion sends Django's own, row by row.
 
-    All of an operation is one transaction: the write, the checks of `Record` and what receivers write.
+    An operation is one transaction: the write, the checks of `Record` and what receivers write.
     """
 
     def bulk_create(
@@ -39,7 +39,10 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         update_fields: Collection[str] | None = None,
         unique_fields: Collection[str] | None = None,
     ) -> list[RecordType]:
-        """As Django's; with `ignore_conflicts`, only rows that were really inserted are told of (and get a pk)."""
+        """Like Django's.
+
+        With `ignore_conflicts`, signals are sent only for rows that were inserted, and only these get a pk.
+        """
         if update_conflicts:
             # The database does not say which rows it inserted and which it updated.
             raise NotSupportedError("update_conflicts is not captured: use update_or_create(), or update() and save().")
@@ -51,7 +54,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         return objs
 
     def bulk_update(self, objs: Iterable[RecordType], fields: Iterable[str], batch_size: int | None = None) -> int:
-        """As Django's, which writes through `update()`: that is where rows are locked and told of."""
+        """Like Django's, which writes through `update()`, where rows are locked and signals are sent."""
         objs, fields = tuple(objs), list(fields)
         self._for_write = True
         with transaction.atomic(using=self.db):
@@ -61,7 +64,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         return count
 
     def update(self, **kwargs: Any) -> int:
-        """As Django's, on rows that were locked first; told of in chunks, with the values from before."""
+        """Like Django's, on rows that are locked first. Signals are sent in chunks, with the values from before."""
         if not kwargs:
             return super().update()
         self._for_write = True
@@ -69,7 +72,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         with transaction.atomic(using=self.db):
             return sum(self._update_chunk(chunk, kwargs, changed) for chunk in chunked(list(self._lock())))
 
-    # Django marks its own so: a template must not call them, nor may a related manager hide them.
+    # As on Django's own methods: templates must not call them, and related managers must not hide them.
     bulk_create.alters_data = True  # type: ignore[attr-defined]
     bulk_update.alters_data = True  # type: ignore[attr-defined]
     update.alters_data = True  # type: ignore[attr-defined]
@@ -91,7 +94,10 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         send_rows_changed(self.model, "created", rows)
 
     def _insert_what_fits(self, rows: list[RecordType], batch_size: int | None) -> None:
-        """Insert what breaks no constraint, by halving: ON CONFLICT DO NOTHING would not say which rows it left out."""
+        """Insert the rows that break no constraint, by bisecting.
+
+        ON CONFLICT DO NOTHING does not tell which it left out.
+        """
         try:
             with transaction.atomic(using=self.db):
                 super().bulk_create(rows, batch_size)
@@ -111,9 +117,9 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         return names
 
     def _lock(self, *, no_key: bool = True) -> Iterator[Any]:
-        """The pks of the rows this queryset matches, locked in pk order, and read as they are asked for.
+        """The pks of the rows that this queryset matches, in order, each locked when it is read.
 
-        The outer query is a plain one, because PostgreSQL locks no rows of a DISTINCT, grouped or outer-joined one.
+        The outer query is plain, because PostgreSQL locks no rows of a DISTINCT, grouped or outer-joined query.
         """
         matching = self._base().filter(pk__in=self.order_by().values("pk")).order_by("pk")
         return matching.select_for_update(no_key=no_key).values_list("pk", flat=True).iterator(CHUNK_ROWS)
@@ -133,7 +139,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         return len(before)
 
     def _stored(self, pks: Collection[Any]) -> list[RecordType]:
-        """In the order of `pks`: rows written together are told of in the order they were given."""
+        """The rows as stored, in the order of `pks`, with the relations that signals need."""
         rows = self._base().filter(pk__in=list(pks))
         if self.model.loaded_with:
             rows = rows.select_related(*self.model.loaded_with)

@@ -1,4 +1,4 @@
-"""The admin of Masivo's records. Whatever is saved or deleted here is captured like everything else."""
+"""The admin of Masivo's records. What is saved or deleted here is captured like any other change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_MEMBERS_INLINE = 200
 
 
 class JSONObjectField(forms.JSONField):
-    """A JSON object; left empty, an empty one. What Python cannot read (too deep, too many digits) is an error too."""
+    """A JSON object; an empty one if left empty. What Python cannot parse (too deep, too many digits) is an error."""
 
     default_validators = [validate_data]
 
@@ -39,7 +39,10 @@ class JSONObjectField(forms.JSONField):
         return {} if parsed is None else parsed
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """What the page shows again: text that is refused as it was typed, for some of it no page could hold parsed."""
+        """What the form shows again.
+
+        Refused text as it was typed, since not all of it can be parsed and written again.
+        """
         try:
             bound = super().bound_data(data, initial)
             validate_data(bound)
@@ -67,7 +70,7 @@ class FixedAccountAdmin(RecordAdmin):
 
 
 def _relations(model: type[Model]) -> list[Any]:
-    """The foreign keys to it, those without a name for the way back included."""
+    """The foreign keys to the model, including those without a reverse accessor."""
     found = model._meta.get_fields(include_hidden=True)
     return [each for each in found if each.auto_created and (each.one_to_many or each.one_to_one)]
 
@@ -87,9 +90,9 @@ class AccountAdmin(ScopedAdmin):
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[Any], list[Any]]:
-        """Counts what goes with an account, and what keeps it, where Django would load each row of it.
+        """Counts what would be deleted with an account, and what prevents it; Django would load each of these rows.
 
-        What no page deletes by itself (settings, captured changes) goes with its account, for who has the permissions.
+        What no page deletes by itself (settings, captured changes) goes with its account, given the permissions.
         """
         counts, keeping = {str(Account._meta.verbose_name_plural): len(objs)}, []
         lacking: set[Any] = set() if self.has_delete_permission(request) else {Account._meta.verbose_name}
@@ -185,7 +188,7 @@ class AudienceAdmin(FixedAccountAdmin):
     def get_deleted_objects(
         self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[Any], list[Any]]:
-        """Counts the members that leave, where Django would list each of them."""
+        """Counts the members that leave; Django would list each of them."""
         members = Membership.objects.filter(audience__in=[obj.pk for obj in objs]).count()
         counts = {
             str(Audience._meta.verbose_name_plural): len(objs),

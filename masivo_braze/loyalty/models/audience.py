@@ -77,7 +77,7 @@ class Audience(Record):
         return self._loaded.get("name")
 
     def save(self, *, using: str | None = None, **kwargs: Any) -> None:
-        """Another process may have renamed it since it was read: the name before is the stored one."""
+        """Save; the name from before is read from the row, which another process may have renamed meanwhile."""
         using = using or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=using):
             if not self._state.adding:
@@ -128,7 +128,7 @@ class Audience(Record):
         return frozenset({"audience_id"} if unnamed else ())
 
     def _lock(self, using: str) -> None:
-        """One recalculation or deletion at a time; a transaction that adds a member waits for it when it commits."""
+        """Lock the row, so that saves, recalculations and deletions take turns; adding a member waits at its commit."""
         list(type(self)._base_manager.using(using).filter(pk=self.pk).select_for_update().values_list("pk"))
 
     def _resolve(self, external_ids: set[str], using: str) -> tuple[set[int], list[str]]:
@@ -144,7 +144,7 @@ class Audience(Record):
 
 
 class MembershipQuerySet(RecordQuerySet["Membership"]):
-    """`Audience.customers` and `Customer.audiences` write through it: add, remove, set and clear end here."""
+    """`Audience.customers` and `Customer.audiences` write through this: add, remove, set and clear end up here."""
 
     def bulk_create(
         self,
@@ -155,7 +155,7 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
         update_fields: Collection[str] | None = None,
         unique_fields: Collection[str] | None = None,
     ) -> list["Membership"]:
-        """As of any record, but conflicts are always ignored: joining twice is joining once.
+        """Like any record's, but conflicts are always ignored: joining twice is joining once.
 
         Two processes may add the same customer at the same time, and `Audience.customers.add` ignores no conflicts.
         """
@@ -164,11 +164,14 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
             row.settle_foreign_keys()
             if row.audience_id is None or row.customer_id is None:
                 raise ValueError("A membership needs a saved audience and a saved customer.")
-        rows.sort(key=lambda row: (row.audience_id, row.customer_id))  # everybody in one order: no deadlocks
+        rows.sort(key=lambda row: (row.audience_id, row.customer_id))  # always in the same order, to avoid deadlocks
         return super().bulk_create(rows, batch_size, True, update_conflicts, update_fields, unique_fields)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Told of in chunks, by keys: nothing depends on a membership, so nothing cascades, and no row is loaded."""
+        """Sends signals in chunks, with keys only.
+
+        Nothing depends on a membership, so nothing cascades or is loaded.
+        """
         self._for_write = True
         with transaction.atomic(using=self.db):
             count = sum(self._delete_chunk(pks) for pks in chunked(self._lock(no_key=False)))
@@ -193,7 +196,7 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
 
 
 class Membership(Record):
-    """A customer's being in an audience."""
+    """A customer's membership in an audience."""
 
     immutable = ("audience", "customer")
     loaded_with = ("audience", "customer")

@@ -23,7 +23,10 @@ MOST = 10**12
 
 
 def _validate_time(name: str, value: Any) -> None:
-    """PostgreSQL keeps the last evening of 9999, west of Greenwich, as a time that Python cannot read back."""
+    """ValidationError for a time that in UTC is after 9999 or before 1.
+
+    PostgreSQL stores it, Python cannot read it back.
+    """
     if isinstance(value, datetime) and value.tzinfo:
         try:
             value.astimezone(UTC)
@@ -33,7 +36,7 @@ def _validate_time(name: str, value: Any) -> None:
 
 class OrderQuerySet(RecordQuerySet["Order"]):
     def bulk_update(self, objs: Iterable["Order"], fields: Iterable[str], batch_size: int | None = None) -> int:
-        """As of any record; the times filled in with a new status are read back into `objs`."""
+        """Like any record's; the times filled in with a new status are read back into `objs`."""
         objs, fields = list(objs), list(fields)
         with transaction.atomic(using=self.db):
             count = super().bulk_update(objs, fields, batch_size)
@@ -148,7 +151,7 @@ class Order(Record):
             return frozenset()
         fulfilled = stored.filter(status=cls.Status.FULFILLED, fulfilled_at=None)
         closed = stored.filter(status__in=cls.CLOSED, closed_at=None)
-        now = timezone.now()  # the base class' update: these rows are told of once, by the update this completes
+        now = timezone.now()  # the base class' update, as the update that this completes sends the signal
         counts = {
             "fulfilled_at": models.QuerySet.update(fulfilled, fulfilled_at=now),
             "closed_at": models.QuerySet.update(closed, closed_at=now),
@@ -157,7 +160,7 @@ class Order(Record):
 
 
 class OrderLine(Record):
-    """So many of one product in an order. The line's values are totals, not prices of a unit."""
+    """A quantity of one product in an order. The line's values are totals, not prices per unit."""
 
     immutable = ("order", "position")
     loaded_with = ("order__customer",)
@@ -188,7 +191,7 @@ class OrderLine(Record):
 
     @property
     def paid(self) -> Decimal:
-        """What was paid for the line in all, in the order's currency."""
+        """The total paid for the line, in the order's currency."""
         return self.value if self.discounted_value is None else self.discounted_value
 
     def validate_values(self) -> None:
@@ -226,7 +229,7 @@ class OrderLine(Record):
 
 @receiver(post_delete, sender=OrderLine, dispatch_uid="loyalty.keep_position")
 def keep_position(instance: OrderLine, using: str, **_: Any) -> None:
-    """A position names a line to whoever was told of it: another line never gets it."""
+    """Remember a deleted line's position, so that no other line gets it: receivers know the line by it."""
     order: models.QuerySet[Order] = models.QuerySet(Order, using=using).filter(
         pk=instance.order_id, last_position__lt=instance.position
     )

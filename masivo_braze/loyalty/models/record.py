@@ -1,4 +1,4 @@
-"""What the captured records have in common: checked and told of on every way they can be written."""
+"""The base of captured records: validated, and announced by signals, in whatever way they are written."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from django.db.models.base import ModelBase
 class Record(models.Model):
     """A captured model. `save()` validates, and writes in a transaction with what its post_save receivers write."""
 
-    #: Fields whose stored values an instance remembers for post_save receivers, and `rows_changed` calls "before".
+    #: Fields whose stored values an instance remembers for post_save receivers, and that `rows_changed` has in
+    #: `before`.
     tracked: ClassVar[tuple[str, ...]] = ()
     #: Fields that keep the value they were first saved with.
     immutable: ClassVar[tuple[str, ...]] = ()
-    #: Relations that the rows of a `rows_changed` signal have loaded.
+    #: Relations that are loaded on the rows of a `rows_changed` signal.
     loaded_with: ClassVar[tuple[str, ...]] = ()
 
     _loaded: Mapping[str, Any] = MappingProxyType({})
@@ -83,11 +84,11 @@ class Record(models.Model):
         """ValidationError if a value is wrong in itself. No queries."""
 
     def validate_relations(self) -> None:
-        """ValidationError if the row does not go with the rows it refers to."""
+        """ValidationError if the row does not fit the rows it refers to."""
 
     @classmethod
     def validate_rows(cls, rows: Sequence[Self], using: str) -> None:
-        """The same two checks of rows just written in bulk, with the relations of `loaded_with` at hand."""
+        """Both checks, for rows just written in bulk, with the relations of `loaded_with` loaded."""
         for row in rows:
             row.validate_values()
             row.validate_relations()
@@ -102,11 +103,11 @@ class Record(models.Model):
 
     @classmethod
     def complete_update(cls, stored: models.QuerySet[Self], changed: frozenset[str]) -> frozenset[str]:
-        """What `fill_rows` does, for rows that `QuerySet.update` just wrote the fields `changed` of."""
+        """Like `fill_rows`, for rows of which `QuerySet.update` has just written the fields `changed`."""
         return frozenset()
 
     def related(self, name: str) -> Any:
-        """The record a foreign key refers to, saved or not yet; None where there is none."""
+        """The record that a foreign key refers to, saved or not; None if there is none."""
         try:
             return getattr(self, name)
         except ObjectDoesNotExist:
@@ -119,7 +120,7 @@ class Record(models.Model):
                 setattr(self, field.name, self._state.fields_cache[field.name])
 
     def remember(self, names: Iterable[str] | None = None) -> None:
-        """Take the present values of the tracked and immutable fields (of those in `names`) for the stored ones."""
+        """Note that the current values of the tracked and immutable fields (only those in `names`) are now stored."""
         if names is not None:
             names = set(names)
         loaded = dict(self._loaded)
@@ -129,7 +130,7 @@ class Record(models.Model):
         self._loaded = loaded
 
     def _recall(self, using: str) -> None:
-        """Learn stored values that were not loaded: of deferred fields, or of an instance made by hand with a pk."""
+        """Read stored values that were not loaded, for deferred fields or an instance constructed with a pk."""
         if self.pk is None:
             self._loaded = {}
             return
@@ -139,7 +140,7 @@ class Record(models.Model):
             self._loaded = {**self._loaded, **(stored.values(*missing).first() or {})}
 
     def _fill(self, using: str, update_fields: Iterable[str] | None) -> Iterable[str] | None:
-        """`update_fields` with the fields beside them that had to be filled in."""
+        """`update_fields`, and the fields that had to be filled in besides."""
         names = None if update_fields is None else set(update_fields)
         filled = self.fill_rows([self], using, names)
         return names | filled if names else names

@@ -1,4 +1,4 @@
-"""Django's names [Django: format localization]. What may be typed stays as it is."""
+"""How dates and times are shown [Django: format localization]. Input formats stay Django's."""
 
 DATE_FORMAT = SHORT_DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"
