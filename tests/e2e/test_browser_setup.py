@@ -73,7 +73,7 @@ def test_a_first_set_up_goes_wrong_twice_and_then_right(
 
     fill(browser, api_key=KEY)
     browser.click("button[name=_test]")
-    assert "Say whose the new key or endpoint is" in browser.text()
+    assert "Say which workspace the new key or endpoint belongs to" in browser.text()
     browser.looks_right("set-up-whose-key")
     fill(browser, api_key=KEY, workspace="same")
     browser.click("button[name=_test]")

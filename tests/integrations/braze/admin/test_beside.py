@@ -166,7 +166,7 @@ def test_the_button_resends_and_leaves_its_trace(ada: Customer, admin_client: Cl
     assert "Resend everything for this customer" in shown(admin_client, ada)
     page = admin_client.post(reverse("admin:braze_resend_customer", args=[ada.pk]), follow=True)
     assert "2 changes were captured" in page.content.decode()
-    assert LogEntry.objects.get().change_message == "Sent everything of this customer again"
+    assert LogEntry.objects.get().change_message == "Resent everything for this customer"
     assert LogEntry.objects.get().object_id == str(ada.pk)
 
 

@@ -321,7 +321,7 @@ def test_it_promises_no_resumption_where_saving_does_not_resume(page: Page, braz
 
 def test_it_accepts_settings_without_a_key_but_warns(page: Page, account: Account) -> None:
     text = page.save(is_enabled=True, create_customers=True)
-    assert warnings(text) == ["Changes are captured, but nothing is sent until this is mended: No API key yet."]
+    assert warnings(text) == ["Changes are captured, but nothing is sent until this is corrected: No API key yet."]
     Customer.objects.create(account=account, external_id="Ada")
     assert OutboxEntry.objects.get().status == Status.PENDING
     assert warnings(page.save(is_enabled=True, create_customers=True, api_key=KEY, rest_endpoint=ENDPOINT)) == []
@@ -334,7 +334,7 @@ def test_it_warns_that_nothing_is_switched_on(page: Page) -> None:
 
 def test_it_does_not_say_that_changes_are_captured_where_none_are(page: Page) -> None:
     assert warnings(page.save(is_enabled=True)) == [
-        "Nothing can be sent until this is mended: No API key yet.",
+        "Nothing can be sent until this is corrected: No API key yet.",
         "Nothing is captured: everything under “What is sent” is off.",
     ]
 

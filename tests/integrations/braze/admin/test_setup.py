@@ -111,7 +111,7 @@ CHANGES = [{"api_key": NEW_KEY, "instance_choice": US}, {"instance_choice": EU}]
 @pytest.mark.parametrize("change", CHANGES)
 def test_it_asks_whose_another_key_or_endpoint_is(page: Page, mirrored: BrazeProfile, change) -> None:  # noqa: F811
     found = errors(page.save(**change))
-    assert "Say whose the new key or endpoint is: it decides what is sent next." in found
+    assert "Say which workspace the new key or endpoint belongs to: it decides what is sent next." in found
     assert (stored().api_key, stored().rest_endpoint) == (KEY, US)
 
 
