@@ -5,7 +5,7 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
--- The clock has gone back since: these would hold their places for as long as it did.
+-- Claims that end too late were made before the clock went back: they would hold their places for too long.
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. string.format('%.0f', now + tonumber(ARGV[4])), '+inf')
 local room = math.min(tonumber(ARGV[1]) - redis.call('ZCARD', KEYS[3]), tonumber(ARGV[3]))
 if room < 1 then return {} end

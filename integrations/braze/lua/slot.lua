@@ -1,15 +1,15 @@
 -- Hands out the next free slots of a rate limit: slots are spaced evenly, so no window ever holds more than its share,
--- and nothing is charged when the wait would be too long. Where nothing is known of earlier slots, the last one may
--- have been a moment ago: the first is a spacing away.
+-- and nothing is charged if the wait would be too long. If nothing is known of earlier slots, the last one may have
+-- been a moment ago, so the first is one spacing away.
 -- KEYS: 1 next free slot and the moment it was reckoned at ("<us> <us>", this server's clock),
 --       2 the clock hour being counted (hash: hour, used, server, and the latest hour ever counted)
 -- ARGV: 1 spacing of slots (us), 2 longest acceptable wait for a slot (us), 3 hourly cap (0: none),
---       4 what was used of this hour, believed only where nothing is counted yet (-1: not known), 5 slots wanted,
+--       4 what was used of this hour, believed only if nothing is counted yet (-1: not known), 5 slots wanted,
 --       6 how far ahead of the clock the hour being counted may begin (us): clocks are set back a little at times
--- Returns {granted, us}: {n, wait for the first of n slots}, {0, time until a slot could be had}, or {-1, 0} where
--- ARGV 4 is needed: nothing is counted, or another run of the server did (a restart or a failover may have lost the
--- last second's count), or the clock went back, so that an hour comes again. A slot is charged to the hour it lies in,
--- which may be the next one. Who has no cap is counted as well, once somebody who shares the budget has one.
+-- Returns {granted, us}: {n, wait for the first of n slots}, {0, time until a slot could be had}, or {-1, 0} if ARGV 4
+-- is needed: nothing is counted, or an earlier run of the server counted (a restart or a failover may have lost the last
+-- second's count), or the clock went back, so that an hour comes again. A slot is charged to the hour it lies in, which
+-- may be the next one. Callers without a cap are counted as well, once somebody who shares the budget has one.
 local HOUR, KEPT_MS = 3600000000, 3600000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -40,7 +40,7 @@ free, reckoned = tonumber(free), tonumber(reckoned)
 if not free then
   free = now + spacing
   move_to(free)
-elseif reckoned and reckoned > now then -- the clock went back: as much is left to wait as was left then
+elseif reckoned and reckoned > now then -- the clock went back: the time left to wait stays the same
   free = now + math.max(free - reckoned, 0)
   move_to(free)
 end

@@ -1,7 +1,7 @@
 -- Makes claimed requests ready again, ahead of the others.
 -- KEYS: 1 ready (list of ids), 2 bodies (hash id -> body), 3 flight (zset id -> end of its claim, ms)
--- ARGV: id, body, id, body, ..., the one to be taken first last
--- Returns 1. A request that is not claimed any more is left to those who push what is missing.
+-- ARGV: id, body, id, body, ...; the one to be taken first comes last
+-- Returns 1. A request that is no longer claimed is left out: it will be pushed again as missing.
 for i = 1, #ARGV, 2 do
   if redis.call('ZREM', KEYS[3], ARGV[i]) == 1 then
     if ARGV[i + 1] ~= '' then redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
