@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 
 import redis
+from billiard.process import current_process
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
@@ -25,7 +26,9 @@ LANES = 4
 
 @shared_task(ignore_result=True)
 def relay(account_id: int) -> None:
-    if relaying.relay(account_id, gives_way=True) and oldest.first_pending(account_id, NAME, parked=False):
+    if relaying.relay(account_id, gives_way=True, most_rounds=1 if _is_kept_free() else None) and oldest.first_pending(
+        account_id, NAME, parked=False
+    ):
         nudge.publish_soon(account_id)
 
 
@@ -81,6 +84,14 @@ def backfill(account_id: int) -> None:
     """Capture everything an account has, in chunks. Cut off or repeated, it sends nothing twice."""
     for step in backfilling.backfill(account_id):
         logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
+
+
+def _is_kept_free() -> bool:
+    """Whether this is the first process of its worker, which no account has for long.
+
+    With a backlog in each of them, all others would wait for the end of a slice.
+    """
+    return getattr(current_process(), "index", None) == 0
 
 
 def _flush(account_id: int, on_probation: bool) -> None:

@@ -1,7 +1,8 @@
 """From loyalty's records to the changes worth capturing. Pure, except `lines_created`, which reads the orders."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from django.db.models import Model
@@ -12,6 +13,8 @@ from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, O
 
 #: An order in one of these states may have purchases to send or to negate.
 SYNCED_ORDER_STATUSES = frozenset({"FULFILLED", "REVERSED", "CANCELLED"})
+_CLOSED = SYNCED_ORDER_STATUSES - {"FULFILLED"}
+_UNKNOWN: Mapping[Any, None] = MappingProxyType({})
 
 
 def customer_created(customer: Customer) -> Change:
@@ -39,9 +42,14 @@ def event_created(event: Event) -> Change:
     return Change(event.account_id, Kind.EVENT, event.customer.external_id, (Topic.EVENTS,), str(event.pk))
 
 
-def orders_changed(orders: Iterable[Order]) -> list[Change]:
-    """Changes of the orders that are, or were, fulfilled; the others have nothing to send yet."""
-    return [_of_order(order, Kind.ORDER) for order in orders if order.status in SYNCED_ORDER_STATUSES]
+def orders_changed(orders: Iterable[Order], before: Mapping[Any, str | None] = _UNKNOWN) -> list[Change]:
+    """Changes of the orders that are, or were, fulfilled; the others have nothing to send yet.
+
+    `before` has their statuses from before the change, by primary key, where these are known.
+    """
+    return [
+        _of_order(order, Kind.ORDER, before.get(order.pk)) for order in orders if order.status in SYNCED_ORDER_STATUSES
+    ]
 
 
 def lines_created(lines: Sequence[OrderLine]) -> list[Change]:
@@ -59,9 +67,14 @@ def lines_created(lines: Sequence[OrderLine]) -> list[Change]:
     ]
 
 
-def _of_order(order: Order, kind: Kind) -> Change:
-    """Keeps the status as captured: it tells a fulfilment from the reversal of an order whose sale was never wanted."""
-    data = {"order_id": order.order_id, "status": order.status}
+def _of_order(order: Order, kind: Kind, status_before: str | None = None) -> Change:
+    """Keeps the status as captured: it tells a fulfilment from the reversal of an order whose sale was never wanted.
+
+    `reopened` is kept, too: nothing else tells later that the order was closed once.
+    """
+    data: dict[str, Any] = {"order_id": order.order_id, "status": order.status}
+    if status_before in _CLOSED and order.status not in _CLOSED:
+        data["reopened"] = True
     return Change(order.account_id, kind, order.customer.external_id, (Topic.ORDERS,), str(order.pk), data)
 
 
@@ -84,7 +97,7 @@ def of_rows(sender: type[Model], action: str, rows: Sequence[Any], before: dict[
     if sender is Event and action == "created":
         return [event_created(row) for row in rows]
     if sender is Order and action in ("created", "updated"):
-        return orders_changed(rows)
+        return orders_changed(rows, {pk: values.get("status") for pk, values in before.items()})
     if sender is OrderLine and action == "created":
         return lines_created(rows)
     if sender is Membership and action == "created":

@@ -44,7 +44,7 @@ def event_saved(instance: Event, created: bool, raw: bool = False, **_: Any) -> 
 
 def order_saved(instance: Order, raw: bool = False, **_: Any) -> None:
     if not raw:
-        capture.record(changes.orders_changed([instance]))
+        capture.record(changes.orders_changed([instance], {instance.pk: instance.loaded_status}))
 
 
 def line_saved(instance: OrderLine, created: bool, raw: bool = False, **_: Any) -> None:

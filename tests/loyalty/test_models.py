@@ -171,6 +171,28 @@ def test_it_keeps_a_time_that_is_there(account: Account, customers: list[Custome
     assert stored.closed_at is not None and stored.closed_at > T0
 
 
+@pytest.mark.parametrize("write", ["save", "save status", "bulk_update", "update"])
+def test_an_order_that_is_open_again_has_no_closing_time(
+    account: Account, customers: list[Customer], write: str
+) -> None:
+    """Or the next time it is closed would be the first."""
+    order = Order.objects.create(
+        account=account, customer=customers[0], order_id="o", status="REVERSED", fulfilled_at=T0, closed_at=T0
+    )
+    order.status = "FULFILLED"
+    if write == "save":
+        order.save()
+    elif write == "save status":
+        order.save(update_fields=["status"])
+    elif write == "bulk_update":
+        Order.objects.bulk_update([order], ["status"])
+        assert order.closed_at is None
+    else:
+        Order.objects.update(status="FULFILLED")
+    stored = Order.objects.get()
+    assert (stored.fulfilled_at, stored.closed_at) == (T0, None)
+
+
 def test_it_fills_in_nothing_when_the_status_is_not_written(order: Order) -> None:
     order.status = "FULFILLED"
     order.save(update_fields=["channel"])

@@ -40,29 +40,31 @@ SLICE_SECONDS = 1.5
 OTHERS_WITHIN = timedelta(seconds=1)
 
 
-def relay(account_id: int, gives_way: bool = False) -> int:
+def relay(account_id: int, gives_way: bool = False, most_rounds: int | None = None) -> int:
     """Compose requests until nothing free is pending, enough is ready, or the slice is over.
 
     `gives_way`: others who share this machine and its database have as much time as a backlog takes.
+    `most_rounds`: how many rounds may be made, where others are waiting for this process; None: as many as there are.
     Returns how many changes it moved on: into requests, or to an end without one.
     """
     first = oldest.first_pending(account_id, NAME)
     if first is None or ledger.look(account_id).fullness >= 0.5:
         return 0  # a pass begins with what was left behind by the last one: it has to be worth it
     with lease.hold(account_id, NAME, LEASE) as held, ThreadPoolExecutor(1, "braze-compose") as composer:
-        return _pass(account_id, first, held, composer, gives_way) if held else 0
+        return _pass(account_id, first, held, composer, gives_way, most_rounds) if held else 0
 
 
-def _pass(account_id: int, first: int, held: Held, composer: Executor, gives_way: bool) -> int:
+def _pass(account_id: int, first: int, held: Held, composer: Executor, gives_way: bool, most_rounds: int | None) -> int:
     """Compose a round while the one before it is committed and the next one read: the database and we work at once.
 
     Rounds of a pass have no customer in common, so none depends on another's commit.
     """
-    moved, end, passing = 0, monotonic() + SLICE_SECONDS, Pass(account_id, first)
+    moved, end, passing, left = 0, monotonic() + SLICE_SECONDS, Pass(account_id, first), most_rounds
     composing: Future[Composed] | None = None
     begun = monotonic()
     while True:
-        upcoming = rounds.read(account_id, passing, end)
+        upcoming = rounds.read(account_id, passing, end) if left != 0 else None
+        left = left - 1 if left and upcoming else left
         following = composer.submit(_compose, account_id, upcoming) if upcoming else None
         try:
             if composing:
@@ -72,7 +74,7 @@ def _pass(account_id: int, first: int, held: Held, composer: Executor, gives_way
         except LeaseLost:
             logger.info("relay of account %s lost its lease; nothing was committed", account_id)
             return moved
-        if following is None and (composing is None or passing.is_over):
+        if following is None and (composing is None or passing.is_over or left == 0):
             held.has_emptied = moved > 0 and passing.is_over
             return moved
         if composing and gives_way:

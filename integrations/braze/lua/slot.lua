@@ -7,8 +7,8 @@
 --       4 what was used of this hour, believed only if nothing is counted yet (-1: not known), 5 slots wanted,
 --       6 how far ahead of the clock the hour being counted may begin (us): clocks are set back a little at times
 -- Returns {granted, us}: {n, wait for the first of n slots}, {0, time until a slot could be had}, or {-1, 0} if ARGV 4
--- is needed: nothing is counted, or an earlier run of the server counted (a restart or a failover may have lost the last
--- second's count), or the clock went back, so that an hour comes again. A slot is charged to the hour it lies in, which
+-- is needed: nothing is counted, or an earlier run of the server counted (a restart or a failover may have lost the
+-- last second's count), or the clock went back, so that an hour comes again. A slot is charged to the hour it lies in, which
 -- may be the next one. Callers without a cap are counted as well, once somebody who shares the budget has one.
 local HOUR, KEPT_MS = 3600000000, 3600000
 local clock = redis.call('TIME')

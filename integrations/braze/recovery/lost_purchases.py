@@ -13,12 +13,13 @@ from django.db.models import QuerySet
 
 from integrations.braze.composing import records
 from integrations.braze.composing.compose import never_left
+from integrations.braze.integration import NAME
 from integrations.braze.mapping import purchases as mapped
 from integrations.braze.mapping.objects import Entry
 from integrations.braze.mapping.rows import AnyOrder, AnyPurchase, PurchaseRow
 from integrations.braze.models import BrazePurchase, Fate
 from integrations.outbox import bulk
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import Kind, OutboxEntry, Status
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,10 @@ def _missing(account_id: int, entries: Sequence[OutboxEntry], now: datetime) -> 
     loaded = records.load(account_id, [Entry.of(entry) for entry in entries])
     sold = {entry.subject for entry in entries if Entry.of(entry).is_of_sale}
     closed = {entry.subject for entry in entries if not Entry.of(entry).is_of_sale}
-    # A sale reverses itself where its order is closed by then, and no change of its own says so. (Where one that was
-    # captured since does, whoever decides knows that no reversal has arrived.)
+    # A sale reverses itself where its order is closed by then, and no change of its own says so; the order may be open
+    # again since. (Where a change captured since says it, whoever decides knows that no reversal has arrived.)
     closed |= {subject for subject in sold & loaded.orders.keys() if loaded.orders[subject].status in records.CLOSED}
+    closed |= _opened_again(account_id, {entry.customer_external_id for entry in entries}) & sold
     for subject, order in loaded.orders.items():
         known: list[AnyPurchase] = list(loaded.purchases.get(order.order_id, []))
         if subject in sold and known and all(never_left(row) for row in known):
@@ -53,6 +55,13 @@ def _missing(account_id: int, entries: Sequence[OutboxEntry], now: datetime) -> 
             logger.exception("order %s of account %s cannot be mapped", order.order_id, account_id)
             continue
         yield from (*sales, *reversals)
+
+
+def _opened_again(account_id: int, customers: set[str]) -> set[str]:
+    """The subjects of these customers' orders that were closed and opened again, with that change still pending."""
+    changes = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+    changes = changes.filter(kind=Kind.ORDER, customer_external_id__among=customers)
+    return {subject for subject, data in changes.values_list("subject", "data") if data.get("reopened")}
 
 
 def _sales(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> list[PurchaseRow]:

@@ -47,7 +47,7 @@ class OrderQuerySet(RecordQuerySet["Order"]):
     bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def _read_times(self, orders: list["Order"]) -> None:
-        for chunk in chunked(order for order in orders if order.missing_time()):
+        for chunk in chunked(orders):
             stored = self.model._base_manager.using(self.db).filter(pk__in=[order.pk for order in chunk])
             times = {pk: values for pk, *values in stored.values_list("pk", "fulfilled_at", "closed_at")}
             for order in chunk:
@@ -83,7 +83,9 @@ class Order(Record):
     placed_at = models.DateTimeField(default=timezone.now)
     fulfilled_at = models.DateTimeField(null=True, blank=True, help_text="Filled in when the order is fulfilled.")
     closed_at = models.DateTimeField(
-        null=True, blank=True, help_text="Filled in when the order is reversed or cancelled, or expires."
+        null=True,
+        blank=True,
+        help_text="Filled in when the order is reversed or cancelled, or expires; emptied where it is open again.",
     )
     channel = models.CharField(max_length=100, blank=True)
     store = models.CharField(max_length=200, blank=True)
@@ -143,6 +145,9 @@ class Order(Record):
             if name := row.missing_time():
                 setattr(row, name, timezone.now())
                 filled.add(name)
+            if row.closed_at is not None and row.status not in cls.CLOSED:
+                row.closed_at = None  # or the next time it is closed would be the first
+                filled.add("closed_at")
         return frozenset(filled)
 
     @classmethod
@@ -151,10 +156,12 @@ class Order(Record):
             return frozenset()
         fulfilled = stored.filter(status=cls.Status.FULFILLED, fulfilled_at=None)
         closed = stored.filter(status__in=cls.CLOSED, closed_at=None)
+        reopened = stored.exclude(status__in=cls.CLOSED).exclude(closed_at=None)
         now = timezone.now()  # the base class' update, as the update that this completes sends the signal
         counts = {
             "fulfilled_at": models.QuerySet.update(fulfilled, fulfilled_at=now),
-            "closed_at": models.QuerySet.update(closed, closed_at=now),
+            "closed_at": models.QuerySet.update(closed, closed_at=now)
+            + models.QuerySet.update(reopened, closed_at=None),
         }
         return frozenset(name for name, count in counts.items() if count)
 

@@ -1,8 +1,8 @@
-"""`python -m tests.e2e.harness.neighbours --endpoint URL`: a healthy account's saves, alone and beside others.
+"""`python -m tests.e2e.harness.neighbours --endpoint URL …`: a healthy account's saves, alone and beside others.
 
 The others are five that are sound, five that are broken, and then a sixth with a backlog, which is limited by Braze and
-then by the machine alone; and, as that is work for every core, a machine that is busy with something else. Prints
-JSON: by phase, the moment of each customer's commit, in seconds since 1970.
+then by the machine alone, and a seventh with another; and, as that is work for every core, a machine that is busy with
+something else. Prints JSON: by phase, the moment of each customer's commit, in seconds since 1970.
 """
 
 import argparse
@@ -24,6 +24,7 @@ HEALTHY = "healthy"
 BROKEN = ("hanging", "dripping", "failing", "refused", "undecryptable")
 #: As many with nothing wrong: what the others are before they break.
 SOUND = tuple(f"sound-{number}" for number in range(len(BROKEN)))
+BACKLOGS = ("backlog", "backlog-too")
 #: Of an account with a backlog; their events are what else it has.
 CUSTOMERS, CHUNK = 20_000, 1_000
 SAVES, EVERY_SECONDS = 120, 0.1
@@ -31,14 +32,15 @@ SAVES, EVERY_SECONDS = 120, 0.1
 CALLS_WHERE_LIMITED, CALLS = 15, 3_000
 
 
-def set_up(endpoint: str) -> None:
+def set_up(endpoint: str, of_backlog: str) -> None:
     from dev.sample import TOGGLES
 
-    for slug in (HEALTHY, *SOUND, *BROKEN, "backlog"):
+    for slug in (HEALTHY, *SOUND, *BROKEN, *BACKLOGS):
         account = Account.objects.create(name=slug, slug=slug)
         key = Undecryptable(Fernet(Fernet.generate_key()).encrypt(b"x").decode()) if slug == "undecryptable" else slug
+        url = of_backlog if slug in BACKLOGS else endpoint
         BrazeSettings.objects.create(
-            account=account, is_enabled=True, api_key=key, rest_endpoint=endpoint, **dict.fromkeys(TOGGLES, True)
+            account=account, is_enabled=True, api_key=key, rest_endpoint=url, **dict.fromkeys(TOGGLES, True)
         )
 
 
@@ -75,17 +77,17 @@ def save(slugs: Sequence[str], name: str) -> None:
         Customer.objects.create(account=account, external_id=f"{account.slug}-{name}", first_name="Bob")
 
 
-def pile_up(backlog: int) -> None:
-    account, customers = Account.objects.get(slug="backlog"), min(backlog, CUSTOMERS)
+def pile_up(slug: str, backlog: int) -> None:
+    account, customers = Account.objects.get(slug=slug), min(backlog, CUSTOMERS)
     for first in range(0, customers, CHUNK):
-        names = [f"backlog-{number}" for number in range(first, first + CHUNK)]
+        names = [f"{slug}-{number}" for number in range(first, first + CHUNK)]
         Customer.objects.bulk_create([Customer(account=account, external_id=name, first_name="Cy") for name in names])
     if backlog > customers:
         add_events(account.pk, backlog - customers)
 
 
 def limit_backlog(calls: int) -> None:
-    settings = BrazeSettings.objects.get(account__slug="backlog")
+    settings = BrazeSettings.objects.get(account__slug=BACKLOGS[0])
     settings.calls_per_window = calls
     settings.save()
 
@@ -93,6 +95,7 @@ def limit_backlog(calls: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--backlog-endpoint", required=True)
     parser.add_argument("--backlog", type=int, required=True, help="changes of one account, captured at once")
     options = parser.parse_args()
     django.setup()
@@ -101,7 +104,7 @@ if __name__ == "__main__":
     from integrations.braze.models.fields import Undecryptable
     from masivo_braze.loyalty.models import Account, Customer
 
-    set_up(options.endpoint)
+    set_up(options.endpoint, options.backlog_endpoint)
     measure("warm-up")
     phases = {"alone": measure("alone"), "sound": measure("sound", SOUND)}
     with busy_cores():
@@ -110,8 +113,10 @@ if __name__ == "__main__":
         save(BROKEN, f"before-{round_number}")
     phases["broken"] = measure("broken", BROKEN)
     limit_backlog(CALLS_WHERE_LIMITED)
-    pile_up(options.backlog)
+    pile_up(BACKLOGS[0], options.backlog)
     phases["limited"] = measure("limited", BROKEN)
     limit_backlog(CALLS)
     phases["beside"] = measure("beside", BROKEN)
+    pile_up(BACKLOGS[1], options.backlog)
+    phases["beside two"] = measure("beside two", BROKEN)
     print(json.dumps(phases))

@@ -25,7 +25,7 @@ def reverse(order: Order) -> None:
 
 
 def open_again(order: Order) -> None:
-    order.status, order.closed_at = "FULFILLED", None
+    order.status = "FULFILLED"
     order.save()
 
 

@@ -79,7 +79,7 @@ def close(order: Order) -> None:
 
 
 def reopen(order: Order) -> None:
-    order.status, order.closed_at = "FULFILLED", None
+    order.status = "FULFILLED"
     order.save()
 
 

@@ -14,7 +14,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
+from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
 from tests.integrations.braze.recovery.test_restored import lost_afterwards
 
 
@@ -211,6 +211,34 @@ def test_a_decision_about_a_sale_and_its_reversal_stands(
     settle_all(sync)
     told = OutboxEntry.objects.filter(data__order_id="o1").values_list("status", "error").distinct()
     assert list(told) == [("delivered", "treated as delivered by ada")]
+
+
+@pytest.mark.parametrize("again", ["saved", "updated"])
+def test_a_sale_that_reversed_itself_is_not_reversed_twice_though_its_order_was_open_when_it_went_on(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, again: str
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    braze.sync_purchases = False
+    braze.save()
+    reverse(order)  # which nobody is told of
+    braze.sync_purchases = True
+    braze.save()
+    with lost_afterwards():
+        settle_all(sync)
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    if again == "saved":
+        open_again(order)
+    else:
+        Order.objects.update(status="FULFILLED")
+    restored.resume(account.pk, database_now() - timedelta(hours=1))
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    settle_all(sync)
+    reverse(order)
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
+    assert accounting.check(account.pk) == []
 
 
 def test_a_decision_about_a_sale_held_after_a_restore_says_nothing_of_its_reversal(
