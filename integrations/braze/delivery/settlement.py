@@ -60,6 +60,7 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
         for answer in answers:
             if answer.delivery_id in settled:
                 lines += _acted_on(deliveries[answer.delivery_id], answer.verdict, settings, state, now)
+        lines = _with_older_doubts(lines)
         _settle_purchases(account_id, lines, now)
         _settle_entries(lines, now)
         unpark(account_id, {line.customer for line in lines if line.purchase is not None})
@@ -108,6 +109,28 @@ def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
         Delivery.objects.filter(pk=delivery.pk).update(answer=f"{words} {verdict.words}"[: verdicts.MAX_WORDS])
 
 
+def _with_older_doubts(lines: list[Line]) -> list[Line]:
+    """What is refused when it is sent again may have arrived the first time: it is in doubt as before."""
+    refused = [line for line in lines if line.fate == ObjectFate.REJECTED]
+    purchases = [line.purchase for line in refused if line.purchase is not None]
+    events = {pk for line in refused if line.array == "events" for pk in line.entries}
+    if not purchases and not events:
+        return lines
+    rows = BrazePurchase.objects.filter(pk__among=purchases).exclude(error="")
+    entries = OutboxEntry.objects.filter(pk__among=events).exclude(error="")
+    in_doubt = set(rows.values_list("pk", flat=True)), set(entries.values_list("pk", flat=True))
+    return [_in_doubt_again(line) if _is_of(line, *in_doubt) else line for line in lines]
+
+
+def _is_of(line: Line, purchases: set[int], events: set[int]) -> bool:
+    is_event = line.array == "events" and not events.isdisjoint(line.entries)
+    return line.fate == ObjectFate.REJECTED and (line.purchase in purchases or is_event)
+
+
+def _in_doubt_again(line: Line) -> Line:
+    return line._replace(fate=ObjectFate.UNKNOWN, reason=IN_DOUBT_BEFORE + line.reason)
+
+
 # --- purchases ------------------------------------------------------------------------------------------
 
 
@@ -118,21 +141,23 @@ def _settle_purchases(account_id: int, lines: list[Line], now: datetime) -> None
         if line.purchase is not None:
             is_sure = line.told in (ObjectFate.DELIVERED, ObjectFate.RETRY)
             by_fate[line.fate, "" if is_sure else line.reason or NO_WORDS].append(line.purchase)
+    if refused := [line.purchase for line in lines if line.purchase and line.told == ObjectFate.REJECTED]:
+        _delete_reversals_of(account_id, refused)
     for (fate, reason), ids in by_fate.items():
         rows = BrazePurchase.objects.filter(pk__among=ids)
         if fate == ObjectFate.RETRY:
             rows.update(fate=Fate.PENDING, delivery_id=None, **({"error": reason} if reason else {}))
-        elif fate == ObjectFate.REJECTED:
-            _delete_reversals_of(account_id, rows)
-            rows.exclude(error="").update(fate=Fate.REJECTED, error=IN_DOUBT_BEFORE + reason, settled_at=now)
-            rows.filter(error="").update(fate=Fate.REJECTED, error=reason, settled_at=now)
         else:
             rows.update(fate=Fate(fate.value), error=reason, settled_at=now)
 
 
-def _delete_reversals_of(account_id: int, refused: "QuerySet[BrazePurchase]") -> None:
-    """Delete pending reversals of refused sales: recovery from a restore brings both back together."""
-    reversals = [f"{purchase_id}:R" for purchase_id in refused.values_list("purchase_id", flat=True)]
+def _delete_reversals_of(account_id: int, refused: list[int]) -> None:
+    """Delete pending reversals of refused sales: recovery from a restore brings both back together.
+
+    Where such a sale is in doubt nevertheless, its reversal is made again once it is known to have arrived.
+    """
+    rows = BrazePurchase.objects.filter(pk__among=refused)
+    reversals = [f"{purchase_id}:R" for purchase_id in rows.values_list("purchase_id", flat=True)]
     BrazePurchase.objects.filter(account_id=account_id, purchase_id__in=reversals, fate=Fate.PENDING).delete()
 
 

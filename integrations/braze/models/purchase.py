@@ -15,7 +15,7 @@ class Fate(models.TextChoices):
     DISCARDED = "discarded", "never sent"
 
 
-#: Prefix of the reason of a purchase that Braze refused when it was sent again: the first time, it may have arrived.
+#: What Braze refuses when it is sent again stays in doubt, with this before Braze's words.
 IN_DOUBT_BEFORE = "may have arrived before; refused when sent again: "
 
 

@@ -17,7 +17,6 @@ from integrations.braze.delivery import settlement
 from integrations.braze.integration import NAME
 from integrations.braze.mapping.objects import Entry
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
-from integrations.braze.models.purchase import IN_DOUBT_BEFORE
 from integrations.outbox import capture, nudge
 from integrations.outbox.capture import Change
 from integrations.outbox.clock import database_now
@@ -26,8 +25,6 @@ from masivo_braze.loyalty.models import Customer, Order
 
 #: Fates of purchases that wait for a person.
 OPEN_FATES = (Fate.REJECTED, Fate.UNKNOWN)
-#: Purchases that are certainly not in Braze.
-_IS_REFUSED = Q(fate=Fate.REJECTED) & ~Q(error__startswith=IN_DOUBT_BEFORE)
 
 
 @transaction.atomic
@@ -46,7 +43,7 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
         customers = {entry.customer_external_id for entry in theirs}
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
     # Purchases in doubt keep their reason: it marks them as possibly arrived.
-    _purchases(chosen, (Fate.REJECTED,)).filter(_IS_REFUSED).update(error="")
+    _purchases(chosen, (Fate.REJECTED,)).update(error="")
     _purchases(chosen, OPEN_FATES).update(
         fate=Fate.PENDING, delivery_id=None
     )  # settled_at stays: it tells them from purchases never sent
@@ -79,7 +76,7 @@ def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
     refused = [row for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal]
     for row in refused:
         line = BrazePurchase.objects.filter(account_id=row.account_id, order_id=row.order_id, line=row.line)
-        if not line.exclude(_IS_REFUSED).exists():
+        if not line.exclude(fate=Fate.REJECTED).exists():
             line.delete()
 
 

@@ -212,25 +212,6 @@ def test_a_sale_in_doubt_keeps_its_reason_where_its_order_was_reversed_while_the
     assert "connection broke" in sale.error
 
 
-def test_what_was_in_doubt_before_it_was_refused_is_not_made_anew(
-    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
-) -> None:
-    """It may have arrived as it was, and would be negated as it is now."""
-    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
-    sandbox.faults.add(close="after", times=1)
-    settle_all(sync)
-    resolution.send_again(OutboxEntry.objects.filter(status="unknown"))
-    sandbox.faults.add(status=400, contains='"CD"')
-    settle_all(sync)
-    assert BrazePurchase.objects.get().fate == "rejected"
-    sandbox.faults.clear()
-    order.lines.update(value=7)
-    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
-    settle_all(sync)
-    assert BrazePurchase.objects.get().price == 10
-    assert accounting.check(account.pk) == []
-
-
 def test_a_sale_treated_as_delivered_is_not_rejected_for_its_reversal(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
 ) -> None:
