@@ -15,7 +15,7 @@ from django.conf import settings
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 
 #: For writing the whole request; a body can have megabytes.
 SEND_SECONDS: float = min(15.0, settings.BRAZE_READ_TIMEOUT_SECONDS)
@@ -83,6 +83,18 @@ class _PlainConnection(HTTPConnection):
             self.connect()
         self.timeout = SEND_SECONDS
         super().request(*args, **kwargs)
+
+    def getresponse(self) -> Any:
+        """Raises a time-out or `ProtocolError`, and nothing else: what fails by now says nothing about the request.
+
+        urllib3 has errors of its own for an answer's headers, and takes a connection that breaks for a dead proxy.
+        """
+        try:
+            return super().getresponse()
+        except TimeoutError:
+            raise
+        except (OSError, ValueError, HTTPError, HTTPException) as error:
+            raise ProtocolError(f"{type(error).__name__}: {error}", error) from error
 
 
 class _TLSConnection(_PlainConnection, HTTPSConnection):

@@ -10,7 +10,14 @@ import pytest
 from integrations.braze.delivery import client
 from integrations.braze.delivery.client import NoAnswer, NotSent
 from tests.integrations.braze.delivery.calling import OK, dripping, post
-from tests.integrations.braze.delivery.socket_server import Conversation, Handler, answering, self_signed, serving
+from tests.integrations.braze.delivery.socket_server import (
+    Conversation,
+    Handler,
+    answering,
+    breaking,
+    self_signed,
+    serving,
+)
 
 pytestmark = pytest.mark.usefixtures("fresh_client")
 
@@ -122,3 +129,31 @@ def test_it_knows_that_a_proxy_without_a_tunnel_passed_nothing_on(monkeypatch: p
         monkeypatch.setenv("https_proxy", proxy.url)
         with pytest.raises(NotSent):
             post("https://braze.invalid")
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_it_does_not_know_what_became_of_a_request_that_a_proxy_has_taken(
+    monkeypatch: pytest.MonkeyPatch, is_reset: bool
+) -> None:
+    with serving(breaking(is_reset=is_reset)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with pytest.raises(NoAnswer):
+            post("http://braze.invalid")
+        assert len(proxy.requests) == 1
+
+
+@pytest.mark.usefixtures("trusted")
+def test_it_does_not_know_what_became_of_a_request_after_which_a_tunnel_broke(
+    monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext
+) -> None:
+    def tunnel(conversation: Conversation) -> None:
+        conversation.sock.recv(65_536)
+        conversation.sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with tls.wrap_socket(conversation.sock, server_side=True) as secured:
+            Conversation(secured, conversation.server).read_request()
+
+    with serving(tunnel) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with pytest.raises(NoAnswer):
+            post("https://127.0.0.1")
+        assert len(proxy.requests) == 1

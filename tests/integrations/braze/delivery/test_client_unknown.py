@@ -36,6 +36,9 @@ HALF = b'HTTP/1.1 201 Created\r\nContent-Length: 21\r\n\r\n{"message"'
         pytest.param(breaking(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), id="another protocol"),
         pytest.param(breaking(b"HTTP/1.1 201 Created\r\n" + b"X: y\r\n" * 200 + b"\r\n"), id="too many headers"),
         pytest.param(
+            breaking(b"HTTP/1.1 201 Created\r\nContent-Length: 21\r\nContent-Length: 22\r\n\r\n"), id="two lengths"
+        ),
+        pytest.param(
             breaking(b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"), id="no gzip"
         ),
     ],
