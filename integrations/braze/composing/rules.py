@@ -68,7 +68,15 @@ def _order(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     order = records.orders.get(entry.subject)
     if order is None:
         return "the order is no longer there"
-    return "" if order.fulfilled_at else "the order was never fulfilled"
+    if order.fulfilled_at or (not entry.is_of_sale and _has_sales(entry, records)):
+        return ""
+    return "the order was never fulfilled"
+
+
+def _has_sales(entry: Entry, records: Records) -> bool:
+    """Whether there may be something to negate: of an order that was sold, the time of its sale can be cleared."""
+    rows = records.purchases.get(entry.data["order_id"], ())
+    return any(row.customer_external_id == entry.customer_external_id for row in rows)
 
 
 def _deletion(entry: Entry, settings: BrazeSettings, records: Records) -> str:

@@ -8,8 +8,9 @@ import pytest
 from integrations.braze.composing import rules
 from integrations.braze.composing.records import Records
 from integrations.braze.integration import TOPICS
+from integrations.braze.mapping.objects import Entry
 from integrations.braze.models import BrazeSettings
-from integrations.outbox.models import Kind, OutboxEntry
+from integrations.outbox.models import Kind
 from masivo_braze.loyalty.models import Customer, Event, Order
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -37,8 +38,8 @@ def records(event_type: str = "ADD_TO_CART", fulfilled_at: datetime | None = NOW
     )
 
 
-def entry(kind: str, **data: str) -> OutboxEntry:
-    return OutboxEntry(kind=kind, customer_external_id="Ada", subject="1", data={"audience_id": "7", **data})
+def entry(kind: str, **data: str) -> Entry:
+    return Entry(0, kind, "Ada", "1", {"audience_id": "7", "order_id": "A-1", **data})
 
 
 def everything_but(*toggles: str) -> BrazeSettings:

@@ -1,0 +1,46 @@
+"""A reversal that was captured is sent, whatever becomes of its order until the relay looks, and after."""
+
+import pytest
+
+from integrations.braze.models import BrazePurchase, BrazeSettings
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer, Order
+from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+
+
+@pytest.fixture
+def one(account: Account, braze: BrazeSettings) -> Customer:
+    return Customer.objects.create(account=account, external_id="c1")
+
+
+@pytest.fixture
+def order(account: Account, one: Customer, sync: Sync) -> Order:
+    made = fulfilled(account, one, ("CD", 10))
+    settle_all(sync)
+    return made
+
+
+def revenue(sandbox: SandboxServer) -> str:
+    return str(sandbox.summary()["revenue"].get("USD", "0.00"))
+
+
+@pytest.mark.parametrize("by_way_of", ["", "PENDING"])
+def test_a_sold_order_whose_time_of_fulfilment_was_cleared_is_reversed(
+    order: Order, sandbox: SandboxServer, sync: Sync, by_way_of: str
+) -> None:
+    order.fulfilled_at = None
+    if by_way_of:
+        order.status = by_way_of
+        order.save()
+    order.status = "CANCELLED"
+    order.save()
+    settle_all(sync)
+    assert revenue(sandbox) == "0.00"
+
+
+def test_an_order_that_was_never_fulfilled_has_nothing_to_reverse(account: Account, one: Customer, sync: Sync) -> None:
+    Order.objects.create(account=account, customer=one, order_id="o2", status="CANCELLED")
+    settle_all(sync)
+    assert OutboxEntry.objects.get(kind="order").error == "the order was never fulfilled"
+    assert not BrazePurchase.objects.exists()
