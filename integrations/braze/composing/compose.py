@@ -222,14 +222,14 @@ def _add_order(
         result.outdated |= {row.purchase_id for row in known}
         known = []  # it is sent as it is now
     has_closing = entry.is_of_sale and records.closings.get(entry.subject, 0) > ids[-1]
-    reverses = order.status in CLOSED and not has_closing
+    reverses = _is_closed(entry, order) and not has_closing
     rows, adjustments = _sales(order, known, result.customer, now) if entry.is_of_sale else ([], [])
     is_sale = bool(rows)
     if not is_sale and reverses:
         if any(_is_unresolved(row) for row in known):
             _wait_for_outcome(entry, ids, result)
             return True
-        rows = _reversals(order, known, result.customer)
+        rows = _reversals(order, known, result.customer, now)
     if not rows:
         _end_without_rows(ids, known, reverses, result)
         return True
@@ -241,6 +241,11 @@ def _add_order(
     if rows and (len(rows) > room or (is_sale and reverses)):  # it goes back to send the rest, or to reverse itself
         result.unfinished |= frozenset(ids)
     return len(rows) < room
+
+
+def _is_closed(entry: Entry, order: AnyOrder) -> bool:
+    """By its sale's entry, as it is now. A reversal's entry stands for itself, unless the order is fulfilled again."""
+    return order.status in CLOSED if entry.is_of_sale else order.status != "FULFILLED"
 
 
 def _end_without_rows(ids: tuple[int, ...], known: Sequence[AnyPurchase], reverses: bool, result: Bundle) -> None:
@@ -336,19 +341,17 @@ def _sales(
     return [*waiting, *new], adjustments
 
 
-def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], customer: str) -> list[AnyPurchase]:
+def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], customer: str, now: datetime) -> list[AnyPurchase]:
     """The negation of each delivered row that is not negated yet: of what was sent, not of the lines as they are now.
 
     The purchases of somebody else, who had an order of this id before, are gone with them.
     """
-    if order.closed_at is None:
-        raise ValueError(f"order {order.order_id} is not closed")
     negated = {row.purchase_id: row for row in known if row.is_reversal}
     due: list[AnyPurchase] = [
         negated.get(row.purchase_id, row)
         for sale in known
         if not sale.is_reversal and sale.fate == Fate.DELIVERED and sale.customer_external_id == customer
-        for row in [purchases.reversal(sale, order.closed_at)]
+        for row in [purchases.reversal(sale, order.closed_at or now)]
     ]
     return [row for row in due if row.fate == Fate.PENDING or _is_closed_anew(order, row)]
 

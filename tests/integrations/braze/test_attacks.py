@@ -50,7 +50,7 @@ def test_a_record_that_cannot_be_mapped_stops_nobody_else(
     sync()
     order.status = "REVERSED"
     order.save()
-    Order.objects.filter(pk=order.pk).update(closed_at=None)
+    BrazePurchase.objects.update(properties=["of another shape"])
     Customer.objects.create(account=account, external_id="innocent")
     sync()
     assert sandbox.profile("innocent") is not None

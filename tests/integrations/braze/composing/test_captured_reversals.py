@@ -6,7 +6,7 @@ from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order
-from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
 
 
 @pytest.fixture
@@ -44,3 +44,34 @@ def test_an_order_that_was_never_fulfilled_has_nothing_to_reverse(account: Accou
     settle_all(sync)
     assert OutboxEntry.objects.get(kind="order").error == "the order was never fulfilled"
     assert not BrazePurchase.objects.exists()
+
+
+@pytest.mark.parametrize("then", ["EXPIRED", "PENDING"])
+def test_a_reversal_is_sent_though_its_order_has_gone_on_by_then(
+    order: Order, sandbox: SandboxServer, sync: Sync, then: str
+) -> None:
+    reverse(order)
+    order.status = then
+    order.save()
+    settle_all(sync)
+    assert revenue(sandbox) == "0.00"
+
+
+def test_a_reversal_is_not_sent_where_its_order_is_fulfilled_again_by_then(
+    order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    reverse(order)
+    open_again(order)
+    settle_all(sync)
+    assert revenue(sandbox) == "10.00"
+
+
+def test_a_sale_and_its_reversal_are_both_sent_though_their_order_has_gone_on_by_then(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    reverse(order)
+    order.status = "PENDING"
+    order.save()
+    settle_all(sync)
+    assert [each["object"]["price"] for each in sandbox.journal() if each["kind"] == "purchase"] == [10, -10]

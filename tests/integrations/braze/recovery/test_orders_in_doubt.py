@@ -11,7 +11,6 @@ from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.braze.recovery import resolution
 from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
-from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
 from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
@@ -127,9 +126,9 @@ def not_mapped(account: Account, braze: BrazeSettings, sandbox: SandboxServer, s
     sync()
     resolution.send_again(OutboxEntry.objects.filter(status="unknown"))
     reverse(other)
-    Order.objects.filter(pk=other.pk).update(closed_at=None)
+    BrazePurchase.objects.filter(order_id="o2").update(properties=["of another shape"])
     settle_all(sync)
-    Order.objects.filter(pk=other.pk).update(closed_at=database_now())
+    BrazePurchase.objects.filter(order_id="o2").update(properties={})
     return order
 
 
