@@ -226,7 +226,7 @@ def _add_order(
     rows, adjustments = _sales(order, known, result.customer, now) if entry.is_of_sale else ([], [])
     is_sale = bool(rows)
     if not is_sale and reverses:
-        if any(_is_unresolved(row) for row in known):
+        if any(_is_unresolved(row) for row in known if row.customer_external_id == result.customer):
             _wait_for_outcome(entry, ids, result)
             return True
         rows = _reversals(order, known, result.customer, now)

@@ -125,7 +125,7 @@ SABOTAGES: dict[str, list[Edit]] = {
     "reversal before its sale": [
         Edit(
             "integrations/braze/composing/compose.py",
-            "any(_is_unresolved(row) for row in known)",
+            "any(_is_unresolved(row) for row in known if row.customer_external_id == result.customer)",
             "False",
         ),
         Edit(

@@ -1,5 +1,7 @@
 """A reversal that was captured is sent, whatever becomes of its order until the relay looks, and after."""
 
+from typing import Any
+
 import pytest
 
 from integrations.braze.models import BrazePurchase, BrazeSettings
@@ -75,3 +77,22 @@ def test_a_sale_and_its_reversal_are_both_sent_though_their_order_has_gone_on_by
     order.save()
     settle_all(sync)
     assert [each["object"]["price"] for each in sandbox.journal() if each["kind"] == "purchase"] == [10, -10]
+
+
+def test_a_reversal_does_not_wait_for_another_customer_s_purchase(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    """Of an order that had this number before: its doubt cannot be ended any more, as that customer was deleted."""
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(close="before", times=1)
+    settle_all(sync)
+    one.delete()
+    settle_all(sync)
+    two = Customer.objects.create(account=account, external_id="c2")
+    order = fulfilled(account, two, ("CD", 10), ("DVD", 5))
+    settle_all(sync)
+    assert revenue(sandbox) == "5.00"
+    reverse(order)
+    settle_all(sync)
+    assert revenue(sandbox) == "0.00"
