@@ -101,7 +101,7 @@ def _save_purchases(account_id: int, bundles: Sequence[Bundle], drafts: Sequence
 
     Raises `Overtaken` if rows that were to be made anew have changed.
     """
-    if outdated := [purchase_id for bundle in bundles for purchase_id in bundle.outdated]:
+    if outdated := {purchase_id for bundle in bundles for purchase_id in bundle.outdated}:
         rows = BrazePurchase.objects.filter(account_id=account_id, purchase_id__among=outdated, fate=Fate.PENDING)
         if rows.filter(error="", settled_at=None).delete()[0] != len(outdated):
             raise Overtaken

@@ -170,7 +170,7 @@ def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, 
         if entry.pk in handled:
             continue
         # What comes later of an order, a reversal after its sale, waits for the answer; and what follows waits with it.
-        if entry.subject in awaited or not _fits(result, settings):
+        if _record_of(entry) in awaited or not _fits(result, settings):
             return
         if entry.kind not in ORDER_KINDS:
             encoded, adjustments = events.event(records.events[entry.subject], now)
@@ -183,7 +183,12 @@ def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, 
         if not _add_order(entry, ids, settings, records, result, now):
             return
         if result.skipped.keys().isdisjoint(ids) and result.parked.keys().isdisjoint(ids):
-            awaited.add(entry.subject)
+            awaited.add(_record_of(entry))
+
+
+def _record_of(entry: Entry) -> str:
+    """An order by its number: the purchases of one that was deleted are those of the one made again under it."""
+    return str(entry.data.get("order_id", entry.subject)) if entry.kind in ORDER_KINDS else entry.subject
 
 
 def _together(entry: Entry, of_order: list[Entry]) -> tuple[int, ...]:
@@ -216,8 +221,8 @@ def _add_order(
 
     `ids` are those of the entry and of others that are, like it, of the sale, or of the reversal.
     """
-    order = records.orders[entry.subject]
-    known: Sequence[AnyPurchase] = records.purchases.get(order.order_id, [])
+    order = records.orders.get(entry.subject) or records.gone[entry.subject]
+    known = _known(entry, order, records, result.customer)
     if known and all(never_left(row) for row in known):
         result.outdated |= {row.purchase_id for row in known}
         known = []  # it is sent as it is now
@@ -241,6 +246,12 @@ def _add_order(
     if rows and (len(rows) > room or (is_sale and reverses)):  # it goes back to send the rest, or to reverse itself
         result.unfinished |= frozenset(ids)
     return len(rows) < room
+
+
+def _known(entry: Entry, order: AnyOrder, records: Records, customer: str) -> Sequence[AnyPurchase]:
+    """The purchases of the order's number; for a reversal, only the customer's own: others' are not its to negate."""
+    rows = records.purchases.get(order.order_id, [])
+    return rows if entry.is_of_sale else [row for row in rows if row.customer_external_id == customer]
 
 
 def _is_closed(entry: Entry, order: AnyOrder) -> bool:

@@ -72,6 +72,8 @@ class Records:
     profiles: dict[str, Mirrored]
     #: Subject → id of the last pending entry that closes the order.
     closings: Mapping[str, int] = field(default_factory=dict)
+    #: Orders that are no longer there, by subject, as far as their reversals need them; only those that were sold.
+    gone: Mapping[str, AnyOrder] = field(default_factory=dict)
 
 
 def load(account_id: int, entries: Sequence[Entry]) -> Records:
@@ -79,15 +81,19 @@ def load(account_id: int, entries: Sequence[Entry]) -> Records:
     of_state = {entry.customer_external_id for entry in entries if entry.kind not in FACT_KINDS}
     of_facts = {entry.customer_external_id for entry in entries} - of_state
     orders = _orders(_subjects(entries, ORDER_KINDS))
+    gone = [e for e in entries if e.kind in ORDER_KINDS and not e.is_of_sale and e.subject not in orders]
+    numbers = {order.order_id for order in orders.values()} | {_number(entry) for entry in gone}
+    purchases = _purchases(account_id, numbers)
     held = profiles.mirrored(account_id, of_state)
     return Records(
         customers=_customers(account_id, of_state),
         events=_events([entry for entry in entries if entry.kind == Kind.EVENT]),
         orders=orders,
-        purchases=_purchases(account_id, {order.order_id for order in orders.values()}),
+        purchases=purchases,
         audiences=_audiences(account_id, of_state, entries, held),
         profiles=held | profiles.standings(account_id, of_facts),
         closings=_closings(account_id, orders, entries),
+        gone=_gone(account_id, gone, purchases),
     )
 
 
@@ -128,6 +134,32 @@ def _orders(ids: set[str]) -> dict[str, AnyOrder]:
     for order_id, *values, text in lines.values_list("order_id", *columns, text_of(data)):
         of_order[order_id].append(LineRow(from_json(text), *values))
     return orders
+
+
+def _gone(
+    account_id: int, closings: Sequence[Entry], purchases: Mapping[str, list[BrazePurchase]]
+) -> dict[str, AnyOrder]:
+    """If the customer has an order that was made again under the number, that one tells whether it is closed."""
+    sold = {(row.order_id, row.customer_external_id) for rows in purchases.values() for row in rows}
+    found = {e.subject: (_number(e), e.customer_external_id) for e in closings}
+    found = {subject: which for subject, which in found.items() if which in sold}
+    if not found:
+        return {}
+    again = Order.objects.filter(account_id=account_id, order_id__among={number for number, _ in found.values()})
+    statuses = {
+        tuple(which): status for *which, status in again.values_list("order_id", "customer__external_id", "status")
+    }
+    return {
+        subject: OrderRow(
+            CustomerName(customer), Lines(), "", int(subject), account_id, number,
+            statuses.get((number, customer), "REVERSED"), None, None, "", "", "",
+        )
+        for subject, (number, customer) in found.items()
+    }  # fmt: skip
+
+
+def _number(entry: Entry) -> str:
+    return str(entry.data.get("order_id", ""))
 
 
 def _closings(account_id: int, orders: Mapping[str, AnyOrder], entries: Sequence[Entry]) -> dict[str, int]:

@@ -67,7 +67,8 @@ def _order(entry: Entry, settings: BrazeSettings, records: Records) -> str:
         return "Purchases is switched off"
     order = records.orders.get(entry.subject)
     if order is None:
-        return "the order is no longer there"
+        is_negated = entry.subject in records.gone and not entry.is_of_sale
+        return "" if is_negated else "the order is no longer there"
     if order.fulfilled_at or (not entry.is_of_sale and _has_sales(entry, records)):
         return ""
     return "the order was never fulfilled"
@@ -75,7 +76,7 @@ def _order(entry: Entry, settings: BrazeSettings, records: Records) -> str:
 
 def _has_sales(entry: Entry, records: Records) -> bool:
     """Whether there may be something to negate: of an order that was sold, the time of its sale can be cleared."""
-    rows = records.purchases.get(entry.data["order_id"], ())
+    rows = records.purchases.get(entry.data.get("order_id", ""), ())
     return any(row.customer_external_id == entry.customer_external_id for row in rows)
 
 

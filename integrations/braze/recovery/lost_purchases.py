@@ -42,7 +42,8 @@ def _missing(account_id: int, entries: Sequence[OutboxEntry], now: datetime) -> 
     # again since. (Where a change captured since says it, whoever decides knows that no reversal has arrived.)
     closed |= {subject for subject in sold & loaded.orders.keys() if loaded.orders[subject].status in records.CLOSED}
     closed |= _opened_again(account_id, {entry.customer_external_id for entry in entries}) & sold
-    for subject, order in loaded.orders.items():
+    sold &= loaded.orders.keys()
+    for subject, order in {**loaded.orders, **loaded.gone}.items():
         known: list[AnyPurchase] = list(loaded.purchases.get(order.order_id, []))
         if subject in sold and known and all(never_left(row) for row in known):
             # What was sent since, if anything, was made anew of the order.
@@ -72,8 +73,9 @@ def _sales(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> list
 
 
 def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> list[PurchaseRow]:
-    """Also of an order that has been opened again since it was closed."""
-    negated = {row.purchase_id for row in known if row.is_reversal}
-    sales = [row for row in known if not row.is_reversal and row.fate not in (Fate.REJECTED, Fate.DISCARDED)]
+    """Also of an order that has been opened again since it was closed, or is gone."""
+    mine = [row for row in known if row.customer_external_id == order.customer.external_id]
+    negated = {row.purchase_id for row in mine if row.is_reversal}
+    sales = [row for row in mine if not row.is_reversal and row.fate not in (Fate.REJECTED, Fate.DISCARDED)]
     due = [mapped.reversal(sale, order.closed_at or now) for sale in sales]
     return [row for row in due if row.purchase_id not in negated]

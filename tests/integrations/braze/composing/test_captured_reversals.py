@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from integrations.braze.erasure import scrubbing
 from integrations.braze.models import BrazePurchase, BrazeSettings
+from integrations.braze.recovery import resolution
+from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order
@@ -96,3 +99,98 @@ def test_a_reversal_does_not_wait_for_another_customer_s_purchase(
     reverse(order)
     settle_all(sync)
     assert revenue(sandbox) == "0.00"
+
+
+def test_a_reversal_is_sent_though_its_order_is_deleted_by_then(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    reverse(order)
+    order.delete()
+    settle_all(sync)
+    assert revenue(sandbox) == "0.00"
+    assert accounting.check(account.pk) == []
+
+
+def test_a_reversal_is_sent_though_its_customer_is_deleted_by_then_where_no_deletions_are_sent(
+    account: Account, order: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
+    settings = BrazeSettings.objects.get()
+    settings.delete_customers = False
+    settings.save()
+    reverse(order)
+    order.customer.delete()
+    scrubbing.work_off()
+    settle_all(sync)
+    assert revenue(sandbox) == "0.00"
+
+
+def test_a_reversal_of_a_deleted_order_waits_for_its_sale_in_doubt(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    reverse(order)
+    order.delete()
+    settle_all(sync)
+    assert OutboxEntry.objects.get(data__status="REVERSED").parked
+    resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+    settle_all(sync)
+    assert revenue(sandbox) == "0.00"
+    assert accounting.check(account.pk) == []
+
+
+@pytest.mark.parametrize(("status", "left"), [("FULFILLED", "10.00"), ("CANCELLED", "0.00")])
+def test_an_order_that_was_made_again_under_its_number_tells_whether_it_is_reversed(
+    account: Account, one: Customer, order: Order, sandbox: SandboxServer, sync: Sync, status: str, left: str
+) -> None:
+    reverse(order)
+    order.delete()
+    again = fulfilled(account, one, ("CD", 10))
+    again.status = status
+    again.save()
+    settle_all(sync)
+    assert revenue(sandbox) == left
+    assert accounting.check(account.pk) == []
+    assert not OutboxEntry.objects.filter(status__in=["pending", "rejected"]).exists()
+
+
+def test_a_deleted_order_s_reversal_leaves_alone_what_another_customer_has_under_its_number(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Neither order's purchases have left."""
+    sandbox.faults.add(status=503, times=1)
+    order = fulfilled(account, one, ("CD", 10))
+    sync()
+    reverse(order)
+    order.delete()
+    fulfilled(account, Customer.objects.create(account=account, external_id="c2"), ("DVD", 5))
+    settle_all(sync)
+    assert revenue(sandbox) == "5.00"
+    assert accounting.check(account.pk) == []
+    assert not OutboxEntry.objects.filter(status="pending").exists()
+
+
+def test_an_order_that_is_deleted_before_it_is_sold_has_nothing_to_reverse(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    reverse(order)
+    order.delete()
+    settle_all(sync)
+    assert revenue(sandbox) == "0.00"
+    of_order = OutboxEntry.objects.filter(kind__startswith="order")
+    assert set(of_order.values_list("error", flat=True)) == {"the order is no longer there"}
+
+
+def test_the_sale_of_a_deleted_order_says_so_beside_its_reversal(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(status=503, times=1)
+    order = fulfilled(account, one, ("CD", 10))
+    sync()
+    reverse(order)
+    order.delete()
+    settle_all(sync)
+    sale = OutboxEntry.objects.filter(kind__startswith="order", data__status="FULFILLED")
+    assert set(sale.values_list("error", flat=True)) == {"the order is no longer there"}
