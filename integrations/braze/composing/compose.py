@@ -347,8 +347,7 @@ def _sales(
     """Rows taken back from a failed request, and new ones for lines that have none, with their adjustments."""
     mine = [row for row in known if row.customer_external_id == customer]
     waiting: list[AnyPurchase] = [row for row in mine if row.fate == Fate.PENDING and not row.is_reversal]
-    sent = dict.fromkeys(row.line for row in known if not row.is_reversal)
-    new, adjustments = purchases.sales(order, list(sent), now)
+    new, adjustments = purchases.sales(order, purchases.sent_of(known), now)
     return [*waiting, *new], adjustments
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from integrations.braze.mapping import money
-from integrations.braze.mapping.purchases import currency_of, product_of, totals_due
+from integrations.braze.mapping.purchases import currency_of, product_of, sent_of, totals_due
 from integrations.braze.models import BrazePurchase, Fate
 from masivo_braze.loyalty.models import Order, OrderLine
 
@@ -16,8 +16,7 @@ def differences(order: Order, rows: Sequence[BrazePurchase]) -> list[str]:
     """In words, the lines that are no longer as Braze was sent them. (Editing a sent line sends nothing.)"""
     sold = [row for row in rows if not row.is_reversal and row.fate in SENT]
     lines = {line.position: line for line in order.lines.all()}
-    sent = list(dict.fromkeys(row.line for row in rows if not row.is_reversal))
-    totals = totals_due(order, sent)
+    totals = totals_due(order, sent_of(rows))
     found = []
     for position in dict.fromkeys(row.line for row in sold):
         was = _sent([row for row in sold if row.line == position])

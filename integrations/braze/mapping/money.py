@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import zip_longest
 
 #: Braze: "quantity must be <= 100" [Braze: purchase object].
 MAX_QUANTITY = 100
@@ -46,19 +47,26 @@ def in_words(price: Decimal, currency: str) -> str:
     return f"{exact.quantize(unit) if exact.quantize(unit) == exact else exact:f} {currency}"
 
 
-def rounded(totals: Sequence[Decimal], currency: str) -> list[Decimal]:
+def rounded(totals: Sequence[Decimal], currency: str, given: Sequence[Decimal | None] = ()) -> list[Decimal]:
     """Each total in whole smallest units, rounded so that they add up to their rounded sum (half up).
 
-    What rounding takes from one total, the next one gets.
+    What rounding takes from one total, the next one gets. `given` has what some of them were rounded to before: that
+    counts where it is within a unit of the total as it is now.
     """
     unit = smallest_unit(currency)
-    result, exact, given = [], Decimal(0), 0
-    for total in totals:
+    result, exact, sum_of_units = [], Decimal(0), 0
+    for total, before in zip_longest(totals, given):
         exact += total
-        units = int((exact / unit).to_integral_value(ROUND_HALF_UP))
-        result.append((units - given) * unit)
-        given = units
+        units = _units(exact, unit) - sum_of_units
+        if before is not None and abs(before - total) < unit:
+            units = _units(before, unit)
+        sum_of_units += units
+        result.append(units * unit)
     return result
+
+
+def _units(amount: Decimal, unit: Decimal) -> int:
+    return int((amount / unit).to_integral_value(ROUND_HALF_UP))
 
 
 def parts(total: Decimal, quantity: int, currency: str) -> list[Part]:
@@ -67,7 +75,7 @@ def parts(total: Decimal, quantity: int, currency: str) -> list[Part]:
     29.33 for 2 is one unit at 14.66 and one at 14.67.
     """
     unit = smallest_unit(currency)
-    units = int((total / unit).to_integral_value(ROUND_HALF_UP))
+    units = _units(total, unit)
     low, rest = divmod(units, quantity)
     return [
         Part(price * unit, count)

@@ -1,7 +1,7 @@
 """An order's lines as objects of Braze's `purchases` array, and their negation [Braze: purchase object]."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -34,11 +34,11 @@ NO_PRODUCT = "(no SKU)"
 MOST_UNITS = 1_000_000
 
 
-def sales(order: AnyOrder, sent: Sequence[int], now: datetime) -> tuple[list[PurchaseRow], list[str]]:
+def sales(order: AnyOrder, sent: Mapping[int, Decimal], now: datetime) -> tuple[list[PurchaseRow], list[str]]:
     """Unsaved purchase rows for those lines of a fulfilled order that have none yet, and the adjustments.
 
-    `sent` has the positions of the lines that do have rows, in the order in which they got them. There is one row per
-    price and hundred units. A row that Braze would refuse is rejected here, with the reason.
+    `sent` is what the other lines' rows come to (`sent_of`). There is one row per price and hundred units. A row that
+    Braze would refuse is rejected here, with the reason.
     """
     adjustments: list[str] = []
     totals = totals_due(order, sent)
@@ -49,6 +49,15 @@ def sales(order: AnyOrder, sent: Sequence[int], now: datetime) -> tuple[list[Pur
         for row in _of_line(order, line, totals[line.position], now, adjustments)
     ]
     return rows, adjustments
+
+
+def sent_of(rows: Iterable[AnyPurchase]) -> dict[int, Decimal]:
+    """What an order's rows come to, by position of their line, in the order in which the lines got them."""
+    sent: dict[int, Decimal] = {}
+    for row in rows:
+        if not row.is_reversal:
+            sent[row.line] = sent.get(row.line, Decimal(0)) + row.price * row.quantity
+    return sent
 
 
 def reversal(sale: AnyPurchase, closed_at: datetime) -> PurchaseRow:
@@ -89,11 +98,12 @@ def purchase(row: AnyPurchase, now: datetime) -> Mapped:
 # --- rows -----------------------------------------------------------------------------------------------
 
 
-def totals_due(order: AnyOrder, sent: Sequence[int]) -> dict[int, Decimal]:
+def totals_due(order: AnyOrder, sent: Mapping[int, Decimal]) -> dict[int, Decimal]:
     """What is due for each line, by position, in whole smallest units that add up to the order's total.
 
-    Rounding goes line by line. Lines that have rows come first, in the order in which they got them, so that what was
-    sent stays right; lines that are refused come last, so that the others stay right once these are corrected.
+    Rounding goes line by line. Lines that have rows come first, in the order in which they got them, with what was
+    sent: a line that was refused, and is made anew after them, gets what is missing. Lines that are refused come last,
+    so that the others stay right once these are corrected.
     """
     place = {position: index for index, position in enumerate(sent)}
 
@@ -101,7 +111,8 @@ def totals_due(order: AnyOrder, sent: Sequence[int]) -> dict[int, Decimal]:
         return (place.get(line.position, len(place)), line.quantity > MOST_UNITS, line.position)
 
     lines = sorted(order.lines.all(), key=rank)
-    totals = money.rounded([line.paid for line in lines], currency_of(order))
+    given = [sent.get(line.position) for line in lines]
+    totals = money.rounded([line.paid for line in lines], currency_of(order), given)
     return {line.position: total for line, total in zip(lines, totals, strict=True)}
 
 

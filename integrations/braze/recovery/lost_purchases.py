@@ -68,7 +68,7 @@ def _opened_again(account_id: int, customers: set[str]) -> set[str]:
 def _sales(order: AnyOrder, known: Sequence[AnyPurchase], now: datetime) -> list[PurchaseRow]:
     if order.fulfilled_at is None:
         return []
-    rows, _ = mapped.sales(order, list(dict.fromkeys(row.line for row in known if not row.is_reversal)), now)
+    rows, _ = mapped.sales(order, mapped.sent_of(known), now)
     return rows
 
 

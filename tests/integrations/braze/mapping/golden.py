@@ -119,7 +119,7 @@ def order_objects() -> Iterator[Row]:
         order = Order(account=Account(currency="USD"), customer=Customer(external_id="Ada-1"), **known | fields)
         lines = [OrderLine(position=n, **line) for n, line in enumerate(record["lines"], start=1)]
         with patch.object(Order, "lines", PropertyMock(return_value=type("", (), {"all": lambda self: lines})())):  # noqa: B023
-            rows, adjustments = purchases.sales(order, [], NOW)
+            rows, adjustments = purchases.sales(order, {}, NOW)
         refused = [f"rejected: {row.error}" for row in rows if row.fate == Fate.REJECTED]
         sent = [row for row in rows if row.fate != Fate.REJECTED]
         sent += [purchases.reversal(row, NOW) for row in sent] if order.status == "REVERSED" else []

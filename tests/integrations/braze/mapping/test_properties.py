@@ -122,7 +122,7 @@ def test_braze_takes_every_purchase_whole_and_its_reversal(
         fulfilled_at=moment, channel=text, store=text, payment_method=text,
     )  # fmt: skip
     with patch.object(Order, "lines", PropertyMock(return_value=type("", (), {"all": lambda self: lines})())):
-        rows, _ = purchases.sales(order, [], NOW)
+        rows, _ = purchases.sales(order, {}, NOW)
     before = Decimal(braze_at_large.summary()["revenue"].get(currency or "USD", "0"))
     accept_whole(braze_at_large, purchases=[body_of(purchases.purchase(row, NOW)) for row in rows])
     unit = {"JPY": Decimal(1), "KWD": Decimal("0.001")}.get(currency, Decimal("0.01"))

@@ -84,6 +84,21 @@ def test_a_refused_line_mapped_anew_adds_up_with_what_was_sent(
     assert list(accounting.revenue(account.pk)) == []
 
 
+def test_a_refused_line_mapped_anew_makes_up_for_what_was_rounded_beside_it(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Of 10.005 and 5.005, the second was sent as 5.00, since the first was to be 10.01."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    fulfilled(account, one, ("BAD", Decimal("10.005")), ("CD", Decimal("5.005")))
+    sandbox.faults.add(status=400, contains='"BAD"')
+    settle_all(sync)
+    sandbox.faults.clear()
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "15.01"}
+    assert accounting.check(account.pk) == []
+
+
 def test_a_sale_whose_reversal_nobody_captured_is_reversed_once_it_is_known_to_have_arrived(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
 ) -> None:
