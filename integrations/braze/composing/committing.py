@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 #: Parked entries are woken when the record they wait for is settled; and they are tried again this often, to be safe.
 PARKED = timedelta(seconds=60)
 
+NEVER_SENT = "not sent: the rest of its order waits for a decision"
+
 
 class Overtaken(Exception):
     """Entries changed while their requests were composed (for example, a customer was deleted): compose them anew."""
@@ -156,6 +158,7 @@ def _skip(account_id: int, by_reason: Mapping[str, set[int]], now: datetime) -> 
         elif doubt:
             OutboxEntry.objects.filter(pk=pk).update(status=Status.UNKNOWN, error=doubt)
     _hold_orders_in_doubt(account_id, by_order, now)
+    _end_the_rest(account_id, by_order, now)
 
 
 def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], list[int]], now: datetime) -> None:
@@ -174,6 +177,17 @@ def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], li
         theirs = theirs.filter(customer_external_id=key[0], data__order_id=key[1])
         if key in by_order and not theirs.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).exists():
             OutboxEntry.objects.filter(pk__in=by_order[key]).update(status=Status.UNKNOWN, error=row.error)
+
+
+def _end_the_rest(account_id: int, by_order: Mapping[tuple[str, str], list[int]], now: datetime) -> None:
+    """Of skipped orders that wait for a decision, what never left waits for it, too: no edit may send it after that."""
+    ids = [pk for pks in by_order.values() for pk in pks]
+    waiting = OutboxEntry.objects.filter(pk__among=ids, status__in=(Status.UNKNOWN, Status.REJECTED))
+    open_ids = set(waiting.values_list("pk", flat=True)) if ids else set()
+    for (customer, order_id), pks in by_order.items() if open_ids else ():
+        if not open_ids.isdisjoint(pks):
+            rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id=customer, order_id=order_id)
+            rows.filter(fate=Fate.PENDING, error="").update(fate=Fate.REJECTED, error=NEVER_SENT, settled_at=now)
 
 
 def _reject(bundles: Sequence[Bundle], now: datetime) -> int:
