@@ -38,6 +38,7 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     back = _came_back(locked)
     _update(back, status=Status.SKIPPED, error="the customer exists again", settled_at=database_now())
     chosen = [entry for entry in locked if entry not in back]
+    _follow_orders_made_again(chosen)
     _forget_refused_lines(chosen)
     for account_id, theirs in _by_account(chosen).items():
         customers = {entry.customer_external_id for entry in theirs}
@@ -69,6 +70,18 @@ def _came_back(entries: Collection[OutboxEntry]) -> list[OutboxEntry]:
         existing = set(there.values_list("external_id", flat=True))
         back += [entry for entry in theirs if entry.customer_external_id in existing]
     return back
+
+
+def _follow_orders_made_again(chosen: Collection[OutboxEntry]) -> None:
+    """Let the changes of an order that was deleted and made again, under its number, speak of the one that is there."""
+    of_orders = [entry for entry in chosen if entry.kind in ORDER_KINDS]
+    there = set(Order.objects.filter(pk__in={int(e.subject) for e in of_orders}).values_list("pk", flat=True))
+    for entry in of_orders:
+        if int(entry.subject) not in there:
+            again = Order.objects.filter(account_id=entry.account_id, order_id=entry.data.get("order_id", ""))
+            again = again.filter(customer__external_id=entry.customer_external_id)
+            if pk := again.values_list("pk", flat=True).first():
+                _update([entry], subject=str(pk))
 
 
 def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
