@@ -1,8 +1,9 @@
 """From records to rows, a batch of records in a transaction."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain, count
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -131,17 +132,19 @@ class Batch:
         ]
         upserted = upsert(Order.objects.all(), existing, wanted)
         self._count("orders", upserted.counts)
-        lines = {upserted.rows[r.order_id].pk: r.lines for r in records if r.lines is not None}
-        self._apply_lines(lines)
+        self._apply_lines({upserted.rows[r.order_id]: r for r in records if r.lines is not None})
 
-    def _apply_lines(self, lines_by_order: dict[int, tuple[dict[str, Any], ...]]) -> None:
+    def _apply_lines(self, records: dict[Order, OrderRecord]) -> None:
         """Orders have exactly these lines: those the file no longer has are deleted."""
-        stored = OrderLine.objects.filter(order__in=list(lines_by_order))
+        stored = OrderLine.objects.filter(order__in=[order.pk for order in records])
         existing = {(line.order_id, line.position): line for line in stored}
+        taken: dict[int, list[int]] = defaultdict(list)
+        for order_id, position in sorted(existing):
+            taken[order_id].append(position)
         wanted = [
-            Wanted((order_id, line["position"]), {"order_id": order_id}, line)
-            for order_id, lines in lines_by_order.items()
-            for line in lines
+            Wanted((order.pk, line["position"]), {"order_id": order.pk}, line)
+            for order, record in records.items()
+            for line in _placed(record, order, taken[order.pk])
         ]
         if surplus := [existing[key].pk for key in existing.keys() - {want.key for want in wanted}]:
             OrderLine.objects.filter(pk__in=surplus).delete()
@@ -176,6 +179,18 @@ class Batch:
     def _count(self, kind: str, counts: Counter[str]) -> None:
         if counts.total():
             self.counts = add_counts([self.counts, {kind: counts}])
+
+
+def _placed(record: OrderRecord, order: Order, taken: Sequence[int]) -> Sequence[dict[str, Any]]:
+    """The record's lines. Without positions of their own, they are those stored (at `taken`), in order, and new ones.
+
+    New ones come after all that there ever were: what has a deleted line's position would be taken for that line.
+    """
+    lines = record.lines or ()
+    if record.is_placed:
+        return lines
+    new = count(max([order.last_position, *taken]) + 1)
+    return [{**line, "position": position} for line, position in zip(lines, chain(taken, new), strict=False)]
 
 
 def _of(kind: type[Kind], records: Sequence[ImportRecord]) -> list[Kind]:

@@ -98,9 +98,11 @@ def _event(number: int, record: dict[str, Any]) -> EventRecord:
 def _order(number: int, record: dict[str, Any]) -> OrderRecord:
     order_id = _required(Order, record, "order_id")
     customer = _customer(record)
-    lines = _order_lines(record.pop("lines")) if "lines" in record else None
+    given_lines = record.pop("lines", ())
+    lines = _order_lines(given_lines) if given_lines != () else None
+    is_placed = any("position" in line for line in given_lines)
     given = {name: value for name, value in record.items() if name not in FILLED_IN or value is not None}
-    return OrderRecord(number, order_id, customer, _values(Order, given, ORDER_FIELDS), lines)
+    return OrderRecord(number, order_id, customer, _values(Order, given, ORDER_FIELDS), lines, is_placed=is_placed)
 
 
 def _order_lines(lines: Any) -> tuple[dict[str, Any], ...]:

@@ -25,7 +25,10 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class OrderRecord:
-    """`lines`: the values of all lines, each with its position; None leaves the order's lines alone."""
+    """`lines`: the values of all lines, each with its position; None leaves the order's lines alone.
+
+    `is_placed`: the positions are the file's own, not merely the lines' places in its list.
+    """
 
     number: int
     order_id: str
@@ -33,6 +36,7 @@ class OrderRecord:
     values: dict[str, Any]
     lines: tuple[dict[str, Any], ...] | None
     makes_customer: bool = False
+    is_placed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
