@@ -1,7 +1,11 @@
-"""The operator at the end: what is unknown is treated as delivered where Braze has it, else sent again."""
+"""The operator at the end: what is unknown is treated as delivered where Braze has it, else sent again.
+
+What Braze has refused when it was sent again, and does not have, is discarded: it would be refused for ever.
+"""
 
 from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.models import BrazePurchase, Fate
+from integrations.braze.models.purchase import IN_DOUBT_BEFORE
 from integrations.braze.recovery import resolution
 from integrations.outbox.models import OutboxEntry, Status
 from tests.e2e.harness.journal import Braze
@@ -16,6 +20,8 @@ def by_what_braze_has(braze: Braze) -> None:
         chosen = OutboxEntry.objects.filter(pk=pk)
         if _has(braze, entry):
             resolution.treat_as_delivered(chosen, "the harness")
+        elif entry.error.startswith(IN_DOUBT_BEFORE):
+            resolution.discard(chosen, "the harness", "Braze refuses it")
         else:
             resolution.send_again(chosen)
 
