@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Most flush tasks started for one account at a time: each in another process, if there are as many.
 LANES = 4
+#: How often backfills are looked for that nobody is at; until then, a message of one is waited for.
+BACKFILL_TICK_SECONDS = 15
 
 
 @shared_task(ignore_result=True)
@@ -81,9 +83,16 @@ def tell(notice_id: int) -> None:
 
 @shared_task(ignore_result=True)
 def backfill(account_id: int) -> None:
-    """Capture everything an account has, in chunks. Cut off or repeated, it sends nothing twice."""
-    for step in backfilling.backfill(account_id):
-        logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
+    """A slice of capturing everything the account has; the rest is another task's."""
+    if backfilling.work_off(account_id):
+        backfill.apply_async((account_id,), expires=BACKFILL_TICK_SECONDS)
+
+
+@shared_task(ignore_result=True)
+def backfills() -> None:
+    """The periodic tick of backfills: those whose worker has gone, or whose message was lost, go on."""
+    for account_id in backfilling.under_way():
+        backfill.apply_async((account_id,), expires=BACKFILL_TICK_SECONDS)
 
 
 def _is_kept_free() -> bool:

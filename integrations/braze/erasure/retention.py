@@ -26,9 +26,9 @@ def purge(most: int = 100_000) -> int:
     entries = OutboxEntry.objects.filter(integration=NAME, status__in=DONE, settled_at__lt=before)
     open_entries = OutboxEntry.objects.exclude(status__in=DONE).filter(batch__isnull=False)
     requests = Delivery.objects.filter(finished_at__lt=before).exclude(pk__in=open_entries.values("batch"))
-    gone = _delete_in_batches(entries.order_by("pk"), most)
-    if gone:
+    if entries.exists():  # said first: a backfill must not take what is purged for what was never sent
         BrazeState.objects.update(purged_at=database_now())
+    gone = _delete_in_batches(entries.order_by("pk"), most)
     return gone + _delete_in_batches(requests.order_by("created_at"), most)
 
 
