@@ -285,7 +285,7 @@ def test_it_keeps_its_promises_whatever_happens_in_between(
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=25,
+            max_examples=60,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
