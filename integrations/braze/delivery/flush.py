@@ -102,7 +102,7 @@ class Sending:
     until: float
 
 
-#: Verdict and status code of a request that was sent; None if it could not leave in time, so that nobody has seen it.
+#: Verdict and status code of a request that was sent; None if it could not leave (in time), so that nobody has seen it.
 Sent = tuple[Verdict, int | None] | None
 
 
@@ -184,7 +184,9 @@ class _Flush:
         until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
         for pk in self._start_all(slots, settings) if slots else ():
             sending = Sending(pk, *known[pk], settings, slots[pk], until)
-            self.in_flight[self.senders.submit(_send, sending)] = sending
+            answer: Future[Sent] = Future()
+            self.senders.submit(_answer, answer, sending)
+            self.in_flight[answer] = sending
         ours = {sending.id for sending in self.in_flight.values()}
         self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
@@ -271,17 +273,32 @@ def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dic
     return slots
 
 
+def _answer(answer: "Future[Sent]", sending: Sending) -> None:
+    """Send, and set the answer. Runs in one of the account's sender threads, and uses no database.
+
+    An error concerns this request alone: raised where answers are collected, it would take others' answers with it.
+    """
+    try:
+        sent = _send(sending)
+    except Exception:  # none that the client raises: whether anything was sent is not known
+        logger.exception("request %s broke down", sending.id)
+        sent = verdicts.silent(), None
+    except BaseException as error:  # the process ends
+        answer.set_exception(error)
+        return
+    answer.set_result(sent)
+
+
 def _send(sending: Sending) -> Sent:
-    """Runs in one of the account's sender threads, and uses no database."""
-    body = zlib.decompress(sending.body)
     time.sleep(max(sending.slot - time.monotonic(), 0.0))
     if time.monotonic() > sending.until:
         return None
     try:
-        return _deliver(sending.settings, sending.endpoint, body)
-    except Exception:  # none that the client raises: whether anything was sent is not known
-        logger.exception("request %s broke down", sending.id)
-        return verdicts.silent(), None
+        body = zlib.decompress(sending.body)
+    except zlib.error:
+        logger.warning("the body of request %s is damaged: its changes are composed anew", sending.id)
+        return None
+    return _deliver(sending.settings, sending.endpoint, body)
 
 
 def _settle(account_id: int, answers: Sequence[Answered]) -> None:
