@@ -8,11 +8,12 @@ import logging
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import redis
@@ -39,9 +40,11 @@ from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
-#: For how long, and how often, a settlement is retried while the database is away.
+#: For how long, and how often, a settlement, or the undoing of a start, is retried while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
 #: How soon to look for a slot again, and, while waiting for an answer, whether a nudge has come.
 LOOK_AGAIN_SECONDS = 0.05
@@ -176,26 +179,26 @@ class _Flush:
 
         Between the start and the sender nothing may block: the time to get a request out is short.
         """
-        known = _found(claims)
-        slots = _slots(known, settings)
-        waiting = [claim for claim in claims if claim.id in known and claim.id not in slots]
-        buffer.unclaim(self.account_id, waiting)
-        buffer.keep(self.account_id, *slots)
-        until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
-        for pk in self._start_all(slots, settings) if slots else ():
-            sending = Sending(pk, *known[pk], settings, slots[pk], until)
-            answer: Future[Sent] = Future()
-            self.senders.submit(_answer, answer, sending)
-            self.in_flight[answer] = sending
-        ours = {sending.id for sending in self.in_flight.values()}
-        self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
+        waiting: list[Claim] = []
+        try:
+            known = _found(claims)
+            slots = _slots(known, settings)
+            waiting = [claim for claim in claims if claim.id in known and claim.id not in slots]
+            buffer.unclaim(self.account_id, waiting)
+            buffer.keep(self.account_id, *slots)
+            until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
+            won = self._start_all(slots, settings) if slots else set()
+            self._hand_over([Sending(pk, *known[pk], settings, slots[pk], until) for pk in won])
+        finally:
+            ours = {sending.id for sending in self.in_flight.values()}
+            self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
 
     def _start_all(self, delivery_ids: Collection[UUID], settings: BrazeSettings) -> set[UUID]:
         """Start requests in the ledger, then count the start in Redis, before any of them leaves.
 
-        A ledger that is restored to an earlier state is noticed by that count. Raises `redis.RedisError`; the requests
-        are then given back.
+        A ledger that is restored to an earlier state is noticed by that count. If Redis fails, the requests are given
+        back, and its error is raised.
         """
         with transaction.atomic():
             counted = commits.count_commit(self.account_id)
@@ -206,11 +209,29 @@ class _Flush:
                 return set()
         try:
             commits.tell_redis(counted)
-        except redis.RedisError:
-            for pk in won:
-                ledger.give_back(pk)
+        except Exception:
+            _insist(partial(ledger.give_back, won))
             raise
         return won
+
+    def _hand_over(self, sendings: Sequence[Sending]) -> None:
+        """Give each to a sender thread. If no thread can be started, those without one are given back."""
+        for number, sending in enumerate(sendings):
+            answer: Future[Sent] = Future()
+            try:
+                self.senders.submit(_answer, answer, sending)
+            except Exception:
+                # It is queued all the same, so a sender that has become free may have taken it.
+                if answer.cancel():
+                    _insist(partial(ledger.give_back, [left.id for left in sendings[number:]]))
+                    raise
+            self.in_flight[answer] = sending
+
+    def _give_back(self, delivery_ids: Sequence[UUID]) -> None:
+        """Undo the start of requests that have not left, and nudge a relay to compose them anew."""
+        if delivery_ids:
+            _insist(partial(ledger.give_back, delivery_ids))
+            nudge.publish_soon(self.account_id)
 
     def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
         """Release claims that are no longer ours to send. If Redis fails, they expire by themselves."""
@@ -227,13 +248,10 @@ class _Flush:
         self.look_at = 0.0  # there is room again
         answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
         self.sent += len(ended)
-        try:
+        with ExitStack() as afterwards:  # whatever fails, the last one first
+            afterwards.callback(self._let_go, [sending.id for sending, _ in ended])
+            afterwards.callback(self._give_back, [sending.id for sending, sent in ended if sent is None])
             _settle(self.account_id, answers)
-            for late in [sending for sending, sent in ended if sent is None]:
-                ledger.give_back(late.id)
-                nudge.publish_soon(self.account_id)
-        finally:
-            self._let_go([sending.id for sending, _ in ended])
         for sending, sent in ended:
             if sent and sent[0].traffic == Traffic.WAIT:
                 limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)
@@ -278,6 +296,8 @@ def _answer(answer: "Future[Sent]", sending: Sending) -> None:
 
     An error concerns this request alone: raised where answers are collected, it would take others' answers with it.
     """
+    if not answer.set_running_or_notify_cancel():
+        return  # it was given back
     try:
         sent = _send(sending)
     except Exception:  # none that the client raises: whether anything was sent is not known
@@ -302,26 +322,20 @@ def _send(sending: Sending) -> Sent:
 
 
 def _settle(account_id: int, answers: Sequence[Answered]) -> None:
-    """Settle, and retry while the database is away: only this process has these answers, and they must not be lost."""
-    end = time.monotonic() + SETTLE_SECONDS
-    while answers:
-        try:
-            settled = settlement.settle_all(account_id, answers)
-        except (OperationalError, InterfaceError):
-            if time.monotonic() > end:
-                raise
-            close_old_connections()
-            time.sleep(SETTLE_RETRY_SECONDS)
-            continue
-        except Exception:
-            if len(answers) == 1:
-                raise
-            _settle_each(account_id, answers)
-            return
-        for answer in answers:
-            if answer.delivery_id not in settled:
-                logger.warning("request %s was settled before its answer: %s", answer.delivery_id, answer.verdict.words)
+    if not answers:
         return
+    try:
+        settled = _insist(partial(settlement.settle_all, account_id, answers))
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(answers) == 1:
+            raise
+        _settle_each(account_id, answers)
+        return
+    for answer in answers:
+        if answer.delivery_id not in settled:
+            logger.warning("request %s was settled before its answer: %s", answer.delivery_id, answer.verdict.words)
 
 
 def _settle_each(account_id: int, answers: Sequence[Answered]) -> None:
@@ -331,6 +345,22 @@ def _settle_each(account_id: int, answers: Sequence[Answered]) -> None:
             _settle(account_id, [answer])
         except Exception:
             logger.exception("request %s could not be settled", answer.delivery_id)
+
+
+def _insist(write: Callable[[], T]) -> T:
+    """Write to the ledger, and retry while the database is away.
+
+    Only this process knows which requests have been answered, or have not left: that must not be lost.
+    """
+    end = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            return write()
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > end:
+                raise
+            close_old_connections()
+            time.sleep(SETTLE_RETRY_SECONDS)
 
 
 def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdict, int | None]:

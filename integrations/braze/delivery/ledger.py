@@ -127,9 +127,9 @@ def _ids(statement: str, parameters: list[Any]) -> set[UUID]:
         return {pk if isinstance(pk, UUID) else UUID(pk) for (pk,) in cursor.fetchall()}
 
 
-def give_back(delivery_id: UUID) -> None:
-    """Undo a start: the request has not left. It is composed anew, since settings may have changed meanwhile."""
-    _dissolve(Delivery.objects.filter(pk=delivery_id, finished_at=None))
+def give_back(delivery_ids: Collection[UUID]) -> None:
+    """Undo starts of requests that have not left: they are composed anew, since settings may have changed meanwhile."""
+    _dissolve(Delivery.objects.filter(pk__among=delivery_ids, finished_at=None))
 
 
 def silent() -> list[UUID]:
