@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import TypeVar
 from uuid import UUID
 
@@ -95,7 +96,11 @@ def flush(account_id: int, on_probation: bool | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A started request. It may leave from `slot`, and must leave by `until` (both on `time.monotonic`)."""
+    """A started request, with moments on `time.monotonic`.
+
+    It may leave from `slot`. If its sender has not begun `until` then, it gives the request back; if the connection is
+    only made after `leave_by`, nothing is sent.
+    """
 
     id: UUID
     endpoint: str
@@ -103,6 +108,7 @@ class Sending:
     settings: BrazeSettings
     slot: float
     until: float
+    leave_by: float
 
 
 #: Verdict and status code of a request that was sent; None if it could not leave (in time), so that nobody has seen it.
@@ -186,9 +192,10 @@ class _Flush:
             waiting = [claim for claim in claims if claim.id in known and claim.id not in slots]
             buffer.unclaim(self.account_id, waiting)
             buffer.keep(self.account_id, *slots)
-            until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
+            begun = time.monotonic()
+            until, leave_by = (begun + each.total_seconds() for each in (ledger.SEND_WITHIN, ledger.LEAVE_WITHIN))
             won = self._start_all(slots, settings) if slots else set()
-            self._hand_over([Sending(pk, *known[pk], settings, slots[pk], until) for pk in won])
+            self._hand_over([Sending(pk, *known[pk], settings, slots[pk], until, leave_by) for pk in won])
         finally:
             ours = {sending.id for sending in self.in_flight.values()}
             self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
@@ -318,7 +325,7 @@ def _send(sending: Sending) -> Sent:
     except zlib.error:
         logger.warning("the body of request %s is damaged: its changes are composed anew", sending.id)
         return None
-    return _deliver(sending.settings, sending.endpoint, body)
+    return _deliver(sending.settings, sending.endpoint, body, sending.leave_by)
 
 
 def _settle(account_id: int, answers: Sequence[Answered]) -> None:
@@ -363,9 +370,9 @@ def _insist(write: Callable[[], T]) -> T:
             time.sleep(SETTLE_RETRY_SECONDS)
 
 
-def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdict, int | None]:
+def _deliver(settings: BrazeSettings, endpoint: str, body: bytes, leave_by: float = inf) -> tuple[Verdict, int | None]:
     try:
-        answer = client.post(settings.rest_endpoint, endpoint, settings.api_key, body)
+        answer = client.post(settings.rest_endpoint, endpoint, settings.api_key, body, leave_by)
     except client.NotSent as error:
         return verdicts.not_sent(str(error)), None
     except client.NoAnswer as error:

@@ -24,8 +24,11 @@ _TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
 ARRAYS = ("attributes", "events", "purchases", "deletions")
 #: A sender that has not begun to send this long after the start gives the request back.
 SEND_WITHIN = timedelta(seconds=2)
+#: Nor does it leave later than this, however long the name look-up takes, which has no time-out: its answer could come
+#: when it counts as silent already. The client's total time begins before that, and includes it.
+LEAVE_WITHIN = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS)
 #: Longer than any request can take from start to settlement: after it, an unsettled request's outcome is unknown.
-SILENT_AFTER = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS + client.TOTAL_SECONDS + 3)
+SILENT_AFTER = LEAVE_WITHIN + timedelta(seconds=client.TOTAL_SECONDS + 3)
 
 
 @dataclass(frozen=True, slots=True)

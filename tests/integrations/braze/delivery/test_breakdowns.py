@@ -17,7 +17,7 @@ from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.doubts import Sync
-from tests.integrations.braze.fates import counts
+from tests.integrations.braze.fates import counts, forget_backoff
 
 
 def composed(account: Account, number: int) -> list[UUID]:
@@ -152,6 +152,24 @@ def test_what_a_free_sender_has_taken_after_all_stays_in_flight(
     assert flush.flush(account.pk) == 2
     assert sandbox.summary()["requests"]["track"] == 2
     assert counts() == {"delivered": 2}
+
+
+# --- on its way ------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_could_be_answered_only_after_its_deadline_does_not_leave(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be called unknown, and sent again, while it is still on its way."""
+    composed(account, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "LEAVE_WITHIN", timedelta(seconds=-1))
+        flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 0
+    assert (Delivery.objects.get().outcome, counts()) == ("retry", {"pending": 1})
+    forget_backoff()
+    sync()
+    assert counts() == {"delivered": 1}
 
 
 # --- afterwards ------------------------------------------------------------------------------------------
