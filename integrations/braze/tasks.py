@@ -41,9 +41,13 @@ def flush() -> None:
     for account_id in flushing.due_accounts():
         try:
             wake_flush(account_id, flushing.refill(account_id), readiness.of(account_id).on_probation)
-        except (redis.RedisError, OperationalError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, OperationalError) as error:
             logger.warning("flush of account %s waits for Redis: %s", account_id, type(error).__name__)
             return
+        except redis.RedisError as error:
+            logger.warning("flush of account %s is refused by Redis: %s", account_id, error)
+        except Exception:  # what goes wrong for one account must not keep the tick from the others
+            logger.exception("senders of account %s could not be woken", account_id)
 
 
 @shared_task(ignore_result=True)
