@@ -37,7 +37,11 @@ def relay(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def flush() -> None:
     """Every second: wake the senders of accounts with unstarted requests, and settle what went silent."""
+    _wake_senders()
     flushing.settle_silent()
+
+
+def _wake_senders() -> None:
     for account_id in flushing.due_accounts():
         try:
             wake_flush(account_id, flushing.refill(account_id), readiness.of(account_id).on_probation)

@@ -18,7 +18,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import redis
-from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 
 from integrations.braze.delivery import (
     buffer,
@@ -47,6 +47,8 @@ T = TypeVar("T")
 SLICE_SECONDS = 5.0
 #: For how long, and how often, a settlement, or the undoing of a start, is retried while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
+#: How long a silent request waits for a lock: short, since all accounts wait with it, but longer than a start takes.
+LOCKED_MS = 100
 #: How soon to look for a slot again, and, while waiting for an answer, whether a nudge has come.
 LOOK_AGAIN_SECONDS = 0.05
 #: How soon to look for more ready requests without a nudge: an account whose Braze hangs would otherwise keep the
@@ -76,12 +78,30 @@ def refill(account_id: int) -> int:
 
 
 def settle_silent() -> None:
-    """Settle, as unknown, requests whose sender has not settled them by their deadline."""
-    for delivery_id in ledger.silent():
+    """Settle, as unknown, requests whose sender has not settled them by their deadline.
+
+    An account of which somebody has something locked is left to the next call: all accounts share the caller's threads.
+    """
+    locked: set[int] = set()
+    for account_id, delivery_id in ledger.silent():
+        if account_id in locked:
+            continue
         try:
-            settlement.settle(delivery_id, verdicts.silent())
+            _settle_unless_locked(delivery_id)
+        except OperationalError as error:
+            locked.add(account_id)
+            logger.warning("silent requests of account %s wait: %s", account_id, str(error).partition("\n")[0])
         except Exception:  # one request that cannot be settled must not keep every other account's from it
             logger.exception("request %s could not be settled", delivery_id)
+
+
+def _settle_unless_locked(delivery_id: UUID) -> None:
+    """Raises `OperationalError` if it would have to wait for a lock."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCKED_MS}ms"])
+        settlement.settle(delivery_id, verdicts.silent())
 
 
 def flush(account_id: int, on_probation: bool | None = None) -> int:

@@ -135,10 +135,13 @@ def give_back(delivery_ids: Collection[UUID]) -> None:
     _dissolve(Delivery.objects.filter(pk__among=delivery_ids, finished_at=None))
 
 
-def silent() -> list[UUID]:
-    """Ids of requests that were started but not settled by their deadline: their sender is dead or cut off."""
+def silent() -> list[tuple[int, UUID]]:
+    """Account and id of requests that were started but not settled by their deadline: their sender is dead or cut off.
+
+    The oldest first.
+    """
     in_flight = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
-    return list(in_flight.filter(deadline__lt=database_now()).values_list("pk", flat=True))
+    return list(in_flight.filter(deadline__lt=database_now()).order_by("deadline").values_list("account_id", "pk"))
 
 
 def dissolve_unstarted(account_id: int) -> None:
