@@ -118,8 +118,8 @@ def flush(account_id: int, on_probation: bool | None = None) -> int:
 class Sending:
     """A started request, with moments on `time.monotonic`.
 
-    It may leave from `slot`. If its sender has not begun `until` then, it gives the request back; if the connection is
-    only made after `leave_by`, nothing is sent.
+    It may leave from `slot`. A sender that has not begun by `until` gives it back; over a connection that is only made
+    after `leave_by`, nothing is sent.
     """
 
     id: UUID
@@ -342,13 +342,14 @@ def _send(sending: Sending) -> Sent:
         return None
     try:
         body = zlib.decompress(sending.body)
-    except zlib.error:
-        logger.warning("the body of request %s is damaged: its changes are composed anew", sending.id)
+    except (zlib.error, MemoryError):
+        logger.warning("request %s cannot be unpacked: its changes are composed anew", sending.id)
         return None
     return _deliver(sending.settings, sending.endpoint, body, sending.leave_by)
 
 
 def _settle(account_id: int, answers: Sequence[Answered]) -> None:
+    """Settle together, or one by one if that fails for another reason than the database being away."""
     if not answers:
         return
     try:
