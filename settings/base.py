@@ -143,8 +143,11 @@ CELERY_TASK_DEFAULT_QUEUE = "relay"
 CELERY_TASK_ROUTES = {
     "integrations.outbox.tasks.*": {"queue": "relay"},
     "integrations.braze.tasks.relay": {"queue": "relay"},
-    "integrations.braze.tasks.purge": {"queue": "relay"},
-    "integrations.braze.tasks.scrub": {"queue": "relay"},
+    # These take their time, and have threads of their own: a change never waits for them.
+    "integrations.braze.tasks.purge": {"queue": "upkeep"},
+    "integrations.braze.tasks.scrub": {"queue": "upkeep"},
+    "integrations.braze.tasks.backfill": {"queue": "upkeep"},
+    "integrations.braze.tasks.backfills": {"queue": "upkeep"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
     "integrations.braze.tasks.probe_account": {"queue": "probation"},
@@ -157,6 +160,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": every(1), "options": {"expires": 1.0}},
     "purge": {"task": "integrations.braze.tasks.purge", "schedule": every(3600), "options": {"expires": 3600.0}},
     "scrub": {"task": "integrations.braze.tasks.scrub", "schedule": every(15), "options": {"expires": 15.0}},
+    "backfills": {"task": "integrations.braze.tasks.backfills", "schedule": every(15), "options": {"expires": 15.0}},
     "notify": {"task": "integrations.braze.tasks.notify", "schedule": every(15), "options": {"expires": 15.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": every(1), "options": {"expires": 1.0}},
 }

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Most flush tasks started for one account at a time: each in another process, if there are as many.
 LANES = 4
+#: How often backfills are looked for that nobody is at; until then, a message of one is waited for.
+BACKFILL_TICK_SECONDS = 15
 
 
 @shared_task(ignore_result=True)
@@ -35,13 +37,21 @@ def relay(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def flush() -> None:
     """Every second: wake the senders of accounts with unstarted requests, and settle what went silent."""
+    _wake_senders()
     flushing.settle_silent()
+
+
+def _wake_senders() -> None:
     for account_id in flushing.due_accounts():
         try:
             wake_flush(account_id, flushing.refill(account_id), readiness.of(account_id).on_probation)
-        except (redis.RedisError, OperationalError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, OperationalError) as error:
             logger.warning("flush of account %s waits for Redis: %s", account_id, type(error).__name__)
             return
+        except redis.RedisError as error:
+            logger.warning("flush of account %s is refused by Redis: %s", account_id, error)
+        except Exception:  # what goes wrong for one account must not keep the tick from the others
+            logger.exception("senders of account %s could not be woken", account_id)
 
 
 @shared_task(ignore_result=True)
@@ -81,9 +91,16 @@ def tell(notice_id: int) -> None:
 
 @shared_task(ignore_result=True)
 def backfill(account_id: int) -> None:
-    """Capture everything an account has, in chunks. Cut off or repeated, it sends nothing twice."""
-    for step in backfilling.backfill(account_id):
-        logger.info("account %s: %s: %s captured of %s", account_id, step.name, step.captured, step.seen)
+    """A slice of capturing everything the account has; the rest is another task's."""
+    if backfilling.work_off(account_id):
+        backfill.apply_async((account_id,), expires=BACKFILL_TICK_SECONDS)
+
+
+@shared_task(ignore_result=True)
+def backfills() -> None:
+    """The periodic tick of backfills: those whose worker has gone, or whose message was lost, go on."""
+    for account_id in backfilling.under_way():
+        backfill.apply_async((account_id,), expires=BACKFILL_TICK_SECONDS)
 
 
 def _is_kept_free() -> bool:

@@ -142,9 +142,14 @@ def _skip_unstarted(deletions: Sequence[Change]) -> None:
         by_account[change.account_id].append(change.customer_external_id)
     for account_id, customers in by_account.items():
         wanting = Subscription.objects.filter(account_id=account_id, topic=Topic.CUSTOMER_DELETED)
-        OutboxEntry.objects.filter(
+        unstarted = OutboxEntry.objects.filter(
             IS_UNSTARTED,
             account_id=account_id,
             integration__in=list(wanting.values_list("integration", flat=True)),
             customer_external_id__in=customers,
-        ).update(status=Status.SKIPPED, error=DELETED_REASON, settled_at=database_now())
+        )
+        # The update alone would lock them in the order of its plan, and deadlock with those who lock them by id.
+        ids = list(unstarted.order_by("pk").select_for_update().values_list("pk", flat=True))
+        if ids:
+            skipped = OutboxEntry.objects.filter(pk__among=ids)
+            skipped.update(status=Status.SKIPPED, error=DELETED_REASON, settled_at=database_now())

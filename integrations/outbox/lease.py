@@ -1,15 +1,18 @@
 """One relay per account and integration at a time: a lease in the database, by token, on the database's clock."""
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from integrations.outbox.clock import NOW, now_and
 from integrations.outbox.models import Lease
+
+logger = logging.getLogger(__name__)
 
 _TABLE = Lease._meta.db_table
 
@@ -47,9 +50,24 @@ def hold(account_id: int, integration: str, ttl: timedelta) -> Iterator[Held | N
         yield held
     finally:
         if held:
-            emptied = f", emptied_at = {NOW[connection.vendor]}" if held.has_emptied else ""
-            release = f"UPDATE {_TABLE} SET token = NULL{emptied} WHERE id = %s AND token = %s"
-            _execute(release, held.lease_id, held.token)
+            _release(held)
+
+
+def _release(held: Held) -> None:
+    """Also after the holder's connection broke: whoever comes next would else have to wait for the lease to run out."""
+    try:
+        _set_free(held)
+    except (OperationalError, InterfaceError):
+        close_old_connections()
+        try:
+            _set_free(held)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("a lease was not released and has to run out: %s", type(error).__name__)
+
+
+def _set_free(held: Held) -> None:
+    emptied = f", emptied_at = {NOW[connection.vendor]}" if held.has_emptied else ""
+    _execute(f"UPDATE {_TABLE} SET token = NULL{emptied} WHERE id = %s AND token = %s", held.lease_id, held.token)
 
 
 def have_others_emptied(account_id: int, within: timedelta) -> bool:

@@ -51,9 +51,16 @@ class _Nudger:
         with self._lock:
             self._flagged |= account_ids
             if self._pid != os.getpid():
-                self._pid = os.getpid()
-                threading.Thread(target=self._run, name="outbox-nudge", daemon=True).start()
+                self._start()
         self._wake.set()
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="outbox-nudge", daemon=True).start()
+        except RuntimeError as error:  # too many threads: the next flag tries again, the sweep makes up for this one
+            logger.warning("nudges wait for a thread: %s", error)
+        else:
+            self._pid = os.getpid()
 
     def _run(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models.signals import post_delete
 
 from integrations.braze.delivery import ledger
@@ -36,7 +37,7 @@ def _forget_another_workspace(account_id: int) -> None:
     endpoint = BrazeSettings.objects.values_list("rest_endpoint", flat=True).get(account_id=account_id)
     state, _ = BrazeState.objects.get_or_create(account_id=account_id)
     if endpoint and state.mirrored_endpoint not in ("", endpoint):
-        BrazeProfile.objects.filter(account_id=account_id).delete()
+        forget_mirror(account_id)
     BrazeState.objects.filter(pk=state.pk).update(mirrored_endpoint=endpoint or state.mirrored_endpoint)
 
 
@@ -47,9 +48,14 @@ def keep_mirror(account_id: int, endpoint: str) -> None:
     BrazeState.objects.filter(account_id=account_id).exclude(mirrored_endpoint="").update(mirrored_endpoint=endpoint)
 
 
+@transaction.atomic
 def forget_mirror(account_id: int) -> None:
     """Call after saving a key of another workspace, which holds nothing of ours yet."""
-    BrazeProfile.objects.filter(account_id=account_id).delete()
+    profiles = BrazeProfile.objects.filter(account_id=account_id)
+    # Locked in the order of ids, as others lock them: a deadlock would end the save. There may be a million.
+    for _ in profiles.order_by("pk").select_for_update().values_list("pk").iterator():
+        pass
+    profiles.delete()
 
 
 def settings_deleted(instance: BrazeSettings, **_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import redis
@@ -17,6 +18,7 @@ from kombu.exceptions import OperationalError
 from integrations.braze import tasks
 from integrations.braze.integration import BrazeIntegration
 from integrations.braze.models import BrazeSettings
+from integrations.braze.recovery import backfill
 from masivo_braze.console import history
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def view(page: BrazeSettingsAdmin, request: HttpRequest, pk: int) -> HttpRespons
         "title": "Send everything?",
         "settings": settings,
         "sends": page.sends(settings),
+        "progress": backfill.progress(settings.account_id),
         "wants": bool(BrazeIntegration().wants(settings.account_id)),
     }
     return TemplateResponse(request, "admin/braze/brazesettings/resend.html", context)
@@ -49,10 +52,8 @@ def offer(settings: BrazeSettings) -> str:
 
 
 def _start(request: HttpRequest, settings: BrazeSettings) -> None:
-    try:
+    backfill.begin(settings.account_id)
+    with suppress(redis.RedisError, OperationalError, OSError):  # the periodic tick finds it, too
         tasks.backfill.delay(settings.account_id)
-    except (redis.RedisError, OperationalError, OSError):
-        messages.error(request, "It could not be started: Redis cannot be reached. Try again in a moment.")
-        return
     history.note(request, settings, "Sent everything the account has")
     messages.success(request, "Everything the account has is being captured, and is sent like any other change.")

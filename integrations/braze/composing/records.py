@@ -60,6 +60,10 @@ def _of_events(ids: Any) -> "QuerySet[Event, Any]":
 _CUSTOMERS, _EVENTS = Prepared(_of_customers), Prepared(_of_events)
 
 
+#: Events that are read before it is known how large they are.
+FIRST_EVENTS = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """The records behind some entries, as the database has them now; customers only if their state is to be sent."""
@@ -76,8 +80,8 @@ class Records:
     gone: Mapping[str, AnyOrder] = field(default_factory=dict)
 
 
-def load(account_id: int, entries: Sequence[Entry]) -> Records:
-    """All that has to be known to compose these entries, in a fixed number of queries."""
+def load(account_id: int, entries: Sequence[Entry], events: Mapping[str, AnyEvent] | None = None) -> Records:
+    """All that has to be known to compose these entries, in a fixed number of queries; `events`, where read already."""
     of_state = {entry.customer_external_id for entry in entries if entry.kind not in FACT_KINDS}
     of_facts = {entry.customer_external_id for entry in entries} - of_state
     orders = _orders(_subjects(entries, ORDER_KINDS))
@@ -87,7 +91,7 @@ def load(account_id: int, entries: Sequence[Entry]) -> Records:
     held = profiles.mirrored(account_id, of_state)
     return Records(
         customers=_customers(account_id, of_state),
-        events=_events([entry for entry in entries if entry.kind == Kind.EVENT]),
+        events=_events([entry for entry in entries if entry.kind == Kind.EVENT]) if events is None else events,
         orders=orders,
         purchases=purchases,
         audiences=_audiences(account_id, of_state, entries, held),
@@ -104,13 +108,34 @@ def _customers(account_id: int, external_ids: set[str]) -> dict[str, AnyCustomer
     return {row[0]: CustomerRow._make((*row[:-1], from_json(row[-1]))) for row in values}
 
 
+def events_within(entries: Sequence[Entry], most: int) -> tuple[Mapping[str, AnyEvent], int | None]:
+    """The events of these entries, by subject, until their data takes `most` bytes; then the first entry left out.
+
+    How large they are is only known when they are read: a few first, then as many as are likely to fit.
+    """
+    left = [entry for entry in entries if entry.kind == Kind.EVENT]
+    texts: dict[str, tuple[str, str, str, CustomerName]] = {}
+    size, number = 0, FIRST_EVENTS
+    while left and size < most:
+        read = _texts(left[:number])
+        size += sum(len(data) for _, _, data, _ in read.values())
+        texts |= read
+        del left[:number]
+        number = max(1, int((most - size) * len(texts) / size)) if size else len(left)
+    return EventRows(texts), left[0].pk if left else None
+
+
 def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
-    """By subject. The customer comes from the entry: an event's customer never changes."""
+    return EventRows(_texts(entries))
+
+
+def _texts(entries: Sequence[Entry]) -> dict[str, tuple[str, str, str, CustomerName]]:
+    """By subject, as `EventRows` has them. The customer comes from the entry: an event's customer never changes."""
     if not entries:
         return {}
     names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
     texts = _EVENTS.rows(ids=map(UUID, names))
-    return EventRows({(pk := from_uuid(row[0])): (*row[1:], names[pk]) for row in texts})
+    return {(pk := from_uuid(row[0])): (*row[1:], names[pk]) for row in texts}
 
 
 def _subjects(entries: Iterable[Entry], kinds: Iterable[str]) -> set[str]:

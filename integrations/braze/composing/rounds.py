@@ -18,6 +18,10 @@ from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.outbox.models import SETTLED, Kind, OutboxEntry
 
+#: A round's events may take this much, as the database writes their data, so that a relay's memory has a bound. Most
+#: rounds take a tenth of it.
+MOST_EVENT_BYTES = 16_000_000
+
 
 @dataclass(slots=True)
 class Round:
@@ -51,10 +55,13 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
             ledger.make_way_for_deletions(account_id)
         now = look.now
         if entries := passing.take(now):
+            events, first_left = records.events_within(entries, MOST_EVENT_BYTES)
+            if first_left is not None:
+                entries = passing.put_back(entries, first_left)
             by_customer: dict[str, list[Entry]] = defaultdict(list)
             for entry in entries:
                 by_customer[entry.customer_external_id].append(entry)
-            loaded = records.load(account_id, entries)
+            loaded = records.load(account_id, entries, events)
             due = _due(account_id, by_customer, loaded, ready.settings, now)
             return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation)
     return None

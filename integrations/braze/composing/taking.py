@@ -88,6 +88,18 @@ class Pass:
                 return self._take(found, passed, now)
         return []
 
+    def put_back(self, taken: list[Entry], first: int) -> list[Entry]:
+        """Of what was taken last, leave the entry of the id `first` and all after it for later; returns the others.
+
+        A customer of whom nothing remains is taken again in this pass.
+        """
+        kept = [entry for entry in taken if entry.pk < first]
+        names = {entry.customer_external_id for entry in kept}
+        if self._passed is not None:
+            self._passed -= {entry.customer_external_id for entry in taken} - names
+        self.is_over, self._after = False, min(self._after, first - 1)
+        return kept
+
     def _busy(self, now: datetime) -> set[str]:
         """Read before the entries are: a customer who becomes free in between is merely left out."""
         return {customer for (customer,) in _BUSY.rows(account_id=self.account_id, now=now)}

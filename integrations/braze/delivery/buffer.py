@@ -6,12 +6,18 @@ Keys, `<a>` being the account's id, in braces so that a cluster keeps one accoun
   braze:{<a>}:flight  sorted set, request id → end of its claim in ms: the requests being sent
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+import redis
 
 from integrations.braze.delivery import connection, ledger
 from integrations.braze.models import Delivery
+
+logger = logging.getLogger(__name__)
 
 #: Requests of one account in flight at once.
 IN_FLIGHT = 32
@@ -34,7 +40,7 @@ def push(account_id: int, deliveries: Iterable[Delivery]) -> int:
         arguments += (str(delivery.pk), bytes(delivery.body))
     if not arguments:
         return 0
-    return int(connection.script("push")(keys=_keys(account_id), args=arguments))
+    return int(_run("push", account_id, _keys(account_id), arguments))
 
 
 def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
@@ -45,7 +51,7 @@ def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
 
 def claim_some(account_id: int, wanted: int, most: int = IN_FLIGHT) -> list[Claim]:
     """Up to `wanted` of the oldest ready requests, as long as no more than `most` are in flight in all."""
-    answer = connection.script("claim")(keys=_keys(account_id), args=[most, CLAIM_MS, wanted, _longest_ms()])
+    answer = _run("claim", account_id, _keys(account_id), [most, CLAIM_MS, wanted, _longest_ms()])
     return [Claim(UUID(answer[at].decode()), answer[at + 1]) for at in range(0, len(answer), 2)]
 
 
@@ -60,13 +66,13 @@ def unclaim(account_id: int, claims: Sequence[Claim]) -> None:
     for each in reversed(claims):
         arguments += (str(each.id), each.body)
     if arguments:
-        connection.script("unclaim")(keys=_keys(account_id), args=arguments)
+        _run("unclaim", account_id, _keys(account_id), arguments)
 
 
 def keep(account_id: int, *delivery_ids: UUID) -> None:
     """Prolong the claims of requests that are about to be started: they now last as long as a request can take."""
     arguments: list[str | int] = [_longest_ms(), *map(str, delivery_ids)]
-    connection.script("keep")(keys=[_keys(account_id)[2]], args=arguments)
+    _run("keep", account_id, [_keys(account_id)[2]], arguments)
 
 
 def release(account_id: int, *delivery_ids: UUID) -> None:
@@ -80,8 +86,20 @@ def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:
     if not delivery_ids:
         return []
     ready, _, flight = _keys(account_id)
-    answer = connection.script("missing")(keys=[ready, flight], args=[str(pk) for pk in delivery_ids])
+    answer = _run("missing", account_id, [ready, flight], [str(pk) for pk in delivery_ids])
     return [UUID(name.decode()) for name in answer]
+
+
+def _run(name: str, account_id: int, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """Run a script. If a key is of a wrong type, all are deleted and it is run again: the next tick fills them."""
+    try:
+        return connection.script(name)(keys=keys, args=arguments)
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        logger.error("keys of account %s are of a wrong type: deleted, to be filled from the ledger", account_id)
+        connection.client().delete(*_keys(account_id))
+        return connection.script(name)(keys=keys, args=arguments)
 
 
 def _longest_ms() -> int:

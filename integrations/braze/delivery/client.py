@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
+from math import inf
 
 import requests
 from django.conf import settings
@@ -11,7 +12,7 @@ from requests.utils import get_environ_proxies
 from urllib3 import Timeout
 from urllib3.exceptions import NewConnectionError
 
-from integrations.braze.delivery.transport import BoundedAdapter
+from integrations.braze.delivery.transport import BoundedAdapter, DatedBody
 from integrations.braze.models import Endpoint
 
 CONNECT_SECONDS = 2.0
@@ -41,9 +42,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def post(base_url: str, endpoint: str, api_key: str, body: bytes) -> Answer:
-    """Send a ready JSON body. Raises `NotSent` or `NoAnswer`."""
-    return post_to(base_url, PATHS[Endpoint(endpoint)], api_key, body, TOTAL_SECONDS)
+def post(base_url: str, endpoint: str, api_key: str, body: bytes, leave_by: float = inf) -> Answer:
+    """Send a ready JSON body, by `leave_by` on `time.monotonic` or not at all. Raises `NotSent` or `NoAnswer`."""
+    return post_to(base_url, PATHS[Endpoint(endpoint)], api_key, DatedBody(body, leave_by), TOTAL_SECONDS)
 
 
 def post_to(base_url: str, path: str, api_key: str, body: bytes, total_seconds: float) -> Answer:

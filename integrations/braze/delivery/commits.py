@@ -7,6 +7,7 @@ the account pauses until a person runs `braze_restored`.
 """
 
 import logging
+import re
 from typing import NamedTuple
 from uuid import UUID
 
@@ -24,6 +25,8 @@ REASON = (
     "The database has lost changes that were already sent: it was restored from a backup. Run "
     "`manage.py braze_restored --since <time of the backup>` before anything is sent again."
 )
+#: As `raise.lua` has it; longer ones are none of ours, and no float tells them apart.
+_NUMBER = re.compile(rb"[0-9]{1,15}")
 #: Plain SQL, because Django would need a second query to read the new value.
 _COUNT = (
     f'UPDATE "{BrazeState._meta.db_table}" SET commits = commits + 1 WHERE account_id = %s RETURNING ledger_id, commits'
@@ -65,7 +68,7 @@ def has_lost_commits(state: BrazeState | None) -> bool:
     """
     if state is None:
         return False
-    told = int(connection.client().get(key(state)) or 0)
+    told = _told(state)
     if told <= state.commits:
         return False
     state.refresh_from_db()
@@ -88,7 +91,18 @@ def may_go_on(state: BrazeState | None) -> bool:
 def highest(account_id: int) -> int:
     """The higher of the two counters, from which a restored database continues. Raises `redis.RedisError`."""
     state = BrazeState.objects.get(account_id=account_id)
-    return max(state.commits, int(connection.client().get(key(state)) or 0))
+    return max(state.commits, _told(state))
+
+
+def _told(state: BrazeState) -> int:
+    """Redis' counter. 0 if it is missing, or is no number: either way Redis has forgotten it, and is told it again."""
+    try:
+        found = connection.client().get(key(state))
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        return 0
+    return int(found) if isinstance(found, bytes) and _NUMBER.fullmatch(found) else 0
 
 
 def key(state: BrazeState | Counted) -> str:

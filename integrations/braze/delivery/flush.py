@@ -8,15 +8,17 @@ import logging
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
+from typing import TypeVar
 from uuid import UUID
 
 import redis
-from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 
 from integrations.braze.delivery import (
     buffer,
@@ -39,10 +41,14 @@ from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
-#: For how long, and how often, a settlement is retried while the database is away.
+#: For how long, and how often, a settlement, or the undoing of a start, is retried while the database is away.
 SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
+#: How long a silent request waits for a lock: short, since all accounts wait with it, but longer than a start takes.
+LOCKED_MS = 100
 #: How soon to look for a slot again, and, while waiting for an answer, whether a nudge has come.
 LOOK_AGAIN_SECONDS = 0.05
 #: How soon to look for more ready requests without a nudge: an account whose Braze hangs would otherwise keep the
@@ -72,12 +78,30 @@ def refill(account_id: int) -> int:
 
 
 def settle_silent() -> None:
-    """Settle, as unknown, requests whose sender has not settled them by their deadline."""
-    for delivery_id in ledger.silent():
+    """Settle, as unknown, requests whose sender has not settled them by their deadline.
+
+    An account of which somebody has something locked is left to the next call: all accounts share the caller's threads.
+    """
+    locked: set[int] = set()
+    for account_id, delivery_id in ledger.silent():
+        if account_id in locked:
+            continue
         try:
-            settlement.settle(delivery_id, verdicts.silent())
+            _settle_unless_locked(delivery_id)
+        except OperationalError as error:
+            locked.add(account_id)
+            logger.warning("silent requests of account %s wait: %s", account_id, str(error).partition("\n")[0])
         except Exception:  # one request that cannot be settled must not keep every other account's from it
             logger.exception("request %s could not be settled", delivery_id)
+
+
+def _settle_unless_locked(delivery_id: UUID) -> None:
+    """Raises `OperationalError` if it would have to wait for a lock."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCKED_MS}ms"])
+        settlement.settle(delivery_id, verdicts.silent())
 
 
 def flush(account_id: int, on_probation: bool | None = None) -> int:
@@ -92,7 +116,11 @@ def flush(account_id: int, on_probation: bool | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A started request. It may leave from `slot`, and must leave by `until` (both on `time.monotonic`)."""
+    """A started request, with moments on `time.monotonic`.
+
+    It may leave from `slot`. A sender that has not begun by `until` gives it back; over a connection that is only made
+    after `leave_by`, nothing is sent.
+    """
 
     id: UUID
     endpoint: str
@@ -100,9 +128,10 @@ class Sending:
     settings: BrazeSettings
     slot: float
     until: float
+    leave_by: float
 
 
-#: Verdict and status code of a request that was sent; None if it could not leave in time, so that nobody has seen it.
+#: Verdict and status code of a request that was sent; None if it could not leave (in time), so that nobody has seen it.
 Sent = tuple[Verdict, int | None] | None
 
 
@@ -176,24 +205,27 @@ class _Flush:
 
         Between the start and the sender nothing may block: the time to get a request out is short.
         """
-        known = _found(claims)
-        slots = _slots(known, settings)
-        waiting = [claim for claim in claims if claim.id in known and claim.id not in slots]
-        buffer.unclaim(self.account_id, waiting)
-        buffer.keep(self.account_id, *slots)
-        until = time.monotonic() + ledger.SEND_WITHIN.total_seconds()
-        for pk in self._start_all(slots, settings) if slots else ():
-            sending = Sending(pk, *known[pk], settings, slots[pk], until)
-            self.in_flight[self.senders.submit(_send, sending)] = sending
-        ours = {sending.id for sending in self.in_flight.values()}
-        self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
+        waiting: list[Claim] = []
+        try:
+            known = _found(claims)
+            slots = _slots(known, settings)
+            waiting = [claim for claim in claims if claim.id in known and claim.id not in slots]
+            buffer.unclaim(self.account_id, waiting)
+            buffer.keep(self.account_id, *slots)
+            begun = time.monotonic()
+            until, leave_by = (begun + each.total_seconds() for each in (ledger.SEND_WITHIN, ledger.LEAVE_WITHIN))
+            won = self._start_all(slots, settings) if slots else set()
+            self._hand_over([Sending(pk, *known[pk], settings, slots[pk], until, leave_by) for pk in won])
+        finally:
+            ours = {sending.id for sending in self.in_flight.values()}
+            self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
 
     def _start_all(self, delivery_ids: Collection[UUID], settings: BrazeSettings) -> set[UUID]:
         """Start requests in the ledger, then count the start in Redis, before any of them leaves.
 
-        A ledger that is restored to an earlier state is noticed by that count. Raises `redis.RedisError`; the requests
-        are then given back.
+        A ledger that is restored to an earlier state is noticed by that count. If Redis fails, the requests are given
+        back, and its error is raised.
         """
         with transaction.atomic():
             counted = commits.count_commit(self.account_id)
@@ -204,11 +236,29 @@ class _Flush:
                 return set()
         try:
             commits.tell_redis(counted)
-        except redis.RedisError:
-            for pk in won:
-                ledger.give_back(pk)
+        except Exception:
+            _insist(partial(ledger.give_back, won))
             raise
         return won
+
+    def _hand_over(self, sendings: Sequence[Sending]) -> None:
+        """Give each to a sender thread. If no thread can be started, those without one are given back."""
+        for number, sending in enumerate(sendings):
+            answer: Future[Sent] = Future()
+            try:
+                self.senders.submit(_answer, answer, sending)
+            except Exception:
+                # It is queued all the same, so a sender that has become free may have taken it.
+                if answer.cancel():
+                    _insist(partial(ledger.give_back, [left.id for left in sendings[number:]]))
+                    raise
+            self.in_flight[answer] = sending
+
+    def _give_back(self, delivery_ids: Sequence[UUID]) -> None:
+        """Undo the start of requests that have not left, and nudge a relay to compose them anew."""
+        if delivery_ids:
+            _insist(partial(ledger.give_back, delivery_ids))
+            nudge.publish_soon(self.account_id)
 
     def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
         """Release claims that are no longer ours to send. If Redis fails, they expire by themselves."""
@@ -225,13 +275,10 @@ class _Flush:
         self.look_at = 0.0  # there is room again
         answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
         self.sent += len(ended)
-        try:
+        with ExitStack() as afterwards:  # whatever fails, the last one first
+            afterwards.callback(self._let_go, [sending.id for sending, _ in ended])
+            afterwards.callback(self._give_back, [sending.id for sending, sent in ended if sent is None])
             _settle(self.account_id, answers)
-            for late in [sending for sending, sent in ended if sent is None]:
-                ledger.give_back(late.id)
-                nudge.publish_soon(self.account_id)
-        finally:
-            self._let_go([sending.id for sending, _ in ended])
         for sending, sent in ended:
             if sent and sent[0].traffic == Traffic.WAIT:
                 limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)
@@ -271,40 +318,52 @@ def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dic
     return slots
 
 
+def _answer(answer: "Future[Sent]", sending: Sending) -> None:
+    """Send, and set the answer. Runs in one of the account's sender threads, and uses no database.
+
+    An error concerns this request alone: raised where answers are collected, it would take others' answers with it.
+    """
+    if not answer.set_running_or_notify_cancel():
+        return  # it was given back
+    try:
+        sent = _send(sending)
+    except Exception:  # none that the client raises: whether anything was sent is not known
+        logger.exception("request %s broke down", sending.id)
+        sent = verdicts.silent(), None
+    except BaseException as error:  # the process ends
+        answer.set_exception(error)
+        return
+    answer.set_result(sent)
+
+
 def _send(sending: Sending) -> Sent:
-    """Runs in one of the account's sender threads, and uses no database."""
-    body = zlib.decompress(sending.body)
     time.sleep(max(sending.slot - time.monotonic(), 0.0))
     if time.monotonic() > sending.until:
         return None
     try:
-        return _deliver(sending.settings, sending.endpoint, body)
-    except Exception:  # none that the client raises: whether anything was sent is not known
-        logger.exception("request %s broke down", sending.id)
-        return verdicts.silent(), None
+        body = zlib.decompress(sending.body)
+    except (zlib.error, MemoryError):
+        logger.warning("request %s cannot be unpacked: its changes are composed anew", sending.id)
+        return None
+    return _deliver(sending.settings, sending.endpoint, body, sending.leave_by)
 
 
 def _settle(account_id: int, answers: Sequence[Answered]) -> None:
-    """Settle, and retry while the database is away: only this process has these answers, and they must not be lost."""
-    end = time.monotonic() + SETTLE_SECONDS
-    while answers:
-        try:
-            settled = settlement.settle_all(account_id, answers)
-        except (OperationalError, InterfaceError):
-            if time.monotonic() > end:
-                raise
-            close_old_connections()
-            time.sleep(SETTLE_RETRY_SECONDS)
-            continue
-        except Exception:
-            if len(answers) == 1:
-                raise
-            _settle_each(account_id, answers)
-            return
-        for answer in answers:
-            if answer.delivery_id not in settled:
-                logger.warning("request %s was settled before its answer: %s", answer.delivery_id, answer.verdict.words)
+    """Settle together, or one by one if that fails for another reason than the database being away."""
+    if not answers:
         return
+    try:
+        settled = _insist(partial(settlement.settle_all, account_id, answers))
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        if len(answers) == 1:
+            raise
+        _settle_each(account_id, answers)
+        return
+    for answer in answers:
+        if answer.delivery_id not in settled:
+            logger.warning("request %s was settled before its answer: %s", answer.delivery_id, answer.verdict.words)
 
 
 def _settle_each(account_id: int, answers: Sequence[Answered]) -> None:
@@ -316,9 +375,25 @@ def _settle_each(account_id: int, answers: Sequence[Answered]) -> None:
             logger.exception("request %s could not be settled", answer.delivery_id)
 
 
-def _deliver(settings: BrazeSettings, endpoint: str, body: bytes) -> tuple[Verdict, int | None]:
+def _insist(write: Callable[[], T]) -> T:
+    """Write to the ledger, and retry while the database is away.
+
+    Only this process knows which requests have been answered, or have not left: that must not be lost.
+    """
+    end = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            return write()
+        except (OperationalError, InterfaceError):
+            if time.monotonic() > end:
+                raise
+            close_old_connections()
+            time.sleep(SETTLE_RETRY_SECONDS)
+
+
+def _deliver(settings: BrazeSettings, endpoint: str, body: bytes, leave_by: float = inf) -> tuple[Verdict, int | None]:
     try:
-        answer = client.post(settings.rest_endpoint, endpoint, settings.api_key, body)
+        answer = client.post(settings.rest_endpoint, endpoint, settings.api_key, body, leave_by)
     except client.NotSent as error:
         return verdicts.not_sent(str(error)), None
     except client.NoAnswer as error:

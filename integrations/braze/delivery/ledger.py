@@ -24,8 +24,11 @@ _TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
 ARRAYS = ("attributes", "events", "purchases", "deletions")
 #: A sender that has not begun to send this long after the start gives the request back.
 SEND_WITHIN = timedelta(seconds=2)
+#: Nor does it leave later than this, however long the name look-up takes, which has no time-out: its answer could come
+#: when it counts as silent already. The client's total time begins before that, and includes it.
+LEAVE_WITHIN = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS)
 #: Longer than any request can take from start to settlement: after it, an unsettled request's outcome is unknown.
-SILENT_AFTER = SEND_WITHIN + timedelta(seconds=transport.SEND_SECONDS + client.TOTAL_SECONDS + 3)
+SILENT_AFTER = LEAVE_WITHIN + timedelta(seconds=client.TOTAL_SECONDS + 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +130,18 @@ def _ids(statement: str, parameters: list[Any]) -> set[UUID]:
         return {pk if isinstance(pk, UUID) else UUID(pk) for (pk,) in cursor.fetchall()}
 
 
-def give_back(delivery_id: UUID) -> None:
-    """Undo a start: the request has not left. It is composed anew, since settings may have changed meanwhile."""
-    _dissolve(Delivery.objects.filter(pk=delivery_id, finished_at=None))
+def give_back(delivery_ids: Collection[UUID]) -> None:
+    """Undo starts of requests that have not left: they are composed anew, since settings may have changed meanwhile."""
+    _dissolve(Delivery.objects.filter(pk__among=delivery_ids, finished_at=None))
 
 
-def silent() -> list[UUID]:
-    """Ids of requests that were started but not settled by their deadline: their sender is dead or cut off."""
+def silent() -> list[tuple[int, UUID]]:
+    """Account and id of requests that were started but not settled by their deadline: their sender is dead or cut off.
+
+    The oldest first.
+    """
     in_flight = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
-    return list(in_flight.filter(deadline__lt=database_now()).values_list("pk", flat=True))
+    return list(in_flight.filter(deadline__lt=database_now()).order_by("deadline").values_list("account_id", "pk"))
 
 
 def dissolve_unstarted(account_id: int) -> None:

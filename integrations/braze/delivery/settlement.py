@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -21,6 +21,7 @@ from integrations.braze.models.purchase import IN_DOUBT_BEFORE
 from integrations.outbox import nudge, oldest, transitions
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -161,13 +162,27 @@ def _delete_reversals_of(account_id: int, refused: list[int]) -> None:
     BrazePurchase.objects.filter(account_id=account_id, purchase_id__in=reversals, fate=Fate.PENDING).delete()
 
 
-def unpark(account_id: int, customers: set[str]) -> None:
-    """Let the customers' parked reversals be composed again: what they waited for has an outcome."""
-    if not customers:
-        return
+def _parked(account_id: Any, customers: Any) -> "QuerySet[OutboxEntry, Any]":
     parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
     parked = parked.filter(due_at__isnull=False)  # all parked entries have it; the condition selects a small index
-    parked.filter(customer_external_id__among=customers).update(parked=False, error="", due_at=None)
+    theirs = parked.filter(customer_external_id__among=customers)
+    return theirs.select_for_update(skip_locked=True).values_list("pk")
+
+
+_PARKED = Prepared(_parked)
+
+
+def unpark(account_id: int, customers: set[str]) -> None:
+    """Let the customers' parked reversals be composed again: what they waited for has an outcome.
+
+    Those that somebody else has locked (to delete the customer, say) are composed again when they are due, within a
+    minute. To wait for that lock while holding others could deadlock with a transaction that deletes several customers.
+    """
+    if not customers:
+        return
+    ids = [pk for (pk,) in _PARKED.rows(account_id=account_id, customers=customers)]
+    if ids:
+        OutboxEntry.objects.filter(pk__among=ids).update(parked=False, error="", due_at=None)
 
 
 # --- entries --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import io
 from http.client import HTTPException, HTTPResponse
 from socket import socket
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from requests.adapters import HTTPAdapter
@@ -19,6 +19,21 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 
 #: For writing the whole request; a body can have megabytes.
 SEND_SECONDS: float = min(15.0, settings.BRAZE_READ_TIMEOUT_SECONDS)
+
+
+class TooLate(NewConnectionError):
+    """There is a connection, but too late: nothing was sent."""
+
+
+class DatedBody(bytes):
+    """A request's body that must leave by `leave_by`, on `time.monotonic`. It is all that urllib3 hands down to us."""
+
+    leave_by: float
+
+    def __new__(cls, body: bytes, leave_by: float) -> Self:
+        dated = super().__new__(cls, body)
+        dated.leave_by = leave_by
+        return dated
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -79,8 +94,12 @@ class _PlainConnection(HTTPConnection):
             raise NewConnectionError(self, f"{type(error).__name__}: {error}") from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
+        """Raises `TooLate` if the connection has taken so long that a `DatedBody` must not leave any more."""
         if self.is_closed:
             self.connect()
+        body = kwargs.get("body")
+        if isinstance(body, DatedBody) and monotonic() > body.leave_by:
+            raise TooLate(self, "the connection was made too late")
         self.timeout = SEND_SECONDS
         super().request(*args, **kwargs)
 

@@ -1,6 +1,7 @@
 """Removes the personal data of deleted customers from entries, requests, purchases and the mirror; the rest stays.
 
-`scrubbing.py` decides when. Repeating it is harmless.
+`scrubbing.py` decides when. Repeating it is harmless. Rows that somebody else has locked are left out: to wait for them
+while holding others could end in a deadlock, and a transaction that deletes customers may take its time.
 """
 
 import zlib
@@ -35,8 +36,11 @@ KEPT_PROPERTIES = frozenset({*OF_ORDER, "reversal"})
 Customers = Mapping[str, int]
 
 
-def erase(account_id: int, customers: Customers) -> None:
-    """Remove what is kept of these customers, in many short transactions. What is on its way is left as it is."""
+def erase(account_id: int, customers: Customers) -> set[str]:
+    """Remove what is kept of these customers, in many short transactions. What is on its way is left as it is.
+
+    Returns those of whom something was locked: that is left, too.
+    """
     entries = OutboxEntry.objects.filter(
         IN_ANY_STATE,
         account_id=account_id,
@@ -45,14 +49,16 @@ def erase(account_id: int, customers: Customers) -> None:
         pk__lte=max(customers.values()),
     )
     purchases = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__in=customers)
+    left: set[str] = set()
     for requests in chunked(sorted(_requests(account_id, entries, purchases)), BATCH):
-        _clear_requests(requests, customers)
+        left |= _clear_requests(requests, customers)
     for ids in chunked(list(entries.order_by("pk").values_list("pk", flat=True)), BATCH):
-        _clear_entries(ids, customers)
+        left |= _clear_entries(ids, customers)
     for ids in chunked(list(_of_lost_orders(account_id, purchases).values_list("pk", flat=True)), BATCH):
-        _clear_purchases(ids)
+        left |= _clear_purchases(ids)
     for names in chunked(sorted(customers), BATCH):
-        _clear_mirror(account_id, {name: customers[name] for name in names})
+        left |= _clear_mirror(account_id, {name: customers[name] for name in names})
+    return left
 
 
 # --- requests -------------------------------------------------------------------------------------------
@@ -74,16 +80,23 @@ def _requests(account_id: int, entries: "QuerySet[OutboxEntry]", purchases: "Que
 
 
 @transaction.atomic
-def _clear_requests(ids: Collection[UUID], customers: Customers) -> None:
+def _clear_requests(ids: Collection[UUID], customers: Customers) -> set[str]:
     """Only finished requests: a customer in any other is seen to again once it has ended."""
     chosen = Delivery.objects.filter(pk__in=ids, finished_at__isnull=False)
-    naming = [request.pk for request in chosen.only("manifest") if any(_theirs(request, customers))]
-    for request in Delivery.objects.select_for_update().filter(pk__in=naming).order_by("pk"):
+    named = {request.pk: _named(request, customers) for request in chosen.only("manifest")}
+    naming = [pk for pk, names in named.items() if names]
+    for request in Delivery.objects.filter(pk__in=naming).select_for_update(skip_locked=True):
         if request.body:
             _clear_body(request, customers)
         elif request.outcome != Outcome.ACCEPTED:
             request.answer = REMOVED  # Braze may have quoted what is no longer there to compare with
         request.save(update_fields=["body", "answer"])
+        del named[request.pk]
+    return set().union(*named.values())
+
+
+def _named(request: Delivery, customers: Customers) -> set[str]:
+    return {request.manifest[array][index]["customer"] for array, index in _theirs(request, customers)}
 
 
 def _theirs(request: Delivery, customers: Customers) -> Iterator[tuple[str, int]]:
@@ -122,13 +135,14 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 @transaction.atomic
-def _clear_entries(ids: Collection[int], customers: Customers) -> None:
+def _clear_entries(ids: Collection[int], customers: Customers) -> set[str]:
     """Clear adjustments, data and reasons. A skip's reason stays, as it is a rule; others may quote personal data.
 
     The data of a waiting entry (names of removed tags, of an audience) is needed until it has ended, and stays.
     """
-    rows = OutboxEntry.objects.select_for_update().filter(pk__in=ids).exclude(status=Status.BUFFERED)
-    entries = [entry for entry in rows.order_by("pk") if entry.pk <= customers[entry.customer_external_id]]
+    rows = OutboxEntry.objects.filter(pk__in=ids).exclude(status=Status.BUFFERED)
+    free = rows.select_for_update(skip_locked=True)
+    entries = [entry for entry in free if entry.pk <= customers[entry.customer_external_id]]
     for entry in entries:
         entry.adjustments = []
         if entry.status != Status.PENDING:
@@ -137,6 +151,8 @@ def _clear_entries(ids: Collection[int], customers: Customers) -> None:
             entry.error = REMOVED
     OutboxEntry.objects.bulk_update(entries, ["data", "adjustments", "error"])
     _clear_history([entry.pk for entry in entries if entry.status == Status.DISCARDED])
+    others = rows.exclude(pk__in=[entry.pk for entry in entries]).values_list("pk", "customer_external_id")
+    return {customer for pk, customer in others if pk <= customers[customer]}
 
 
 def _may_quote(entry: OutboxEntry) -> bool:
@@ -162,16 +178,19 @@ def _of_lost_orders(account_id: int, purchases: "QuerySet[BrazePurchase]") -> "Q
 
 
 @transaction.atomic
-def _clear_purchases(ids: Collection[int]) -> None:
-    rows = list(BrazePurchase.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
+def _clear_purchases(ids: Collection[int]) -> set[str]:
+    chosen = BrazePurchase.objects.filter(pk__in=ids)
+    rows = list(chosen.select_for_update(skip_locked=True))
     for row in rows:
         row.properties = {name: value for name, value in row.properties.items() if name in KEPT_PROPERTIES}
         row.error = REMOVED if row.error else ""
     BrazePurchase.objects.bulk_update(rows, ["properties", "error"])
+    others = chosen.exclude(pk__in=[row.pk for row in rows])
+    return set(others.values_list("customer_external_id", flat=True))
 
 
 @transaction.atomic
-def _clear_mirror(account_id: int, customers: Customers) -> None:
+def _clear_mirror(account_id: int, customers: Customers) -> set[str]:
     """Clear the mirror. If Braze still has the user, the attributes' names stay as uncertain.
 
     Otherwise a customer created again could not be rid of these attributes in Braze. Rows are locked before the check
@@ -179,13 +198,15 @@ def _clear_mirror(account_id: int, customers: Customers) -> None:
     was sent, the mirror is that customer's, and stays.
     """
     profiles = BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers)
-    locked = list(profiles.select_for_update().order_by("pk"))
+    free = list(profiles.select_for_update(skip_locked=True))
     busy = _in_use(account_id, customers)
-    cleared = [profile for profile in locked if profile.external_id not in busy]
+    cleared = [profile for profile in free if profile.external_id not in busy]
     for profile in cleared:
         profile.uncertain = sorted({*profile.attributes, *profile.uncertain}) if profile.deleted_at is None else []
         profile.attributes, profile.refused = {}, {}
     BrazeProfile.objects.bulk_update(cleared, ["attributes", "uncertain", "refused"])
+    others = profiles.exclude(pk__in=[profile.pk for profile in free])
+    return set(others.values_list("external_id", flat=True))
 
 
 def _in_use(account_id: int, customers: Customers) -> set[str]:

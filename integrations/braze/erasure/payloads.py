@@ -34,11 +34,16 @@ def forget_settled(ids: Collection[UUID]) -> None:
 
 def _forget(requests: "QuerySet[Delivery]", most: int = BATCH) -> int:
     undecided = OutboxEntry.objects.filter(status__in=OPEN, batch__isnull=False).values("batch")
-    full = requests.filter(finished_at__isnull=False).exclude(body=b"")
+    full = requests.filter(finished_at__isnull=False).exclude(body=b"").exclude(pk__in=undecided)
     gone = 0
-    while gone < most:
-        ids = list(full.exclude(pk__in=undecided).values_list("pk", flat=True)[:BATCH])
-        if not ids:
-            break
-        gone += Delivery.objects.filter(pk__in=ids).update(body=b"")
+    while gone < most and (emptied := _empty_batch(full)):
+        gone += emptied
     return gone
+
+
+@transaction.atomic
+def _empty_batch(requests: "QuerySet[Delivery]") -> int:
+    """Requests that somebody else has locked are left to the next run: waiting for them could end in a deadlock."""
+    free = requests.select_for_update(skip_locked=True)
+    ids = list(free.values_list("pk", flat=True)[:BATCH])
+    return Delivery.objects.filter(pk__in=ids).update(body=b"") if ids else 0

@@ -1,15 +1,19 @@
 """Removes settled entries and finished requests by age. Purchases and the mirror stay for ever."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeState, Delivery
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
+
+logger = logging.getLogger(__name__)
 
 #: Small batches: a purge must not hold locks, or a replica back.
 BATCH = 1_000
@@ -26,17 +30,33 @@ def purge(most: int = 100_000) -> int:
     entries = OutboxEntry.objects.filter(integration=NAME, status__in=DONE, settled_at__lt=before)
     open_entries = OutboxEntry.objects.exclude(status__in=DONE).filter(batch__isnull=False)
     requests = Delivery.objects.filter(finished_at__lt=before).exclude(pk__in=open_entries.values("batch"))
+    if entries.exists():  # said first: a backfill must not take what is purged for what was never sent
+        _note_purge()
     gone = _delete_in_batches(entries.order_by("pk"), most)
-    if gone:
-        BrazeState.objects.update(purged_at=database_now())
     return gone + _delete_in_batches(requests.order_by("created_at"), most)
 
 
+def _note_purge() -> None:
+    """One account after the other: where one's state is locked, those of all others would be for as long."""
+    now = database_now()
+    for pk in BrazeState.objects.values_list("pk", flat=True):
+        BrazeState.objects.filter(pk=pk).update(purged_at=now)
+
+
 def _delete_in_batches(rows: "QuerySet[Any]", most: int) -> int:
+    """A failure is logged, and ends only these rows' turn: what else there is to purge does not depend on them."""
     gone = 0
-    while gone < most:
-        ids = list(rows.values_list("pk", flat=True)[:BATCH])
-        if not ids:
-            break
-        gone += rows.model._default_manager.filter(pk__in=ids)._raw_delete(rows.db)
+    try:
+        while gone < most and (deleted := _delete_batch(rows)):
+            gone += deleted
+    except DatabaseError:
+        logger.exception("purge of %s failed", rows.model._meta.verbose_name_plural)
     return gone
+
+
+@transaction.atomic
+def _delete_batch(rows: "QuerySet[Any]") -> int:
+    """Rows that somebody else has locked are left to the next purge: waiting for them could end in a deadlock."""
+    free = rows.select_for_update(skip_locked=True)
+    ids = list(free.values_list("pk", flat=True)[:BATCH])
+    return rows.model._default_manager.filter(pk__in=ids)._raw_delete(rows.db) if ids else 0

@@ -1,9 +1,11 @@
 """Removes deleted customers' personal data from the outbox, the ledger and the mirror; ids, times and counts stay.
 
 Every deletion leaves a row, written in its own transaction whatever is switched on, and a periodic task works these
-rows off: no message has to arrive. What is still on its way is left as it is, and scrubbed once it has ended.
+rows off: no message has to arrive. What is still on its way is left as it is, and scrubbed once it has ended. What
+somebody has locked is not waited for, and scrubbed by a later tick.
 """
 
+import logging
 from collections.abc import Collection
 from time import monotonic
 from typing import Any
@@ -17,6 +19,8 @@ from integrations.braze.models import BrazeState, DeletedCustomer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import IN_ANY_STATE, IS_ON_THE_WAY, OutboxEntry
 from masivo_braze.loyalty.models import Customer
+
+logger = logging.getLogger(__name__)
 
 #: Customers scrubbed together.
 TOGETHER = 500
@@ -42,19 +46,28 @@ def note_deletion(instance: Customer, **_: Any) -> None:
 
 
 def work_off() -> int:
-    """Scrub deleted customers, for a bounded time; returns how many rows were looked at."""
-    done, end = 0, monotonic() + SLICE_SECONDS
-    while monotonic() < end and (rows := _next()):
-        _scrub(rows)
-        done += len(rows)
-    return done
+    """Scrub deleted customers, for a bounded time; returns how many rows were looked at, each once."""
+    seen: set[int] = set()
+    failed: set[int] = set()
+    end = monotonic() + SLICE_SECONDS
+    while monotonic() < end and (rows := _next(seen, failed)):
+        seen.update(row.pk for row in rows)
+        try:
+            _scrub(rows)
+        except Exception:  # whatever is wrong with one account's records must not hold up the others
+            failed.add(rows[0].account_id)
+            logger.exception("deleted customers of account %s cannot be scrubbed", rows[0].account_id)
+    return len(seen)
 
 
-def _next() -> list[DeletedCustomer]:
-    """Some rows of one account: not scrubbed yet, or scrubbed while something was on its way that has ended since."""
+def _next(seen: Collection[int] = (), failed: Collection[int] = ()) -> list[DeletedCustomer]:
+    """Some rows of one account: not scrubbed yet, or scrubbed while something was on its way that has ended since.
+
+    Rows that were `seen` and accounts that `failed` are left to the next tick.
+    """
     due = DeletedCustomer.objects.alias(is_waiting=Exists(_on_the_way())).order_by("account_id", "pk")
-    due = due.filter(Q(scrubbed_at=None) | Q(is_waiting=False))
-    rows = list(due[:TOGETHER])
+    due = due.filter(Q(scrubbed_at=None) | Q(is_waiting=False)).exclude(account_id__in=failed)
+    rows = list(due.exclude(pk__among=seen)[:TOGETHER])
     return [row for row in rows if row.account_id == rows[0].account_id]
 
 
@@ -69,13 +82,16 @@ def _on_the_way() -> "QuerySet[OutboxEntry]":
 
 
 def _scrub(rows: Collection[DeletedCustomer]) -> None:
-    """Scrub customers of one account. Rows of those who have something on its way now are kept for another time."""
+    """Scrub customers of one account.
+
+    Rows of those who have something on its way now, or of whom something was locked, are kept for another time.
+    """
     account_id = next(iter(rows)).account_id
     mine = DeletedCustomer.objects.filter(pk__in=[row.pk for row in rows])
     waiting = set(mine.filter(Exists(_on_the_way())).values_list("pk", flat=True))
     customers: dict[str, int] = {}
     for row in rows:
         customers[row.external_id] = max(row.last_entry, customers.get(row.external_id, 0))
-    erasing.erase(account_id, customers)
-    mine.filter(pk__in=waiting).update(scrubbed_at=database_now())
-    mine.exclude(pk__in=waiting).delete()
+    cleared = mine.exclude(external_id__in=erasing.erase(account_id, customers))
+    cleared.filter(pk__in=waiting).update(scrubbed_at=database_now())
+    cleared.exclude(pk__in=waiting).delete()

@@ -8,8 +8,8 @@
 --       6 how far ahead of the clock the hour being counted may begin (us): clocks are set back a little at times
 -- Returns {granted, us}: {n, wait for the first of n slots}, {0, time until a slot could be had}, or {-1, 0} if ARGV 4
 -- is needed: nothing is counted, or an earlier run of the server counted (a restart or a failover may have lost the
--- last second's count), or the clock went back, so that an hour comes again. A slot is charged to the hour it lies in, which
--- may be the next one. Callers without a cap are counted as well, once somebody who shares the budget has one.
+-- last second's count), or the clock went back, so that an hour comes again. A slot is charged to the hour it lies in,
+-- which may be the next one. Callers without a cap are counted as well, once somebody who shares the budget has one.
 local HOUR, KEPT_MS = 3600000000, 3600000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]

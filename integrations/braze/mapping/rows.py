@@ -52,16 +52,22 @@ class EventRow(NamedTuple):
 
 
 class EventRows(Mapping[str, EventRow]):
-    """Events by their ids, each decoded at its first use: in the thread that composes, not in the one that reads."""
+    """Events by their ids, decoded when they are used: in the thread that composes, not in the one that reads.
+
+    One customer's decoded events are kept at a time: they take several times the memory of their text.
+    """
 
     def __init__(self, texts: dict[str, tuple[str, str, str, CustomerName]]) -> None:
         self._texts = texts  #: type, time and data as the database writes them, and whose event it is
         self._rows: dict[str, EventRow] = {}
+        self._customer: CustomerName | None = None
 
     def __getitem__(self, pk: str) -> EventRow:
         if row := self._rows.get(pk):
             return row
         type_, at, data, customer = self._texts[pk]
+        if customer != self._customer:
+            self._customer, self._rows = customer, {}
         self._rows[pk] = row = EventRow(pk, type_, from_time(at), from_json(data), customer)
         return row
 

@@ -48,7 +48,9 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     _purchases(chosen, OPEN_FATES).update(
         fate=Fate.PENDING, delivery_id=None
     )  # settled_at stays: it tells them from purchases never sent
-    back_to = {"status": Status.PENDING, "worst": "", "batch": None, "due_at": None, "settled_at": None}
+    # A reversal may have been refused while it was parked: without a time, a parked entry is never looked at again.
+    free = {"batch": None, "due_at": None, "parked": False}
+    back_to = {"status": Status.PENDING, "worst": "", "settled_at": None, **free}
     _update(
         [entry for entry in chosen if _is_doubtful_event(entry)], **back_to
     )  # an event in doubt keeps its reason, too

@@ -7,7 +7,7 @@ by the next run. A mail that cannot be sent is tried again a few times, and hold
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
@@ -112,7 +112,15 @@ def _rejected(account_id: int, since: datetime) -> "QuerySet[OutboxEntry]":
 
 def _midnight(account: Account, now: datetime) -> datetime:
     """When the current day began in the account's time zone."""
-    return now.astimezone(ZoneInfo(account.time_zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return now.astimezone(_zone(account)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _zone(account: Account) -> ZoneInfo:
+    """The account's time zone. UTC if there is no such zone: only forms check that there is."""
+    try:
+        return ZoneInfo(account.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # the last: a folder of zones, or too long a name
+        return ZoneInfo("UTC")
 
 
 def _day(midnight: datetime) -> str:
@@ -157,7 +165,7 @@ def _pause_of_braze(state: BrazeState) -> tuple[str, str, str]:
 def _first_rejection(notice: Notice) -> tuple[str, str]:
     """Braze's own words are not mailed: they may quote personal data."""
     account = notice.account
-    midnight = datetime.fromisoformat(notice.cause).replace(tzinfo=ZoneInfo(account.time_zone))
+    midnight = datetime.fromisoformat(notice.cause).replace(tzinfo=_zone(account))
     number = len(_rejected(account.pk, midnight)[:COUNTED])
     changes = (
         "a change" if number <= 1 else f"{number:,} changes" if number < COUNTED else f"{COUNTED:,} changes or more"

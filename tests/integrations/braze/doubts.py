@@ -43,6 +43,14 @@ def beside(function: Callable[[], object]) -> Thread:
     return thread
 
 
+def waiting() -> int:
+    """How many connections wait for a lock in this database. (What one waits for names none; what it has does.)"""
+    here = "SELECT pid FROM pg_locks JOIN pg_database ON oid = database WHERE datname = current_database()"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN ({here})")
+        return int(cursor.fetchone()[0])
+
+
 def started(function: Callable[[], object]) -> Thread:
     """It runs on another connection."""
 

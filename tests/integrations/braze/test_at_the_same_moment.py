@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
 
 from dev.waiting import wait_until
@@ -15,7 +15,7 @@ from integrations.braze.recovery import resend, resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, beside, fulfilled, settle_all, started
+from tests.integrations.braze.doubts import Sync, beside, fulfilled, settle_all, started, waiting
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -122,13 +122,7 @@ def test_a_decision_that_the_database_ends_for_another_s_sake_is_taken_again(
     with transaction.atomic():
         list(OutboxEntry.objects.filter(pk=last.pk).select_for_update())
         thread = started(lambda: admin_client.post("/admin/braze/failedsync/", asked))
-        wait_until(somebody_waits, "the decision")
+        wait_until(waiting, "the decision")
         list(OutboxEntry.objects.filter(pk=first.pk).select_for_update())
     thread.join()
     assert set(OutboxEntry.objects.filter(data__order_id="o1").values_list("status", flat=True)) == {"delivered"}
-
-
-def somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
-        return bool(cursor.fetchone()[0])

@@ -128,7 +128,7 @@ def test_a_toggle_switched_off_meanwhile_counts_for_a_request_that_comes_back(
         refused = verdicts.Verdict(Outcome.REFUSED, verdicts.ObjectFate.RETRY, verdicts.Traffic.SPLIT)
         settlement.settle(delivery.pk, refused, 400)
     else:
-        ledger.give_back(delivery.pk)
+        ledger.give_back([delivery.pk])
     settle_all(sync, 3)
     assert sandbox.summary()["events"] == 0
     assert sandbox.summary()["profiles"] == 2

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from integrations.braze.composing import relay, taking
-from integrations.braze.delivery import buffer, flush, ledger
-from integrations.braze.models import BrazeSettings
+from integrations.braze.delivery import buffer, commits, flush, ledger
+from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.fates import counts
@@ -73,3 +73,36 @@ def test_a_redis_that_is_full_loses_nothing(account: Account, change: Customer, 
         redis_client.config_set("maxmemory", 0)
     sync()
     assert counts() == {"delivered": 4}
+
+
+@pytest.mark.parametrize("key", ["ready", "bodies", "flight", "commits"])
+@pytest.mark.parametrize("kind", ["text", "stream"])
+def test_a_key_that_holds_something_else_is_made_anew_and_nothing_is_sent_twice(
+    account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any, sync: Sync, key: str, kind: str
+) -> None:
+    """Else the account would stand still until somebody removed the key."""
+    relay.relay(account.pk)
+    name = commits.key(BrazeState.objects.get()) if key == "commits" else f"braze:{{{account.pk}}}:{key}"
+    redis_client.delete(name)
+    if kind == "text":
+        redis_client.set(name, "rubbish")
+    else:
+        redis_client.xadd(name, {"a": "b"})
+    for _ in range(2):  # a claim that finds it takes the request with it, until the next tick
+        sync()
+    assert counts() == {"delivered": 4}
+    assert sandbox.summary()["requests"]["track"] == 1
+
+
+@pytest.mark.parametrize("rubbish", ["rubbish", "-1", "1e9", "inf", "0x10", "9" * 5000, ""])
+def test_a_counter_of_commits_that_is_no_number_is_told_again(
+    account: Account, change: Customer, redis_client: Any, rubbish: str
+) -> None:
+    relay.relay(account.pk)
+    state = BrazeState.objects.get()
+    redis_client.set(commits.key(state), rubbish)
+    assert not commits.has_lost_commits(state)
+    flush.refill(account.pk)
+    assert redis_client.get(commits.key(state)) == str(state.commits) == "1"
+    BrazeState.objects.update(commits=0)
+    assert commits.has_lost_commits(BrazeState.objects.get()), "and a loss is noticed again"

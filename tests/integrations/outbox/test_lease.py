@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError, connection
 
 from integrations.outbox import lease
 from integrations.outbox.clock import database_now
@@ -79,3 +80,14 @@ def test_it_can_be_revoked(account: Account) -> None:
         lease.revoke(account.pk, "braze")
         with pytest.raises(LeaseLost):
             held.confirm()
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_holder_whose_connection_broke_frees_it_on_another(account: Account) -> None:
+    """As where the database restarts: the next holder would have to wait for the lease to run out."""
+    with pytest.raises(OperationalError, match="closed"), hold(account.pk, "braze", TTL) as held:
+        connection.connection.close()
+        held.confirm()
+    with hold(account.pk, "braze", TTL) as next_one:
+        assert next_one

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from unittest.mock import Mock
 
 import pytest
 from django.conf import settings
@@ -49,6 +50,23 @@ def test_it_publishes_a_burst_of_commits_a_few_times_at_most(
 def test_it_does_not_wake_anybody_for_what_nobody_wants(account: Account, nudged: list[int]) -> None:
     Customer.objects.create(account=account, external_id="c1")
     assert not until(lambda: nudged, seconds=0.1)
+
+
+def test_a_thread_that_cannot_be_started_fails_no_save_and_is_started_by_a_later_one(
+    account: Account, want: Want, nudged: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A container's limit of threads: without another attempt, this process would never nudge again."""
+    monkeypatch.setattr(nudge, "_nudger", nudge._Nudger())
+    want(Topic.CUSTOMER_CREATED)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+        Customer.objects.create(account=account, external_id="c1")
+        nudge.publish_soon(account.pk)
+    assert "can't start new thread" in caplog.text
+    assert not nudged
+    Customer.objects.create(account=account, external_id="c2")
+    assert until(lambda: nudged)
+    assert OutboxEntry.objects.filter(status=Status.PENDING).count() == 2
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
@@ -14,7 +14,7 @@ from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.recovery import backfill
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync, beside, settle_all, started
+from tests.integrations.braze.doubts import Sync, beside, settle_all, started, waiting
 
 ACCEPTED = verdicts.Verdict(verdicts.Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
 
@@ -83,19 +83,11 @@ def test_it_holds_nothing_of_what_was_composed_while_the_save_had_to_wait(
     with transaction.atomic():
         BrazeSettings.objects.select_for_update().get(account=account)  # as a backfill does
         saving = started(lambda: move_to(other))
-        wait_until(somebody_waits, "the save to wait for our lock", timeout=10)
+        wait_until(waiting, "the save to wait for our lock", timeout=10)
         started(lambda: on_its_way(account)).join(10)  # under the settings that are still in force
     saving.join(10)
     settlement.settle(Delivery.objects.get().pk, ACCEPTED, 201)  # the earlier workspace's answer
     assert gets_everything(account, sync, other)
-
-
-def somebody_waits() -> bool:
-    """For a lock in this database. (What a connection waits for names none; what it has does.)"""
-    here = "SELECT pid FROM pg_locks JOIN pg_database ON oid = database WHERE datname = current_database()"
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN ({here})")
-        return bool(cursor.fetchone()[0])
 
 
 def test_it_gets_what_an_earlier_one_refused_in_flight(

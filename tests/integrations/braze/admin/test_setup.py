@@ -3,16 +3,19 @@
 import html
 import re
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
+from kombu.exceptions import OperationalError
 
 from integrations.braze import tasks
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState, endpoints
+from integrations.braze.recovery import backfill
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
 from tests.console.two_accounts import person
@@ -160,13 +163,35 @@ def test_it_captures_everything_in_the_background(
     assert LogEntry.objects.order_by("pk").last().change_message == "Sent everything the account has"
 
 
+def test_a_resend_that_is_under_way_says_how_far_it_has_come(
+    page: Page,  # noqa: F811
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It goes on by itself when Redis can be reached again."""
+    monkeypatch.setattr(tasks.backfill, "delay", mock.Mock(side_effect=OperationalError))
+    monkeypatch.setattr(backfill, "CHUNK", 2)
+    monkeypatch.setattr(backfill, "SLICE_SECONDS", 0)
+    for name in ("Ada", "Bea", "Cy"):
+        Customer.objects.create(account=account, external_id=name)
+    page.save(api_key=KEY, instance_choice=US, is_enabled=True, create_customers=True)
+    url = reverse("admin:braze_brazesettings_resend", args=[stored().pk])
+    page.client.post(url)
+    backfill._go_on(account.pk)
+    assert "of customers, 2 of 2 seen so far" in " ".join(page.client.get(url).content.decode().split())
+
+
 def test_it_says_so_where_nothing_would_be_sent(page: Page) -> None:  # noqa: F811
     page.save()
     text = page.client.get(reverse("admin:braze_brazesettings_resend", args=[stored().pk])).content.decode()
     assert "is synced: enable Braze" in text
 
 
-def test_it_says_so_where_redis_is_down(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_it_begins_also_where_redis_is_down(
+    page: Page,  # noqa: F811
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     page.save()
 
     def refuse(account_id: int) -> None:
@@ -174,7 +199,8 @@ def test_it_says_so_where_redis_is_down(page: Page, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(tasks.backfill, "delay", refuse)
     url = reverse("admin:braze_brazesettings_resend", args=[stored().pk])
-    assert "It could not be started" in page.client.post(url, follow=True).content.decode()
+    assert "is being captured" in page.client.post(url, follow=True).content.decode()
+    assert backfill.under_way() == [account.pk]
 
 
 # --- history --------------------------------------------------------------------------------------------

@@ -1,16 +1,19 @@
 """Customers with more than a request can carry by weight: 4 MB [Braze: API limits]."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
-from integrations.braze.composing import relay
+from integrations.braze.composing import records, relay, rounds
+from integrations.braze.composing.taking import Pass
 from integrations.braze.delivery import flush
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.models import Kind
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 
 Sync = Callable[[], None]
@@ -49,6 +52,46 @@ def test_a_heavy_order_arrives_whole_though_no_body_could_carry_it(
     assert sandbox.summary()["revenue"] == {"USD": "75.00"}
     assert set(sandbox.summary()["statuses"]) == {"201"}
     assert accounting.check(account.pk) == []
+
+
+def test_a_round_has_no_more_events_than_fit_into_memory_and_the_next_one_has_the_rest(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "MOST_EVENT_BYTES", 10_500)
+    monkeypatch.setattr(records, "FIRST_EVENTS", 2)
+    people = [Customer.objects.create(account=account, external_id=f"c{number}") for number in range(5)]
+    for number in range(40):
+        data = {"n": number, "text": "x" * 950}
+        Event.objects.create(account=account, customer=people[number % 5], type="BIG", data=data)
+    passing, sizes = Pass(account.pk), []
+    while round := rounds.read(account.pk, passing, math.inf):
+        sizes.append(len(round.records.events))
+        entries = [entry for theirs in round.by_customer.values() for entry in theirs if entry.kind == Kind.EVENT]
+        assert {entry.subject for entry in entries} == set(round.records.events)
+    assert sizes == [11]  # all five customers have some of them; what is left of them is for another pass
+    for _ in range(8):
+        sync()
+    assert sandbox.summary()["events"] == 40
+    events = [entry["object"] for entry in sandbox.journal() if entry["kind"] == "event"]
+    for person in people:
+        sent = [event["properties"]["n"] for event in events if event["external_id"] == person.external_id]
+        assert sent == sorted(sent)
+        assert len(sent) == 8
+
+
+def test_a_customer_who_did_not_fit_into_a_round_is_in_the_next_one_of_the_same_pass(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "MOST_EVENT_BYTES", 10_500)
+    monkeypatch.setattr(records, "FIRST_EVENTS", 2)
+    for number in range(40):
+        one = Customer.objects.create(account=account, external_id=f"c{number:02}")
+        Event.objects.create(account=account, customer=one, type="BIG", data={"n": number, "text": "x" * 950})
+    passing, seen = Pass(account.pk), []
+    while round := rounds.read(account.pk, passing, math.inf):
+        assert len(round.records.events) <= 11
+        seen += round.by_customer
+    assert seen == [f"c{number:02}" for number in range(40)]
 
 
 @pytest.mark.parametrize("refill", [False, True])

@@ -4,9 +4,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
+from typing import Any
 
 import pytest
 
+from dev.waiting import wait_until
 from integrations.braze.delivery import client
 from integrations.braze.delivery.client import NoAnswer, NotSent
 from integrations.braze.models import Endpoint
@@ -102,6 +104,31 @@ def test_it_knows_that_a_refused_connection_sent_nothing(unused_port: int) -> No
 def test_it_knows_that_an_unresolvable_host_was_sent_nothing(host: str) -> None:
     with pytest.raises(NotSent):
         post(f"http://{host}")
+
+
+def test_it_sends_nothing_over_a_connection_that_was_made_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server may take as long as it likes, and then answer."""
+    leave_by, resolve, resolved = monotonic() + 0.2, socket.getaddrinfo, []
+
+    def resolve_late(*arguments: Any, **options: Any) -> Any:
+        wait_until(lambda: monotonic() > leave_by, "the moment by which it had to leave", every=0.01)
+        resolved.append(arguments)
+        return resolve(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+    with serving(answering(OK)) as server:
+        with pytest.raises(NotSent, match="TooLate"):
+            client.post(server.url, Endpoint.TRACK, KEY, BODY, leave_by)
+        assert resolved and server.requests == []
+
+
+def test_it_sends_nothing_too_late_over_a_connection_that_it_has() -> None:
+    with serving(answering(OK)) as server:
+        assert client.post(server.url, Endpoint.TRACK, KEY, BODY, monotonic() + 60).status == 201
+        with pytest.raises(NotSent, match="TooLate"):
+            client.post(server.url, Endpoint.TRACK, KEY, BODY, monotonic() - 1)
+        assert len(server.requests) == 1
+        assert post(server.url).status == 201
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "a\r\nHost: evil"])

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Model
 
 from integrations.braze import tasks
 from integrations.braze.composing import relay
@@ -19,6 +20,7 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+from tests.integrations.braze.doubts import started
 
 Sync = Callable[[], None]
 #: Whatever of this is found in a table names the person.
@@ -265,6 +267,47 @@ def test_the_reason_that_somebody_typed_goes_from_the_history(augusta: Customer,
     tasks.scrub()
     words = set(LogEntry.objects.values_list("change_message", flat=True))
     assert words == {f"Discarded: {erasing.REMOVED}", "Discarded: somebody else's"}
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", [OutboxEntry, Delivery, BrazePurchase, BrazeProfile])
+def test_what_is_locked_is_not_waited_for_and_scrubbed_by_a_later_tick(
+    augusta: Customer, account: Account, sync: Sync, model: type[Model]
+) -> None:
+    """A transaction that takes its time, such as an import that deletes a customer created again with the same id."""
+    BrazeSettings.objects.update(delete_customers=False)  # so the mirror still holds something
+    delete(augusta, sync)
+    DeletedCustomer.objects.create(account=account, external_id="m1", last_entry=0)
+    with transaction.atomic():
+        list(model._default_manager.select_for_update())
+        tick = started(tasks.scrub)
+        tick.join(10)
+        assert not tick.is_alive()
+    assert left()
+    assert DeletedCustomer.objects.get().external_id == "c1"  # of the other, nothing was locked
+    tasks.scrub()
+    assert left() == []
+    assert not DeletedCustomer.objects.exists()
+
+
+def test_an_account_that_cannot_be_scrubbed_holds_up_no_other(
+    account: Account, braze: BrazeSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Account.objects.create(name="Other", slug="other")
+    for each in (account, other):
+        DeletedCustomer.objects.create(account=each, external_id="c1", last_entry=0)
+    erase = erasing.erase
+
+    def break_down(account_id: int, customers: erasing.Customers) -> set[str]:
+        if account_id == account.pk:
+            raise ValueError("something of this account alone")
+        return erase(account_id, customers)
+
+    monkeypatch.setattr(erasing, "erase", break_down)
+    assert scrubbing.work_off() == 2
+    assert DeletedCustomer.objects.get().account == account
+    assert "something of this account alone" in caplog.text
 
 
 def test_many_are_worked_off_together(

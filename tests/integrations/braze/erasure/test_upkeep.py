@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 
-from integrations.braze import checks
+from integrations.braze import checks, tasks
 from integrations.braze.erasure import retention
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
@@ -34,6 +35,25 @@ def test_it_purges_what_is_settled_and_old_and_keeps_the_rest(
     assert OutboxEntry.objects.get().status == "rejected"
     assert Delivery.objects.get().pk == OutboxEntry.objects.get().batch
     assert (BrazePurchase.objects.count(), BrazeProfile.objects.count()) == (1, 1)
+
+
+def test_what_cannot_be_purged_keeps_nothing_else_from_it(account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    now = database_now()
+    OutboxEntry.objects.create(
+        account=account, integration="braze", status="delivered", settled_at=now - timedelta(days=31)
+    )
+    Delivery.objects.create(account=account, finished_at=now - timedelta(days=31))
+    recent = Delivery.objects.create(account=account, finished_at=now - timedelta(days=8), body=b"x")
+
+    def refuse(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith('DELETE FROM "outbox_outboxentry"'):
+            raise OperationalError("deadlock detected")
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(refuse):
+        tasks.purge()
+    assert [(each.pk, bytes(each.body)) for each in Delivery.objects.all()] == [(recent.pk, b"")]
+    assert "deadlock detected" in caplog.text
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-lru"])

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from unittest.mock import Mock
 
 import pytest
 
-from integrations.braze.composing import relay
+from integrations.braze.composing import compose, relay
 from integrations.braze.composing.taking import Pass
 from integrations.braze.mapping.objects import Entry
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState
 from integrations.braze.recovery import resolution
 from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 
@@ -47,6 +49,25 @@ def test_treated_as_delivered_it_can_be_reversed(unknown_order: Order, sandbox: 
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
     assert set(OutboxEntry.objects.values_list("status", flat=True)) == {"delivered"}
     assert "treated as delivered by ada" in OutboxEntry.objects.filter(kind="order").order_by("pk")[0].error
+
+
+def test_a_reversal_that_was_refused_when_it_was_due_can_be_sent_again(
+    unknown_order: Order, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was parked behind its sale, looked at again, and could not be mapped."""
+    unknown_order.status = "REVERSED"
+    unknown_order.save()
+    sync()
+    reversal = OutboxEntry.objects.filter(parked=True)
+    assert reversal.update(due_at=database_now()) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(compose, "bundle", Mock(side_effect=ValueError))
+        sync()
+    assert set(orders().values()) == {"rejected", "unknown"}
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    sync()
+    assert set(OutboxEntry.objects.values_list("status", flat=True)) == {"delivered"}
+    assert sandbox.summary()["revenue"] == {"USD": "29.33"}  # the sale arrived twice
 
 
 def test_a_purchase_that_is_treated_as_delivered_says_who_said_so(unknown_order: Order) -> None:

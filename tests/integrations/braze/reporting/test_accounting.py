@@ -63,7 +63,7 @@ def test_they_balance_while_a_request_is_composed_started_given_back_and_dissolv
     request = Delivery.objects.get(finished_at=None)
     ledger.start(request.pk)
     assert accounting.check(on_the_way.pk) == []
-    ledger.give_back(request.pk)
+    ledger.give_back([request.pk])
     ledger.dissolve_unstarted(on_the_way.pk)
     assert accounting.check(on_the_way.pk) == []
 

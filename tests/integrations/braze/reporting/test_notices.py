@@ -117,6 +117,17 @@ def test_a_day_is_the_account_s_own(
     assert len(tick()) == 1
 
 
+@pytest.mark.parametrize("name", ["Mars/Olympus", "", "America", "../UTC"])
+def test_a_day_is_utc_s_where_the_account_names_no_time_zone(
+    member: User, braze: BrazeSettings, account: Account, name: str
+) -> None:
+    """Only forms check it. Nobody else goes without a mail because of it, either: one tick looks for all accounts."""
+    Account.objects.update(time_zone=name)
+    reject(account)
+    (told,) = tick()
+    assert "Braze refused a change of Shop today" in told.body
+
+
 def test_no_other_account_s_members_are_told(member: User, braze: BrazeSettings) -> None:
     other = Account.objects.create(name="Other", slug="other")
     BrazeSettings.objects.create(account=other)

@@ -1,0 +1,122 @@
+"""Capturing everything an account has goes on where it was cut off, and keeps nobody from anything else."""
+
+import pytest
+from django.conf import settings as django_settings
+
+from integrations.braze import tasks
+from integrations.braze.erasure import retention
+from integrations.braze.models import Backfill, BrazeSettings, BrazeState
+from integrations.braze.recovery import backfill
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order
+
+
+@pytest.fixture
+def history(account: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """Records from before Braze was switched on, of which two make a chunk, and one chunk a slice."""
+    monkeypatch.setattr(backfill, "CHUNK", 2)
+    people = [Customer.objects.create(account=account, external_id=name) for name in ("Ada", "Bea", "Cy")]
+    for number in range(3):
+        Event.objects.create(account=account, customer=people[number], type="SEEN")
+        Order.objects.create(account=account, customer=people[number], order_id=str(number), status="FULFILLED")
+    Audience.objects.create(account=account, name="Club").customers.add(*people)
+    return account
+
+
+def captured() -> dict[str, int]:
+    kinds = list(OutboxEntry.objects.values_list("kind", flat=True))
+    return {kind: kinds.count(kind) for kind in kinds}
+
+
+EVERYTHING = {"customer_created": 3, "event": 3, "order": 3, "audience_joined": 3}
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The accounts of the messages that tasks have published."""
+    published: list[int] = []
+    monkeypatch.setattr(tasks.backfill, "apply_async", lambda args, **_: published.extend(args))
+    return published
+
+
+def test_each_message_is_a_slice_and_the_last_one_has_no_successor(
+    history: Account, braze: BrazeSettings, messages: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "SLICE_SECONDS", 0)
+    backfill.begin(history.pk)
+    messages.append(history.pk)
+    slices = 0
+    while messages:
+        tasks.backfill(messages.pop())
+        slices += 1
+        assert len(messages) <= 1
+        assert slices < 20
+    assert captured() == EVERYTHING
+    assert slices > 8
+    assert not Backfill.objects.exists()
+
+
+def test_one_that_was_cut_off_goes_on_where_it_was(history: Account, braze: BrazeSettings, messages: list[int]) -> None:
+    """A worker has gone, and its message with it: the tick finds what is left."""
+    backfill.begin(history.pk)
+    for _ in range(3):
+        backfill._go_on(history.pk)
+    assert captured() == {"customer_created": 3, "event": 2}
+    tasks.backfills()
+    assert messages == [history.pk]
+    tasks.backfill(history.pk)
+    assert captured() == EVERYTHING
+    assert backfill.under_way() == []
+
+
+def test_another_one_begins_from_the_first_record(history: Account, braze: BrazeSettings) -> None:
+    backfill.begin(history.pk)
+    backfill._go_on(history.pk)
+    OutboxEntry.objects.all().delete()
+    backfill.begin(history.pk)
+    assert not backfill.work_off(history.pk)
+    assert captured() == EVERYTHING
+
+
+def test_one_of_an_account_without_settings_ends(history: Account, messages: list[int]) -> None:
+    backfill.begin(history.pk)
+    tasks.backfill(history.pk)
+    assert (captured(), messages, backfill.under_way()) == ({}, [], [])
+
+
+def test_events_are_left_out_from_the_moment_on_in_which_old_ones_are_purged(
+    history: Account, braze: BrazeSettings
+) -> None:
+    BrazeState.objects.get_or_create(account=history)
+    backfill.begin(history.pk)
+    for _ in range(3):
+        backfill._go_on(history.pk)
+    BrazeState.objects.update(purged_at=database_now())
+    steps = []
+    while step := backfill._go_on(history.pk):
+        steps.append(step)
+    assert steps[0].name.startswith("events: left out")
+    assert captured() == EVERYTHING | {"event": 2}
+
+
+def test_what_is_purged_is_said_to_be_before_it_is(
+    history: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that ends in between has lost no events that a backfill would take for unsent."""
+    BrazeState.objects.get_or_create(account=history)
+    list(backfill.backfill(history.pk))
+    OutboxEntry.objects.update(status="delivered", settled_at="2020-01-01T00:00:00Z")
+
+    def end(*_: object) -> int:
+        raise SystemExit
+
+    monkeypatch.setattr(retention, "_delete_in_batches", end)
+    with pytest.raises(SystemExit):
+        retention.purge()
+    assert BrazeState.objects.get().purged_at is not None
+
+
+@pytest.mark.parametrize("name", ["backfill", "backfills", "purge", "scrub"])
+def test_what_takes_its_time_has_a_queue_that_no_change_waits_in(name: str) -> None:
+    assert django_settings.CELERY_TASK_ROUTES[f"integrations.braze.tasks.{name}"] == {"queue": "upkeep"}

@@ -1,0 +1,170 @@
+"""The tick of the flush: whatever happens to one account, the others' senders are woken, and their requests settled."""
+
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+import redis
+from django.db import OperationalError, transaction
+from django.db.models import QuerySet
+
+from integrations.braze import tasks
+from integrations.braze.composing import relay
+from integrations.braze.delivery import buffer, commits, flush, ledger, settlement
+from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.doubts import fulfilled, started
+
+Shops = tuple[Account, Account]
+
+
+@pytest.fixture
+def shops(account: Account, braze: BrazeSettings, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Shops:
+    """Two accounts with a request that is ready, in the order in which a tick comes to them."""
+    other = Account.objects.create(name="Other", slug="other")
+    theirs = BrazeSettings.objects.get(pk=braze.pk)
+    theirs.pk, theirs.account, theirs.api_key, theirs._state.adding = None, other, "another-key", True
+    theirs.save()
+    for each in (account, other):
+        fulfilled(each, Customer.objects.create(account=each, external_id="c1"), ("CD", 10))
+        relay.relay(each.pk)
+    monkeypatch.setattr(flush, "due_accounts", lambda: [account.pk, other.pk])
+    return account, other
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Ids of the accounts whose senders were woken."""
+    account_ids: list[int] = []
+    monkeypatch.setattr(tasks, "wake_flush", lambda account_id, *_: account_ids.append(account_id))
+    return account_ids
+
+
+@pytest.mark.parametrize("key", ["ready", "bodies", "flight", "commits"])
+def test_keys_of_one_account_that_hold_something_else_keep_the_tick_from_no_account(
+    shops: Shops, redis_client: Any, woken: list[int], key: str
+) -> None:
+    bad, good = shops
+    name = commits.key(bad.braze_state) if key == "commits" else f"braze:{{{bad.pk}}}:{key}"
+    redis_client.set(name, "rubbish")
+    tasks.flush()
+    assert woken == [bad.pk, good.pk]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("of this account alone"), redis.ResponseError("ERR"), redis.OutOfMemoryError("OOM")]
+)
+def test_what_goes_wrong_for_one_account_keeps_the_tick_from_no_other(
+    shops: Shops, woken: list[int], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    bad, good = shops
+    missing = buffer.missing
+
+    def fail(account_id: int, *arguments: Any) -> Any:
+        if account_id == bad.pk:
+            raise error
+        return missing(account_id, *arguments)
+
+    monkeypatch.setattr(buffer, "missing", fail)
+    tasks.flush()
+    assert woken == [good.pk]
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError(), redis.TimeoutError(), tasks.OperationalError()])
+def test_a_tick_without_redis_or_broker_waits_for_it_once(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Not once for each account: there may be thousands, and a time-out takes its time."""
+    wake_flush = mock.Mock(side_effect=error)
+    monkeypatch.setattr(tasks, "wake_flush", wake_flush)
+    tasks.flush()
+    assert wake_flush.call_count == 1
+
+
+# --- what went silent ------------------------------------------------------------------------------------
+
+
+def silent(*accounts: Account) -> None:
+    """Their requests were started by senders that are dead by now."""
+    ids = Delivery.objects.filter(account__in=accounts).values_list("pk", flat=True)
+    assert ledger.start_all(ids) == set(ids)
+    Delivery.objects.filter(pk__in=ids).update(deadline=database_now() - timedelta(seconds=1))
+
+
+def outcomes(account: Account) -> set[str]:
+    return set(Delivery.objects.filter(account=account).values_list("outcome", flat=True))
+
+
+@pytest.mark.usefixtures("woken")
+def test_what_went_silent_is_settled_without_redis_too(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, _ = shops
+    silent(bad)
+    monkeypatch.setattr(tasks, "wake_flush", mock.Mock(side_effect=redis.ConnectionError()))
+    tasks.flush()
+    assert outcomes(bad) == {"unknown"}
+
+
+def test_of_an_account_that_is_locked_one_silent_request_is_tried(
+    shops: Shops, woken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have thousands: each would wait for a while."""
+    bad, good = shops
+    for number in range(2):
+        Customer.objects.create(account=bad, external_id=f"more{number}")
+        relay.relay(bad.pk)
+    silent(bad, good)
+    settle_all, tried = settlement.settle_all, []
+
+    def fail(account_id: int, *arguments: Any) -> Any:
+        tried.append(account_id)
+        if account_id == bad.pk:
+            raise OperationalError("canceling statement due to lock timeout")
+        return settle_all(account_id, *arguments)
+
+    monkeypatch.setattr(settlement, "settle_all", fail)
+    tasks.flush()
+    assert sorted(tried) == [bad.pk, good.pk]
+    assert (outcomes(bad), outcomes(good)) == ({""}, {"unknown"})
+
+
+def settings_of(account: Account) -> "QuerySet[Any]":
+    return BrazeSettings.objects.filter(account=account)
+
+
+def requests_of(account: Account) -> "QuerySet[Any]":
+    return Delivery.objects.filter(account=account)
+
+
+def parked_changes_of(account: Account) -> "QuerySet[Any]":
+    """Of a reversal, which waits for what went silent."""
+    return OutboxEntry.objects.filter(account=account, parked=True)
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rows", [settings_of, requests_of, parked_changes_of])
+def test_what_is_locked_of_one_account_holds_up_the_tick_of_no_other(
+    shops: Shops, woken: list[int], monkeypatch: pytest.MonkeyPatch, rows: Any
+) -> None:
+    """By a save that takes its time, or a session that somebody left open: ticks would pile up behind it."""
+    bad, good = shops
+    silent(bad, good)
+    monkeypatch.setattr(flush, "due_accounts", lambda: [good.pk])
+    soon = database_now() + timedelta(seconds=60)
+    OutboxEntry.objects.create(
+        account=bad, integration="braze", kind="order", customer_external_id="c1", subject="", parked=True, due_at=soon
+    )
+    with transaction.atomic():
+        assert list(rows(bad).select_for_update())
+        tick = started(tasks.flush)
+        tick.join(20)
+        was_held_up, found = tick.is_alive(), (woken[:], outcomes(bad), outcomes(good))
+    tick.join()
+    assert not was_held_up
+    assert found == ([good.pk], {""}, {"unknown"})
+    tasks.flush()
+    assert outcomes(bad) == {"unknown"}
