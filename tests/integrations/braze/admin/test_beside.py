@@ -14,7 +14,7 @@ from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
 from integrations.braze.recovery.resend import resend
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 from tests.console.two_accounts import person
 
@@ -50,6 +50,8 @@ def test_lists_say_what_became_of_each_record(ada: Customer, admin_client: Clien
     assert listed(admin_client, "event") == ["waiting", "waiting", "in Braze"]
     sync()
     assert listed(admin_client, "event") == ["in Braze", "nothing to send", "in Braze"]
+    OutboxEntry.objects.update(status=Status.REJECTED)
+    assert listed(admin_client, "event") == ["rejected", "rejected", "rejected"]
     OutboxEntry.objects.all().delete()
     assert listed(admin_client, "event") == ["–", "–", "–"]
 

@@ -273,7 +273,7 @@ def test_a_place_in_a_timeline_that_is_none_is_its_beginning(ada: Customer, admi
 
 def test_a_refused_change_says_brazes_words(refused: OutboxEntry, admin_client: Client) -> None:  # noqa: F811
     page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}))
-    assert "refused: Braze answered 400" in page
+    assert "rejected: Braze answered 400" in page
     assert "<b>poison</b>" in page  # unescaped by text_of
     assert b"<b>poison</b>" not in admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}).content
 
