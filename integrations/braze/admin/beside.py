@@ -33,7 +33,7 @@ WORDS = {
     Status.BUFFERED: "on its way",
     Status.DELIVERED: "in Braze",
     Status.SKIPPED: "nothing to send",
-    Status.REJECTED: "refused",
+    Status.REJECTED: "rejected",
     Status.UNKNOWN: "unknown",
     Status.DISCARDED: "discarded",
 }

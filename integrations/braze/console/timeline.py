@@ -24,7 +24,7 @@ GOOD, BUSY, BAD, PLAIN = "good", "warn", "bad", ""
 ENDS = {
     Status.DELIVERED: (GOOD, "accepted by Braze"),
     Status.SKIPPED: (PLAIN, "skipped"),
-    Status.REJECTED: (BAD, "refused"),
+    Status.REJECTED: (BAD, "rejected"),
     Status.UNKNOWN: (BAD, "may or may not have arrived, held for a decision"),
     Status.DISCARDED: (PLAIN, "given up"),
 }

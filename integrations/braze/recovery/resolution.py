@@ -45,15 +45,13 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
         BrazeProfile.objects.filter(account_id=account_id, external_id__in=customers).update(refused={})
     # Purchases in doubt keep their reason: it marks them as possibly arrived.
     _purchases(chosen, (Fate.REJECTED,)).update(error="")
-    _purchases(chosen, OPEN_FATES).update(
-        fate=Fate.PENDING, delivery_id=None
-    )  # settled_at stays: it tells them from purchases never sent
+    # `settled_at` stays: it tells them from purchases never sent.
+    _purchases(chosen, OPEN_FATES).update(fate=Fate.PENDING, delivery_id=None)
     # A reversal may have been refused while it was parked: without a time, a parked entry is never looked at again.
     free = {"batch": None, "due_at": None, "parked": False}
     back_to = {"status": Status.PENDING, "worst": "", "settled_at": None, **free}
-    _update(
-        [entry for entry in chosen if _is_doubtful_event(entry)], **back_to
-    )  # an event in doubt keeps its reason, too
+    # An event in doubt keeps its reason, too.
+    _update([entry for entry in chosen if _is_doubtful_event(entry)], **back_to)
     _update([entry for entry in chosen if not _is_doubtful_event(entry)], **back_to, error="")
     _wake(chosen)
     return chosen

@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = timedelta(minutes=5)
 MOST_TRIES = 5
 #: Kind of pause → what ends it.
-MENDS: dict[str, str] = {
-    PauseKind.REFUSED: "Mend the cause, then save the account's Braze settings: that resumes it.",
+REMEDIES: dict[str, str] = {
+    PauseKind.REFUSED: "Remove the cause, then save the account's Braze settings: that resumes it.",
     PauseKind.RESTORED: "Somebody with access to the server has to run `manage.py braze_restored`.",
 }
 #: Prefix of the cause of a pause by a person.
@@ -145,10 +145,10 @@ def _paused(notice: Notice) -> tuple[str, str]:
     if since is None:
         words = f"The sync of {account} to Braze was paused, and goes on again."
         return f"{account}: the sync to Braze was paused", words
-    why, mends, page = _pause_of_a_person(state) if is_held else _pause_of_braze(state)
+    why, remedy, page = _pause_of_a_person(state) if is_held else _pause_of_braze(state)
     words = (
         f"Nothing of {account} is sent to Braze since {since:%Y-%m-%d %H:%M} UTC.\n\n{why}\n\n"
-        f"Nothing is lost: changes are captured and wait. {mends}"
+        f"Nothing is lost: changes are captured and wait. {remedy}"
     )
     return f"{account}: the sync to Braze is paused", f"{words.strip()}\n{_link(page)}"
 
@@ -159,7 +159,7 @@ def _pause_of_a_person(state: BrazeState) -> tuple[str, str, str]:
 
 
 def _pause_of_braze(state: BrazeState) -> tuple[str, str, str]:
-    return state.pause_reason, MENDS.get(state.pause_kind, ""), _settings_page(state.account)
+    return state.pause_reason, REMEDIES.get(state.pause_kind, ""), _settings_page(state.account)
 
 
 def _first_rejection(notice: Notice) -> tuple[str, str]:
@@ -172,8 +172,8 @@ def _first_rejection(notice: Notice) -> tuple[str, str]:
     )
     page = reverse("admin:braze_failedsync_changelist", query={"account__id__exact": account.pk})
     words = (
-        f"Braze refused {changes} of {account} today. The page of failed syncs has Braze's words for each; mend the "
-        f"record and send it again, or discard it. There is no further mail about rejections of this day."
+        f"Braze refused {changes} of {account} today. The page of failed syncs has Braze's words for each; correct "
+        f"the record and send it again, or discard it. There is no further mail about rejections of this day."
     )
     return f"{account}: Braze refused a change", f"{words}\n{_link(page)}"
 

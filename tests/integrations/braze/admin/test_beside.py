@@ -1,5 +1,6 @@
 """The sync state beside Masivo's records, and sending everything of one customer again."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,7 @@ from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
 from integrations.braze.recovery.resend import resend
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 from tests.console.two_accounts import person
 
@@ -50,6 +51,8 @@ def test_lists_say_what_became_of_each_record(ada: Customer, admin_client: Clien
     assert listed(admin_client, "event") == ["waiting", "waiting", "in Braze"]
     sync()
     assert listed(admin_client, "event") == ["in Braze", "nothing to send", "in Braze"]
+    OutboxEntry.objects.update(status=Status.REJECTED)
+    assert listed(admin_client, "event") == ["rejected", "rejected", "rejected"]
     OutboxEntry.objects.all().delete()
     assert listed(admin_client, "event") == ["–", "–", "–"]
 
@@ -90,7 +93,9 @@ def test_a_page_shows_the_newest_changes_and_the_account_s_state(ada: Customer, 
     for record in (ada, Event.objects.get(), Order.objects.get()):
         assert "delivered" in shown(admin_client, record)
         assert ">healthy<" in shown(admin_client, record)
-    assert "Braze took something of this customer last on" in shown(admin_client, ada)
+    panel = shown(admin_client, ada)
+    assert re.search(r"Braze took something of this customer last on [\d-]{10} [\d:]{8} UTC\.", panel)
+    assert "<th>Captured (UTC)</th>" in panel
     BrazeState.objects.update(paused_at=database_now(), pause_reason="refused")
     assert "paused: refused" in shown(admin_client, ada)
 

@@ -244,7 +244,7 @@ def test_braze_is_asked_and_the_difference_is_shown(
     BrazeProfile.objects.update(attributes={"first_name": "Augusta"})
     page = text_of(admin_client.post(f"{ARRIVAL}shop/?customer=c/1"))
     page = " ".join(page.split())
-    assert re.search(r"1 event, the last at [\d-]{10} [\d:]{8}; 2 purchases, .*; a total revenue of 9", page)
+    assert re.search(r"1 event, the last at [\d-]{10} [\d:]{8} UTC; 2 purchases, .*; a total revenue of 9", page)
     assert "differs" in page and "Augusta" in page
 
 
@@ -273,7 +273,8 @@ def test_a_place_in_a_timeline_that_is_none_is_its_beginning(ada: Customer, admi
 
 def test_a_refused_change_says_brazes_words(refused: OutboxEntry, admin_client: Client) -> None:  # noqa: F811
     page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}))
-    assert "refused: Braze answered 400" in page
+    assert "rejected: Braze answered 400" in page
+    assert "Times are UTC." in page
     assert "<b>poison</b>" in page  # unescaped by text_of
     assert b"<b>poison</b>" not in admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}).content
 

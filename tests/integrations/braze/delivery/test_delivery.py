@@ -1,4 +1,4 @@
-"""What Braze answers decides what becomes of a request; nothing is lost, and a person is told what to mend."""
+"""What Braze answers decides what becomes of a request; nothing is lost, and a person is told what to correct."""
 
 import logging
 from collections.abc import Callable
