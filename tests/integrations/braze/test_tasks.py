@@ -15,7 +15,6 @@ from integrations.braze.delivery import buffer, commits, flush, ledger, settleme
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.doubts import fulfilled, started
 
@@ -139,14 +138,9 @@ def requests_of(account: Account) -> "QuerySet[Any]":
     return Delivery.objects.filter(account=account)
 
 
-def parked_changes_of(account: Account) -> "QuerySet[Any]":
-    """Of a reversal, which waits for what went silent."""
-    return OutboxEntry.objects.filter(account=account, parked=True)
-
-
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("rows", [settings_of, requests_of, parked_changes_of])
+@pytest.mark.parametrize("rows", [settings_of, requests_of])
 def test_what_is_locked_of_one_account_holds_up_the_tick_of_no_other(
     shops: Shops, woken: list[int], monkeypatch: pytest.MonkeyPatch, rows: Any
 ) -> None:
@@ -154,10 +148,6 @@ def test_what_is_locked_of_one_account_holds_up_the_tick_of_no_other(
     bad, good = shops
     silent(bad, good)
     monkeypatch.setattr(flush, "due_accounts", lambda: [good.pk])
-    soon = database_now() + timedelta(seconds=60)
-    OutboxEntry.objects.create(
-        account=bad, integration="braze", kind="order", customer_external_id="c1", subject="", parked=True, due_at=soon
-    )
     with transaction.atomic():
         assert list(rows(bad).select_for_update())
         tick = started(tasks.flush)
