@@ -6,14 +6,12 @@ for Braze. So an account whose Braze hangs holds up no other account's threads.
 
 import logging
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 from typing import TypeVar
 from uuid import UUID
 
@@ -22,19 +20,20 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 
 from integrations.braze.delivery import (
     buffer,
-    client,
     commits,
     lanes,
     ledger,
     limiter,
     readiness,
+    sender,
     settlement,
     shutdown,
     verdicts,
 )
 from integrations.braze.delivery.buffer import Claim
+from integrations.braze.delivery.sender import Sending, Sent
 from integrations.braze.delivery.settlement import Answered
-from integrations.braze.delivery.verdicts import Traffic, Verdict
+from integrations.braze.delivery.verdicts import Traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.outbox import nudge
 from integrations.outbox.prepared import Prepared
@@ -112,27 +111,6 @@ def flush(account_id: int, on_probation: bool | None = None) -> int:
     """
     with ThreadPoolExecutor(buffer.IN_FLIGHT, thread_name_prefix=f"braze-{account_id}") as senders:
         return _Flush(account_id, on_probation, senders).run()
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """A started request, with moments on `time.monotonic`.
-
-    It may leave from `slot`. A sender that has not begun by `until` gives it back; over a connection that is only made
-    after `leave_by`, nothing is sent.
-    """
-
-    id: UUID
-    endpoint: str
-    body: bytes
-    settings: BrazeSettings
-    slot: float
-    until: float
-    leave_by: float
-
-
-#: Verdict and status code of a request that was sent; None if it could not leave (in time), so that nobody has seen it.
-Sent = tuple[Verdict, int | None] | None
 
 
 @dataclass(slots=True)
@@ -246,7 +224,7 @@ class _Flush:
         for number, sending in enumerate(sendings):
             answer: Future[Sent] = Future()
             try:
-                self.senders.submit(_answer, answer, sending)
+                self.senders.submit(sender.run, answer, sending)
             except Exception:
                 # It is queued all the same, so a sender that has become free may have taken it.
                 if answer.cancel():
@@ -318,36 +296,6 @@ def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dic
     return slots
 
 
-def _answer(answer: "Future[Sent]", sending: Sending) -> None:
-    """Send, and set the answer. Runs in one of the account's sender threads, and uses no database.
-
-    An error concerns this request alone: raised where answers are collected, it would take others' answers with it.
-    """
-    if not answer.set_running_or_notify_cancel():
-        return  # it was given back
-    try:
-        sent = _send(sending)
-    except Exception:  # none that the client raises: whether anything was sent is not known
-        logger.exception("request %s broke down", sending.id)
-        sent = verdicts.silent(), None
-    except BaseException as error:  # the process ends
-        answer.set_exception(error)
-        return
-    answer.set_result(sent)
-
-
-def _send(sending: Sending) -> Sent:
-    time.sleep(max(sending.slot - time.monotonic(), 0.0))
-    if time.monotonic() > sending.until:
-        return None
-    try:
-        body = zlib.decompress(sending.body)
-    except (zlib.error, MemoryError):
-        logger.warning("request %s cannot be unpacked: its changes are composed anew", sending.id)
-        return None
-    return _deliver(sending.settings, sending.endpoint, body, sending.leave_by)
-
-
 def _settle(account_id: int, answers: Sequence[Answered]) -> None:
     """Settle together, or one by one if that fails for another reason than the database being away."""
     if not answers:
@@ -389,13 +337,3 @@ def _insist(write: Callable[[], T]) -> T:
                 raise
             close_old_connections()
             time.sleep(SETTLE_RETRY_SECONDS)
-
-
-def _deliver(settings: BrazeSettings, endpoint: str, body: bytes, leave_by: float = inf) -> tuple[Verdict, int | None]:
-    try:
-        answer = client.post(settings.rest_endpoint, endpoint, settings.api_key, body, leave_by)
-    except client.NotSent as error:
-        return verdicts.not_sent(str(error)), None
-    except client.NoAnswer as error:
-        return verdicts.no_answer(str(error)), None
-    return verdicts.of_answer(answer, settings.api_key), answer.status

@@ -7,6 +7,7 @@ The flush itself is made to crash as well, at each of its steps.
 import inspect
 import itertools
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from integrations.braze.composing import compose, packing, relay
-from integrations.braze.delivery import buffer, commits, connection, flush, ledger, limiter, profiles, settlement
+from integrations.braze.delivery import (
+    buffer,
+    commits,
+    connection,
+    flush,
+    ledger,
+    limiter,
+    profiles,
+    sender,
+    settlement,
+)
 from integrations.braze.delivery.settlement import Answered
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -40,7 +51,7 @@ FAULTS = ({}, {}, {"status": 500}, {"status": 504, "apply": True}, {"close": "be
 CRASHES = (
     limiter.acquire,
     ledger.start_all,
-    flush._send,
+    sender.send,
     settlement.settle_all,
     settlement._settle_entries,
     buffer.release,
@@ -167,8 +178,8 @@ class Machine(Promises, RuleBasedStateMachine):
             return
         delivery = Delivery.objects.get(pk=self.started.pop(0))
         self.sandbox.faults.set([fault] if fault else [])
-        body = flush.zlib.decompress(bytes(delivery.body))
-        self.answered.append(Answered(delivery.pk, *flush._deliver(self.settings, delivery.endpoint, body)))
+        body = zlib.decompress(bytes(delivery.body))
+        self.answered.append(Answered(delivery.pk, *sender.deliver(self.settings, delivery.endpoint, body)))
 
     @rule(together=st.integers(1, 3), crash=st.sampled_from(CRASHES_OF_SETTLEMENT))
     def settle(self, together: int, crash: Callable[..., Any] | None) -> None:

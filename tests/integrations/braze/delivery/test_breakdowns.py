@@ -12,7 +12,7 @@ from django.db import OperationalError
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, commits, flush, ledger
+from integrations.braze.delivery import buffer, commits, flush, ledger, sender
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
@@ -117,7 +117,7 @@ def test_what_was_given_back_for_want_of_a_thread_is_not_sent_by_another_one(
 ) -> None:
     """It is queued for the first sender, which is free before the flush ends."""
     composed(account, 3)
-    give_back, deliver, given_back = ledger.give_back, flush._deliver, threading.Event()
+    give_back, deliver, given_back = ledger.give_back, sender.deliver, threading.Event()
 
     def deliver_late(*arguments: Any) -> Any:
         assert given_back.wait(30)
@@ -127,7 +127,7 @@ def test_what_was_given_back_for_want_of_a_thread_is_not_sent_by_another_one(
         give_back(delivery_ids)
         given_back.set()
 
-    monkeypatch.setattr(flush, "_deliver", deliver_late)
+    monkeypatch.setattr(sender, "deliver", deliver_late)
     monkeypatch.setattr(ledger, "give_back", note)
     refusing_threads(monkeypatch, account, after=1)
     with pytest.raises(RuntimeError):
@@ -197,8 +197,8 @@ def test_what_is_too_late_is_given_back_though_an_answer_cannot_be_settled(
     late, *_ = composed(account, 2)
     monkeypatch.setattr(flush, "TOGETHER_SECONDS", 5)
     monkeypatch.setattr(flush.settlement, "settle_all", mock.Mock(side_effect=ValueError("it cannot be settled")))
-    send = flush._send
-    monkeypatch.setattr(flush, "_send", lambda sending: None if sending.id == late else send(sending))
+    send = sender.send
+    monkeypatch.setattr(sender, "send", lambda sending: None if sending.id == late else send(sending))
     with pytest.raises(ValueError, match="it cannot be settled"):
         flush.flush(account.pk)
     assert Delivery.objects.get(pk=late).outcome == "dissolved"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from integrations.braze.delivery import flush, readiness
+from integrations.braze.delivery import client, readiness
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
@@ -72,7 +72,7 @@ def test_a_count_of_braze_s_that_does_not_add_up_is_told_and_decides_nothing(
     change: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = b'{"message":"success","attributes_processed":1,"events_processed":0,"purchases_processed":2}'
-    monkeypatch.setattr(flush.client, "post", lambda *arguments: flush.client.Answer(201, body))
+    monkeypatch.setattr(client, "post", lambda *arguments: client.Answer(201, body))
     sync()
     assert counts() == {"delivered": 4}
     words = "Braze counted 0 events and 0 errors of 1 sent."

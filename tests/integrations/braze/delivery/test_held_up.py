@@ -12,7 +12,8 @@ from django.db import connection
 
 from dev.waiting import wait_until
 from integrations.braze.composing import packing, relay
-from integrations.braze.delivery import flush, lanes
+from integrations.braze.delivery import flush, lanes, sender
+from integrations.braze.delivery.sender import Sending, Sent
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import nudge
@@ -86,15 +87,15 @@ def test_what_could_not_leave_in_time_is_relayed_again_at_once(
         relay.relay(account.pk)
     asked: list[set[int]] = []
     monkeypatch.setattr(nudge._nudger, "flag", asked.append)
-    send, both = flush._send, threading.Barrier(2, timeout=30)
+    send, both = sender.send, threading.Barrier(2, timeout=30)
     late = Delivery.objects.earliest("created_at").pk
 
-    def sent(sending: flush.Sending) -> flush.Sent:
+    def sent(sending: Sending) -> Sent:
         answer = None if sending.id == late else send(sending)
         both.wait()
         return answer
 
-    monkeypatch.setattr(flush, "_send", sent)
+    monkeypatch.setattr(sender, "send", sent)
     flush.flush(account.pk)
     assert set(OutboxEntry.objects.values_list("customer_external_id", "status")) == {
         ("late", "pending"),

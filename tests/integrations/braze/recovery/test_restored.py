@@ -11,7 +11,7 @@ import redis
 from django.core.management import CommandError, call_command
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import commits, flush, readiness
+from integrations.braze.delivery import commits, flush, readiness, sender
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
@@ -72,7 +72,7 @@ def test_what_is_sent_is_told_to_redis_before_it_leaves(
     relay.relay(account.pk)
     state = BrazeState.objects.get()
     told: list[int] = []
-    monkeypatch.setattr(flush, "_send", lambda sending: told.append(int(redis_client.get(commits.key(state)))))
+    monkeypatch.setattr(sender, "send", lambda sending: told.append(int(redis_client.get(commits.key(state)))))
     flush.flush(account.pk)
     state.refresh_from_db()
     assert told == [state.commits]
