@@ -99,7 +99,7 @@ def backfill(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def backfills() -> None:
     """The periodic tick of backfills: those whose worker has gone, or whose message was lost, go on."""
-    for account_id in backfilling.under_way():
+    for account_id in backfilling.left_alone():
         backfill.apply_async((account_id,), expires=BACKFILL_TICK_SECONDS)
 
 

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('after', models.CharField(blank=True, help_text='The primary key of the last record that was seen.', max_length=64)),
                 ('seen', models.PositiveBigIntegerField(default=0, help_text='Records of this kind.')),
                 ('captured', models.PositiveBigIntegerField(default=0, help_text='Of these.')),
-                ('begun_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('moved_at', models.DateTimeField(default=django.utils.timezone.now, help_text='When somebody was at it last.')),
             ],
         ),
     ]

@@ -14,7 +14,7 @@ class Backfill(models.Model):
     after = models.CharField(max_length=64, blank=True, help_text="The primary key of the last record that was seen.")
     seen = models.PositiveBigIntegerField(default=0, help_text="Records of this kind.")
     captured = models.PositiveBigIntegerField(default=0, help_text="Of these.")
-    begun_at = models.DateTimeField(default=timezone.now)
+    moved_at = models.DateTimeField(default=timezone.now, help_text="When somebody was at it last.")
 
     def __str__(self) -> str:
         return f"backfill of account {self.account_id}: {self.seen} records of kind {self.step}"

@@ -6,6 +6,7 @@ captured before are left out here. It goes on where it was cut off, chunk by chu
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from integrations.braze.integration import NAME, BrazeIntegration
 from integrations.braze.models import Backfill, BrazeSettings, BrazeState
 from integrations.outbox import capture, changes
 from integrations.outbox.capture import Change
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order
 
@@ -23,6 +25,8 @@ from masivo_braze.loyalty.models import Customer, Event, Membership, Order
 CHUNK = 1_000
 #: One task does one bounded slice.
 SLICE_SECONDS = 2.0
+#: Longer than a chunk takes, and its message.
+LEFT_ALONE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class _Records(NamedTuple):
 
 def begin(account_id: int) -> None:
     """From the first record on, also where it is under way already. It is done by whoever calls `work_off`."""
-    anew = {"step": 0, "after": "", "seen": 0, "captured": 0}
+    anew = {"step": 0, "after": "", "seen": 0, "captured": 0, "moved_at": database_now()}
     Backfill.objects.update_or_create(account_id=account_id, defaults=anew)
 
 
@@ -62,9 +66,10 @@ def work_off(account_id: int) -> bool:
     return False
 
 
-def under_way() -> list[int]:
-    """The accounts that have a backfill, those that have waited longest first."""
-    return list(Backfill.objects.order_by("begun_at").values_list("account_id", flat=True))
+def left_alone() -> list[int]:
+    """Accounts of backfills that nobody has been at for a while: the worker has gone, or the message was lost."""
+    still = Backfill.objects.filter(moved_at__lt=database_now() - LEFT_ALONE)
+    return list(still.order_by("moved_at").values_list("account_id", flat=True))
 
 
 def progress(account_id: int) -> Step | None:
@@ -80,6 +85,7 @@ def _go_on(account_id: int, skip_locked: bool = False) -> Step | None:
     row = rows.filter(account_id=account_id).first()
     if row is None:
         return None
+    row.moved_at = database_now()
     records = _ALL[row.step]
     chunk = _chunk(records.of_account(account_id), row.after)
     if chunk:

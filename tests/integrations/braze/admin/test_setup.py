@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from integrations.braze import tasks
 from integrations.braze.integration import TOPICS
-from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState, endpoints
+from integrations.braze.models import Backfill, BrazeProfile, BrazeSettings, BrazeState, endpoints
 from integrations.braze.recovery import backfill
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
@@ -200,7 +200,7 @@ def test_it_begins_also_where_redis_is_down(
     monkeypatch.setattr(tasks.backfill, "delay", refuse)
     url = reverse("admin:braze_brazesettings_resend", args=[stored().pk])
     assert "is being captured" in page.client.post(url, follow=True).content.decode()
-    assert backfill.under_way() == [account.pk]
+    assert Backfill.objects.get().account == account
 
 
 # --- history --------------------------------------------------------------------------------------------
