@@ -249,11 +249,15 @@ def books(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
 
 
 def decided(braze: Braze, report: dict[str, Any]) -> Iterator[str]:
-    """An operator can decide about all that is unknown. What is sent again may be so again, where answers are slow."""
+    """An operator can decide about all that is unknown. What is sent again may be so again, where answers are slow.
+
+    So may what Braze refuses after a doubt: until that is decided, its reversal stays parked.
+    """
     for _ in range(DECISIONS):
         resolve.by_what_braze_has(Braze(braze.url))
-        yield from settled(report["seconds"])
+        yield from settled(report["seconds"], parked=False)
         if not OutboxEntry.objects.filter(status="unknown").exists():
+            yield from settled(report["seconds"])
             return
     for entry in OutboxEntry.objects.filter(status="unknown")[:5]:
         yield f"{entry} is unknown"
