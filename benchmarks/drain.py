@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.rig import Rig, rig
+from dev.stack import WORKERS
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def run(running: Rig, scale: float, first: int | None = None) -> list[dict[str, 
     """A row a workload. Each is captured while the account is paused; the clock runs from its resumption."""
     from benchmarks import shop
 
-    running.start("worker", "flush", "probation", "beat")
+    running.start(*WORKERS)
     account = shop.account("bench", running.sandbox.url)
     number = int(40_000 * scale)
     people = []

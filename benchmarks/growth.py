@@ -8,6 +8,7 @@ import time
 
 from benchmarks import report
 from benchmarks.rig import Rig, rig
+from dev.stack import WORKERS
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
     from dev import backlog
     from integrations.outbox.models import OutboxEntry
 
-    running.start("worker", "flush", "probation", "beat")
+    running.start(*WORKERS)
     account = shop.account("growth", running.sandbox.url)
     shop.customers(account, 20_000)
     moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))
@@ -47,7 +48,7 @@ def run(running: Rig, backlogs: list[int], seconds: float) -> list[dict[str, obj
 
 def _memory(running: Rig) -> dict[str, object]:
     """Resident MB of the largest process of each kind."""
-    return {f"{name} MB": max(map(_resident, _family(running.processes[name].pid))) for name in ("worker", "flush")}
+    return {f"{name} MB": max(map(_resident, _family(running.processes[name].pid))) for name in ("worker", "backlog")}
 
 
 def _family(pid: int) -> list[int]:

@@ -5,6 +5,7 @@ import time
 
 from benchmarks import report
 from benchmarks.rig import Rig, rig
+from dev.stack import WORKERS
 
 RATES = (1, 50, 500)
 
@@ -21,7 +22,7 @@ def run(running: Rig, seconds: float) -> list[dict[str, object]]:
     from benchmarks import shop
     from integrations.outbox.models import OutboxEntry
 
-    running.start("worker", "flush", "probation", "beat")
+    running.start(*WORKERS)
     account = shop.account("latency", running.sandbox.url)
     people = shop.customers(account, 2_000)
     moving = OutboxEntry.objects.filter(account=account, status__in=("pending", "buffered"))

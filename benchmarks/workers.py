@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.rig import Rig, rig
+from dev.stack import WORKERS
 
 ACCOUNTS = 4
 
@@ -25,7 +26,7 @@ def run(running: Rig, scale: float) -> list[dict[str, object]]:
 
     accounts = [shop.account(f"shared-{number}", running.sandbox.url) for number in range(ACCOUNTS)]
     people = [shop.customers(account, int(2_000 * scale)) for account in accounts]
-    running.start("flush", "probation", "beat")
+    running.start(*(name for name in WORKERS if name != "worker"))
     rows = []
     for number, processes in enumerate((1, 2, 4)):
         running.env["RELAY_CONCURRENCY"] = str(processes)

@@ -16,7 +16,7 @@ from dev.redis_server import answers_ping, server_command
 from dev.waiting import wait_until
 
 #: What a sync needs running, beside Redis and the sandbox.
-WORKERS = ("worker", "flush", "probation", "beat")
+WORKERS = ("worker", "flush", "backlog", "probation", "beat")
 
 
 class Stack:

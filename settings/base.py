@@ -150,6 +150,7 @@ CELERY_TASK_ROUTES = {
     "integrations.braze.tasks.backfills": {"queue": "upkeep"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
+    "integrations.braze.tasks.flush_backlog": {"queue": "backlog"},
     "integrations.braze.tasks.probe_account": {"queue": "probation"},
     # A mail server that hangs must not hold up a sync.
     "integrations.braze.tasks.notify": {"queue": "notices"},

@@ -82,7 +82,9 @@ def test_a_stale_message_is_dropped_whatever_the_wall_clock_says(off: float) -> 
         assert is_expired(headers)
 
 
-@pytest.mark.parametrize("task", [tasks.relay, tasks.flush, tasks.flush_account, tasks.probe_account, tasks.tell])
+@pytest.mark.parametrize(
+    "task", [tasks.relay, tasks.flush, tasks.flush_account, tasks.flush_backlog, tasks.probe_account, tasks.tell]
+)
 def test_every_task_of_ours_is_taken_that_way(task: Any) -> None:
     assert task.Request == "masivo_braze.requests:HintRequest"
 

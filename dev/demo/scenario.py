@@ -16,7 +16,7 @@ from masivo_braze.loyalty.models import Account
 
 SETTLE_SECONDS = 150
 #: What is killed: all but beat.
-SENDERS = ("worker", "flush", "probation")
+SENDERS = ("worker", "flush", "backlog", "probation")
 #: Requests seen by the sandbox before the workers are killed: the sync is then in full swing.
 KILL_AFTER_REQUESTS = 15
 #: How long Braze takes for an answer then, so that the kill meets requests in flight; and for how long one is waited

@@ -60,6 +60,12 @@ def flush_account(account_id: int) -> None:
 
 
 @shared_task(ignore_result=True)
+def flush_backlog(account_id: int) -> None:
+    """On a worker apart: what a backlog has to compute holds up no account that has little to send."""
+    _flush(account_id, on_probation=False)
+
+
+@shared_task(ignore_result=True)
 def probe_account(account_id: int) -> None:
     """One request at a time, on a worker apart: an account whose Braze hangs holds up no other."""
     _flush(account_id, on_probation=True)
@@ -115,16 +121,18 @@ def _flush(account_id: int, on_probation: bool) -> None:
     if not lanes.run(account_id, partial(flushing.flush, account_id, on_probation)):
         return
     with suppress(redis.RedisError, OperationalError):  # the next tick comes anyway
-        wake_flush(account_id, 1, readiness.of(account_id).on_probation)
+        wake_flush(account_id, 1, readiness.of(account_id).on_probation, has_backlog=True)
 
 
-def wake_flush(account_id: int, requests: int, on_probation: bool) -> None:
+def wake_flush(account_id: int, requests: int, on_probation: bool, has_backlog: bool = False) -> None:
     """Start senders for this many requests; raises `kombu.exceptions.OperationalError` if the broker is down.
 
+    `has_backlog`: more will follow at once. What cannot all be in flight at a time counts as a backlog, too.
     If the account's probation has begun or ended meanwhile, they send nothing, and the next tick starts the right ones.
     """
     if on_probation:
         probe_account.apply_async((account_id,), expires=2)
         return
+    task = flush_backlog if has_backlog or requests > buffer.IN_FLIGHT else flush_account
     for _ in range(min(-(-requests // buffer.IN_FLIGHT), LANES)):
-        flush_account.apply_async((account_id,), expires=2)
+        task.apply_async((account_id,), expires=2)

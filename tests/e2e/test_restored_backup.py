@@ -11,7 +11,7 @@ from tests.e2e.shop import Shop
 
 pytestmark = [pytest.mark.e2e, pytest.mark.postgres]
 
-SENDERS = ("flush", "probation")
+SENDERS = ("flush", "backlog", "probation")
 
 
 def test_what_was_sent_since_the_backup_is_held_until_a_person_says_when_that_was(

@@ -173,11 +173,11 @@ def _make(account_id: int, held: Held, composed: Composed) -> int:
     """The requests of a round, durably, and then in the buffer; how many changes are moved on by that."""
     committed = commit(account_id, held, composed)
     if committed.deliveries:
-        _push(account_id, committed.deliveries, committed.counted, composed.round.on_probation)
+        _push(account_id, committed.deliveries, committed.counted, composed.round)
     return committed.moved
 
 
-def _push(account_id: int, deliveries: Sequence[Delivery], counted: Counted, on_probation: bool) -> None:
+def _push(account_id: int, deliveries: Sequence[Delivery], counted: Counted, round: Round) -> None:
     """A failing Redis costs a delay: the flush pushes again what is not there, or did not fit."""
     from integrations.braze import tasks
 
@@ -185,6 +185,6 @@ def _push(account_id: int, deliveries: Sequence[Delivery], counted: Counted, on_
         commits.tell_redis(counted)
         fitting = set(ledger.next_to_send(account_id))
         buffer.push(account_id, [delivery for delivery in deliveries if delivery.pk in fitting])
-        tasks.wake_flush(account_id, len(deliveries), on_probation)
+        tasks.wake_flush(account_id, len(deliveries), round.on_probation, round.has_more)
     except (redis.RedisError, OperationalError) as error:
         logger.warning("requests of account %s are not in the buffer yet: %s", account_id, type(error).__name__)

@@ -33,6 +33,7 @@ class Round:
     waiting: dict[str, datetime]
     now: datetime  #: by the database's clock, like the dates of settings: the two are compared
     on_probation: bool  #: the account's last request failed
+    has_more: bool  #: it is not all that is pending of the account
 
 
 @dataclass(slots=True)
@@ -63,7 +64,8 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
                 by_customer[entry.customer_external_id].append(entry)
             loaded = records.load(account_id, entries, events)
             due = _due(account_id, by_customer, loaded, ready.settings, now)
-            return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation)
+            has_more = not passing.is_over
+            return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation, has_more)
     return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tests.e2e.harness import clock, database, scenario
 from tests.e2e.harness.progress import progress
 from tests.e2e.harness.redis_faults import freeze_redis, kill_redis, lose_last_second, repeat_requests, wipe_redis
-from tests.e2e.harness.stack import HURRIED, JUMPY, PROCESSES, RELAYS, TorturedStack
+from tests.e2e.harness.stack import HURRIED, JUMPY, PROCESSES, RELAYS, SENDERS, TorturedStack
 
 Fault = Callable[[TorturedStack, random.Random], None]
 
@@ -30,9 +30,9 @@ def kill_flush(stack: TorturedStack, chance: random.Random) -> None:
     """With requests in flight, whose answers nobody reads."""
     stack.set_faults({"latency": 0.4})
     progress(stack, 2, 1.5)
-    stack.kill("flush")
+    stack.kill(*SENDERS)
     stack.set_faults()
-    stack.start("flush")
+    stack.start(*SENDERS)
 
 
 def kill_all_workers(stack: TorturedStack, chance: random.Random) -> None:
@@ -61,9 +61,10 @@ def freeze_relay(stack: TorturedStack, chance: random.Random) -> None:
 
 
 def freeze_flush(stack: TorturedStack, chance: random.Random) -> None:
-    stack.freeze("flush")
+    name = chance.choice(SENDERS)
+    stack.freeze(name)
     progress(stack, 1_000_000, chance.uniform(0.5, 4))
-    stack.thaw("flush")
+    stack.thaw(name)
 
 
 def jump_clock(stack: TorturedStack, chance: random.Random) -> None:

@@ -21,12 +21,15 @@ HURRIED = {
     "BRAZE_DELETE_SETTLES_SECONDS": "2",
     "RELAY_CONCURRENCY": "2",
     "FLUSH_CONCURRENCY": "16",
+    "BACKLOG_CONCURRENCY": "16",
     "LOG_LEVEL": "WARNING",
 }
 RELAYS = ("worker", "worker2")
-PROCESSES = (*RELAYS, "flush", "probation", "beat", "beat2")
+#: Those that send what has not failed.
+SENDERS = ("flush", "backlog")
+PROCESSES = (*RELAYS, *SENDERS, "probation", "beat", "beat2")
 #: Those whose clocks jump.
-JUMPY = ("worker2", "flush", "beat2")
+JUMPY = ("worker2", *SENDERS, "beat2")
 #: What a worker has to end what it is at, once it was asked to stop.
 GRACE_SECONDS = 10.0
 

@@ -10,9 +10,9 @@ from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 
 from integrations.braze import tasks
-from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, commits, flush, ledger, settlement
-from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.composing import relay, taking
+from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer
@@ -82,6 +82,56 @@ def test_a_tick_without_redis_or_broker_waits_for_it_once(
     monkeypatch.setattr(tasks, "wake_flush", wake_flush)
     tasks.flush()
     assert wake_flush.call_count == 1
+
+
+# --- backlogs ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the tasks that were sent to senders."""
+    names: list[str] = []
+    for name in ("flush_account", "flush_backlog", "probe_account"):
+        monkeypatch.setattr(getattr(tasks, name), "apply_async", lambda *_, name=name, **__: names.append(name))
+    return names
+
+
+def test_what_a_round_leaves_behind_is_sent_by_the_worker_of_backlogs(
+    account: Account, braze: BrazeSettings, messages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "TAKE", 2)
+    for number in range(3):
+        Customer.objects.create(account=account, external_id=f"c{number}")
+    relay.relay(account.pk)
+    assert messages == ["flush_backlog", "flush_account"]
+
+
+@pytest.mark.parametrize("number, task", [(2, "flush_account"), (3, "flush_backlog")])
+def test_a_tick_leaves_more_than_can_be_in_flight_to_the_worker_of_backlogs(
+    account: Account, braze: BrazeSettings, messages: list[str], monkeypatch: pytest.MonkeyPatch, number: int, task: str
+) -> None:
+    monkeypatch.setattr(buffer, "IN_FLIGHT", 2)
+    for each in range(number):
+        Customer.objects.create(account=account, external_id=f"c{each}")
+        relay.relay(account.pk)
+    messages.clear()
+    tasks.flush()
+    assert set(messages) == {task}
+
+
+@pytest.mark.parametrize("is_failing, task", [(False, "flush_backlog"), (True, "probe_account")])
+def test_what_is_left_after_a_turn_is_a_backlog(
+    account: Account,
+    braze: BrazeSettings,
+    messages: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_failing: bool,
+    task: str,
+) -> None:
+    BrazeState.objects.filter(account=account).update(failures=int(is_failing))
+    monkeypatch.setattr(lanes, "TURN_SECONDS", 0)
+    tasks.flush_account(account.pk)
+    assert messages == [task]
 
 
 # --- what went silent ------------------------------------------------------------------------------------
