@@ -79,6 +79,14 @@ def test_it_follows_no_redirect_so_that_the_key_stays_here() -> None:
         assert (elsewhere.connections, elsewhere.requests) == (0, [])
 
 
+@pytest.mark.parametrize("location", [b"http://[bad/", b"/caf\xe9", b"\xff\xfe", b"//", b""])
+def test_it_reads_no_address_that_it_is_redirected_to(location: bytes) -> None:
+    with serving(
+        answering(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 2\r\n\r\n{}")
+    ) as server:
+        assert (post(server.url).status, post(server.url).body) == (302, b"{}")
+
+
 def test_it_keeps_no_cookies() -> None:
     cookie = OK.replace(b"X-RateLimit-Reset: 9", b"Set-Cookie: session=abc; Path=/")
     with serving(answering(cookie)) as server:
