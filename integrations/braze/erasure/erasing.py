@@ -172,8 +172,13 @@ def _clear_history(ids: Collection[int]) -> None:
 
 
 def _of_lost_orders(account_id: int, purchases: "QuerySet[BrazePurchase]") -> "QuerySet[BrazePurchase]":
-    """Purchases whose order is gone, with its customer; an order that exists belongs to a customer created again."""
-    there = Order.objects.filter(account_id=account_id, order_id=OuterRef("order_id"))
+    """Purchases whose order is gone, with its customer; their order that exists is of a customer created again.
+
+    Its number alone says nothing: another customer's order may have it by now.
+    """
+    there = Order.objects.filter(
+        account_id=account_id, order_id=OuterRef("order_id"), customer__external_id=OuterRef("customer_external_id")
+    )
     return purchases.filter(~Exists(there)).order_by("pk")
 
 
