@@ -147,7 +147,7 @@ def _clear_entries(ids: Collection[int], customers: Customers) -> set[str]:
         if entry.error and _may_quote(entry):
             entry.error = REMOVED
     OutboxEntry.objects.bulk_update(entries, ["data", "adjustments", "error"])
-    _clear_history([entry.pk for entry in entries if entry.status == Status.DISCARDED])
+    clear_history([entry.pk for entry in entries if entry.status == Status.DISCARDED], REMOVED)
     others = rows.exclude(pk__in=[entry.pk for entry in entries]).values_list("pk", "customer_external_id")
     return {customer for pk, customer in others if pk <= customers[customer]}
 
@@ -160,12 +160,12 @@ def _may_quote(entry: OutboxEntry) -> bool:
     return not (entry.status == Status.SKIPPED or entry.kind == Kind.CUSTOMER_DELETED or entry.parked)
 
 
-def _clear_history(ids: Collection[int]) -> None:
-    """Remove the reasons that people typed when they discarded changes; who did it and when stays."""
+def clear_history(ids: Collection[int], words: str) -> None:
+    """Put `words` for the reasons that people typed when they discarded changes; who did it and when stays."""
     if ids:
         kind = ContentType.objects.get_for_model(OutboxEntry)
         written = LogEntry.objects.filter(content_type=kind, object_id__in=[str(pk) for pk in ids])
-        written.filter(change_message__startswith="Discarded: ").update(change_message=f"Discarded: {REMOVED}")
+        written.filter(change_message__startswith="Discarded: ").update(change_message=f"Discarded: {words}")
 
 
 def _of_lost_orders(account_id: int, purchases: "QuerySet[BrazePurchase]") -> "QuerySet[BrazePurchase]":
