@@ -5,6 +5,8 @@ from typing import Any
 
 import orjson
 import pytest
+from django.db import transaction
+from django.db.models import Model
 
 from integrations.braze import tasks
 from integrations.braze.delivery import client
@@ -13,9 +15,12 @@ from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, 
 from integrations.braze.models.ledger import MAX_WORDS
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import fulfilled
+from tests.integrations.braze.doubts import fulfilled, started
 
 Sync = Callable[[], None]
+LOCKED: dict[type[Model], dict[str, str]] = {
+    OutboxEntry: {"customer_external_id": "c2"}, BrazePurchase: {}, BrazeState: {}
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +60,12 @@ def test_ids_and_names_that_every_shop_has_may_stay() -> None:
     assert quotes.texts_of(sent) == {"Ada", "Byron", "a@b.de"}
 
 
-@pytest.mark.parametrize("words", ["no Ada Lovelace", r"no Ada \u004covelace"])
-def test_it_goes_from_what_everybody_else_s_changes_say_as_well(
-    account: Account, braze: BrazeSettings, sync: Sync, monkeypatch: pytest.MonkeyPatch, words: str
-) -> None:
-    """An error that names no object is the reason of all that came with it."""
+@pytest.fixture
+def quoted(
+    request: pytest.FixtureRequest, account: Account, braze: BrazeSettings, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> Customer:
+    """An event whose contents Braze quotes in an error that names no object: the reason of all that came with it."""
+    words: str = getattr(request, "param", "no Ada Lovelace")
     BrazeSettings.objects.update(unknown_events="hold")
     one, two = (Customer.objects.create(account=account, external_id=name) for name in ("c1", "c2"))
     sync()
@@ -70,13 +76,39 @@ def test_it_goes_from_what_everybody_else_s_changes_say_as_well(
     with monkeypatch.context() as patch:
         patch.setattr(client, "post", lambda *arguments: client.Answer(201, body))
         sync()
-    one.delete()
-    tasks.scrub()
-    kept = [
+    return one
+
+
+def kept() -> list[str]:
+    """Wherever Braze's words are kept."""
+    return [
         *OutboxEntry.objects.filter(customer_external_id="c2").exclude(error="").values_list("error", flat=True),
         *BrazePurchase.objects.values_list("error", flat=True),
         *BrazeState.objects.values_list("last_error", flat=True),
         *Delivery.objects.filter(outcome="partial").values_list("answer", flat=True),
     ]
-    assert len(kept) == 6
-    assert {orjson.loads(each)["errors"][0]["type"] for each in kept} == {"no [removed]"}
+
+
+@pytest.mark.parametrize("quoted", ["no Ada Lovelace", r"no Ada \u004covelace"], indirect=True)
+def test_it_goes_from_what_everybody_else_s_changes_say_as_well(quoted: Customer) -> None:
+    quoted.delete()
+    tasks.scrub()
+    assert len(kept()) == 6
+    assert {orjson.loads(each)["errors"][0]["type"] for each in kept()} == {"no [removed]"}
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("model", [OutboxEntry, BrazePurchase, BrazeState])
+def test_where_somebody_has_the_reason_locked_a_later_tick_can_still_find_it(
+    quoted: Customer, model: type[Model]
+) -> None:
+    quoted.delete()
+    with transaction.atomic():
+        list(model._default_manager.filter(**LOCKED[model]).select_for_update())
+        tick = started(tasks.scrub)
+        tick.join(10)
+        assert not tick.is_alive(), "it waits for a lock"
+    assert any("Lovelace" in each for each in kept())
+    tasks.scrub()
+    assert {orjson.loads(each)["errors"][0]["type"] for each in kept()} == {"no [removed]"}
