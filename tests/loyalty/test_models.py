@@ -1,5 +1,6 @@
 """What a record may hold, on every way it can be written."""
 
+import random
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
+from integrations.outbox.models import OutboxEntry, Subscription
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 
 T0 = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -91,6 +93,24 @@ def test_it_refuses_an_id_that_a_database_would_cut_or_refuse(
         Customer.objects.create(account=account, external_id=name)
     with pytest.raises(ValidationError, match="cannot be stored"):
         Order.objects.bulk_create([Order(account=account, customer=customers[0], order_id=name)])
+
+
+#: In random order, as PostgreSQL compresses what repeats; three bytes each.
+LETTERS = "".join(random.Random(1).choices([chr(code) for code in range(0x4E00, 0x9FFF)], k=1_024))
+
+
+@pytest.mark.parametrize("length", [867, 1_024])
+def test_it_refuses_an_id_that_postgresql_cannot_index(account: Account, length: int) -> None:
+    with pytest.raises(ValidationError, match="an id up to 2,600"):
+        Customer.objects.create(account=account, external_id=LETTERS[:length])
+    with pytest.raises(ValidationError, match="an id up to 2,600"):
+        Customer.objects.bulk_create([Customer(account=account, external_id=LETTERS[:length])])
+
+
+def test_the_longest_id_is_stored_and_captured(account: Account) -> None:
+    Subscription.objects.create(account=account, integration="one", topic="customer_created")
+    longest = Customer.objects.create(account=account, external_id=LETTERS[:866])
+    assert OutboxEntry.objects.get().customer_external_id == longest.external_id
 
 
 @pytest.mark.parametrize("field", ["placed_at", "fulfilled_at", "closed_at"])

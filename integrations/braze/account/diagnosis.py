@@ -71,8 +71,7 @@ def diagnose(settings: BrazeSettings) -> list[Finding]:
                 return [Finding("warning", "Nothing was tried: the limit of requests to Braze is used up right now.")]
     except redis.RedisError:
         return [Finding("error", "Nothing was tried: Redis, which keeps count of the requests, cannot be reached.")]
-    found = _read(settings, _ask(settings))
-    return [replace(each, words=each.words.replace(settings.api_key, "[key]")) for each in found]
+    return list(_read(settings, _ask(settings)))
 
 
 def _has_slot(settings: BrazeSettings, probe: Probe) -> bool:
@@ -96,9 +95,11 @@ def _ask(settings: BrazeSettings) -> dict[Probe, Answer | NotSent | NoAnswer]:
 
 def _answer(base_url: str, api_key: str, probe: Probe, seconds: float) -> Answer | NotSent | NoAnswer:
     try:
-        return client.post_to(base_url, probe.path, api_key, probe.body, seconds)
+        answer = client.post_to(base_url, probe.path, api_key, probe.body, seconds)
     except (NotSent, NoAnswer) as error:
         return error
+    # Here, as no part of the key must be left where words are cut.
+    return replace(answer, body=answer.body.replace(api_key.encode(), b"[key]"))
 
 
 def _instance_that_knows(settings: BrazeSettings) -> str:

@@ -107,13 +107,14 @@ def _known(found: Found) -> dict[str, Any]:
 
 
 def _preview(found: Found) -> preview.Preview | None:
-    """None where the record is no longer there."""
-    customers = Customer.objects.filter(account=found.account, external_id=found.customer)
+    """None where the record is no longer there; another customer's order may have its number by now."""
     if found.order:
-        order = Order.objects.filter(account=found.account, order_id=found.order).first()
+        orders = Order.objects.filter(account=found.account, customer__external_id=found.customer)
+        order = orders.filter(order_id=found.order).first()
         return preview.order(order) if order else None
     if found.event:
-        event = next(iter(Event.objects.filter(account=found.account, pk=found.event)), None)
+        events = Event.objects.filter(account=found.account, customer__external_id=found.customer)
+        event = next(iter(events.filter(pk=found.event)), None)
         return preview.event(event) if event else None
-    customer = customers.first()
+    customer = Customer.objects.filter(account=found.account, external_id=found.customer).first()
     return preview.customer(customer) if customer else None

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 IN_FLIGHT = 32
 #: A claim expires after this time unless `keep` prolongs it, so a worker that dies before the start frees its place.
 CLAIM_MS = 8_000
+#: Ready requests are kept this long after the last one was made ready. What is still to be sent is pushed again; what
+#: was taken back in an account that sends nothing any more would otherwise stay, personal data included.
+KEPT_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def push(account_id: int, deliveries: Iterable[Delivery]) -> int:
         arguments += (str(delivery.pk), bytes(delivery.body))
     if not arguments:
         return 0
-    return int(_run("push", account_id, _keys(account_id), arguments))
+    return int(_run("push", account_id, _keys(account_id), [KEPT_MS, *arguments]))
 
 
 def claim(account_id: int, most: int = IN_FLIGHT) -> Claim | None:
@@ -66,7 +69,7 @@ def unclaim(account_id: int, claims: Sequence[Claim]) -> None:
     for each in reversed(claims):
         arguments += (str(each.id), each.body)
     if arguments:
-        _run("unclaim", account_id, _keys(account_id), arguments)
+        _run("unclaim", account_id, _keys(account_id), [KEPT_MS, *arguments])
 
 
 def keep(account_id: int, *delivery_ids: UUID) -> None:

@@ -83,10 +83,18 @@ def _classified(error: requests.RequestException) -> NotSent | NoAnswer:
     return NoAnswer(f"The connection broke before Braze's answer was complete: {type(error).__name__}")
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: an answer's `Location` is not even looked at.
+
+        `requests` reads it although nothing is followed, and fails for one that is no URL.
+        """
+
+
 @cache
 def _session() -> requests.Session:
     """One session for all requests, without state: no cookies, no .netrc, nothing read from the environment."""
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = BoundedAdapter(pool_connections=POOL, pool_maxsize=POOL, max_retries=0)

@@ -122,17 +122,22 @@ def _exported(document: dict[str, Any], external_id: str) -> Exported:
     if user is None:
         return Exported(is_known=False)
     standard = {name: user[name] for name in STANDARD if user.get(name) is not None}
+    custom = user.get("custom_attributes")
     return Exported(
         is_known=True,
         revenue=str(user.get("total_revenue", 0)),
         events=_tallies(user.get("custom_events")),
         purchases=_tallies(user.get("purchases")),
-        attributes={**standard, **(user.get("custom_attributes") or {})},
+        attributes={**standard, **(custom if isinstance(custom, dict) else {})},
     )
 
 
 def _tallies(listed: Any) -> list[Tally]:
-    """Newest first. Braze leaves out empty lists."""
+    """Newest first. Braze leaves out empty lists; what is no count is 0."""
     rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-    tallies = [Tally(str(row.get("name", "")), int(row.get("count") or 0), str(row.get("last", ""))) for row in rows]
+    counted = [(row, row.get("count")) for row in rows]
+    tallies = [
+        Tally(str(row.get("name", "")), count if type(count) is int else 0, str(row.get("last", "")))
+        for row, count in counted
+    ]
     return sorted(tallies, key=lambda tally: tally.last, reverse=True)

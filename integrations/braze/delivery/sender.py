@@ -45,9 +45,9 @@ def run(future: "Future[Sent]", sending: Sending) -> None:
         return  # it was given back
     try:
         sent = send(sending)
-    except Exception:  # none that the client raises: whether anything was sent is not known
+    except Exception as error:  # none that the client raises: whether anything was sent is not known
         logger.exception("request %s broke down", sending.id)
-        sent = verdicts.silent(), None
+        sent = verdicts.no_answer(f"The request broke down: {type(error).__name__}"), None  # the next one may, too
     except BaseException as error:  # the process ends
         future.set_exception(error)
         return

@@ -6,7 +6,7 @@ itself (name look-up, proxy, TLS) raises a different error from any later one.
 """
 
 import io
-from http.client import HTTPException, HTTPResponse
+from http.client import CONTINUE, HTTPException, HTTPResponse
 from socket import socket
 from time import monotonic
 from typing import Any, Self
@@ -74,9 +74,20 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _BoundedResponse(HTTPResponse):
+    """An answer in bounded time: the final one, whatever comes ahead of it."""
+
     def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The next status line, with 100 for each informational status (1xx).
+
+        The standard library skips 100 and takes any other, such as 103 Early Hints, for the answer itself: a request
+        that Braze accepts right after that would count as refused.
+        """
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # the stubs do not know it
+        return version, CONTINUE if 100 <= status < 200 else status, reason
 
 
 class _PlainConnection(HTTPConnection):

@@ -13,11 +13,11 @@ import orjson
 
 from integrations.braze.delivery.client import Answer
 from integrations.braze.models import Outcome
+from integrations.braze.models.ledger import MAX_WORDS
 
 #: Longer waits that Braze asks for are cut to this: hourly limits reset on the clock hour.
 LONGEST_WAIT_SECONDS = 3_600.0
 DEFAULT_WAIT_SECONDS = 3.0
-MAX_WORDS = 2_000
 ARRAYS = ("attributes", "events", "purchases", "deletions")
 
 
@@ -82,7 +82,7 @@ HINTS = {
     403: "(the key lacks the permissions users.track and users.delete, or the plan does not allow the call)",
     404: "(the endpoint is not Braze's REST endpoint of this workspace)",
 }
-#: Any other 5xx: the request may have gone through.
+#: Any other 5xx, and what is no final answer (1xx): the request may have gone through.
 BROKEN = (Outcome.UNKNOWN, ObjectFate.UNKNOWN, Traffic.BACK_OFF)
 
 
@@ -101,7 +101,7 @@ def of_answer(answer: Answer, api_key: str) -> Verdict:
         return Verdict(
             Outcome.REFUSED, ObjectFate.RETRY, traffic, f"Braze answered {answer.status}: {_said(body, words)}"
         )
-    outcome, fate, traffic = BY_STATUS.get(answer.status, REFUSED if answer.status < 500 else BROKEN)
+    outcome, fate, traffic = BY_STATUS.get(answer.status, REFUSED if 300 <= answer.status < 500 else BROKEN)
     if traffic == Traffic.PAUSE:
         words = f"Braze answered {answer.status}: {_said(body, words)} {HINTS.get(answer.status, '')}".strip()
     wait = retry_after(answer.headers, time.time()) if traffic == Traffic.WAIT else 0.0

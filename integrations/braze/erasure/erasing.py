@@ -7,7 +7,6 @@ while holding others could end in a deadlock, and a transaction that deletes cus
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -16,6 +15,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, QuerySet
 
+from integrations.braze.erasure import quotes
 from integrations.braze.integration import NAME
 from integrations.braze.mapping.purchases import OF_ORDER
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery, Outcome
@@ -87,7 +87,8 @@ def _clear_requests(ids: Collection[UUID], customers: Customers) -> set[str]:
     naming = [pk for pk, names in named.items() if names]
     for request in Delivery.objects.filter(pk__in=naming).select_for_update(skip_locked=True):
         if request.body:
-            _clear_body(request, customers)
+            if not _clear_body(request, customers):
+                continue
         elif request.outcome != Outcome.ACCEPTED:
             request.answer = REMOVED  # Braze may have quoted what is no longer there to compare with
         request.save(update_fields=["body", "answer"])
@@ -107,28 +108,24 @@ def _theirs(request: Delivery, customers: Customers) -> Iterator[tuple[str, int]
                 yield array, index
 
 
-def _clear_body(request: Delivery, customers: Customers) -> None:
-    """Replace the customers' objects by stubs with their id: the manifest refers to objects by their position."""
+def _clear_body(request: Delivery, customers: Customers) -> bool:
+    """Replace the customers' objects by stubs with their id: the manifest refers to objects by their position.
+
+    What Braze quoted of them goes first, as it can only be told by the objects: nothing is done, and False returned, if
+    somebody has something locked that may quote them.
+    """
     payload = request.payload
-    for array, index in _theirs(request, customers):
-        sent = payload[array][index]
-        for value in _texts(sent):
-            request.answer = request.answer.replace(value, "[removed]")
-        payload[array][index] = {"external_id": sent["external_id"], "removed": "the customer was deleted"}
+    theirs = list(_theirs(request, customers))
+    texts = {text for array, index in theirs for text in quotes.texts_of(payload[array][index])}
+    answer = quotes.without(request.answer, texts)
+    if answer != request.answer and not quotes.clear_reasons(request, texts):
+        return False
+    request.answer = answer
+    for array, index in theirs:
+        external_id = payload[array][index]["external_id"]
+        payload[array][index] = {"external_id": external_id, "removed": "the customer was deleted"}
     request.body = zlib.compress(orjson.dumps(payload), 1)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Texts that Braze might have quoted from an object, except ids and very short ones."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if name not in ("external_id", "purchase_id", "event_id", "order_id", "name", "product_id"):
-                yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-    elif isinstance(value, str) and len(value) > 2:
-        yield value
+    return True
 
 
 # --- rows -----------------------------------------------------------------------------------------------
@@ -150,7 +147,7 @@ def _clear_entries(ids: Collection[int], customers: Customers) -> set[str]:
         if entry.error and _may_quote(entry):
             entry.error = REMOVED
     OutboxEntry.objects.bulk_update(entries, ["data", "adjustments", "error"])
-    _clear_history([entry.pk for entry in entries if entry.status == Status.DISCARDED])
+    clear_history([entry.pk for entry in entries if entry.status == Status.DISCARDED], REMOVED)
     others = rows.exclude(pk__in=[entry.pk for entry in entries]).values_list("pk", "customer_external_id")
     return {customer for pk, customer in others if pk <= customers[customer]}
 
@@ -163,17 +160,22 @@ def _may_quote(entry: OutboxEntry) -> bool:
     return not (entry.status == Status.SKIPPED or entry.kind == Kind.CUSTOMER_DELETED or entry.parked)
 
 
-def _clear_history(ids: Collection[int]) -> None:
-    """Remove the reasons that people typed when they discarded changes; who did it and when stays."""
+def clear_history(ids: Collection[int], words: str) -> None:
+    """Put `words` for the reasons that people typed when they discarded changes; who did it and when stays."""
     if ids:
         kind = ContentType.objects.get_for_model(OutboxEntry)
         written = LogEntry.objects.filter(content_type=kind, object_id__in=[str(pk) for pk in ids])
-        written.filter(change_message__startswith="Discarded: ").update(change_message=f"Discarded: {REMOVED}")
+        written.filter(change_message__startswith="Discarded: ").update(change_message=f"Discarded: {words}")
 
 
 def _of_lost_orders(account_id: int, purchases: "QuerySet[BrazePurchase]") -> "QuerySet[BrazePurchase]":
-    """Purchases whose order is gone, with its customer; an order that exists belongs to a customer created again."""
-    there = Order.objects.filter(account_id=account_id, order_id=OuterRef("order_id"))
+    """Purchases whose order is gone, with its customer; their order that exists is of a customer created again.
+
+    Its number alone says nothing: another customer's order may have it by now.
+    """
+    there = Order.objects.filter(
+        account_id=account_id, order_id=OuterRef("order_id"), customer__external_id=OuterRef("customer_external_id")
+    )
     return purchases.filter(~Exists(there)).order_by("pk")
 
 

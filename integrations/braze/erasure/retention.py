@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 
+from integrations.braze.erasure import erasing
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeState, Delivery
 from integrations.outbox.clock import database_now
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 BATCH = 1_000
 #: Final statuses that need nobody's attention.
 DONE = (Status.DELIVERED, Status.SKIPPED, Status.DISCARDED)
+
+#: In place of the reason that somebody typed: if the customer is deleted later, nothing leads to it.
+WITH_THE_CHANGE = "removed with the change"
 
 
 def purge(most: int = 100_000) -> int:
@@ -59,4 +63,7 @@ def _delete_batch(rows: "QuerySet[Any]") -> int:
     """Rows that somebody else has locked are left to the next purge: waiting for them could end in a deadlock."""
     free = rows.select_for_update(skip_locked=True)
     ids = list(free.values_list("pk", flat=True)[:BATCH])
+    if rows.model is OutboxEntry:
+        discarded = OutboxEntry.objects.filter(pk__in=ids, status=Status.DISCARDED)
+        erasing.clear_history(list(discarded.values_list("pk", flat=True)), WITH_THE_CHANGE)
     return rows.model._default_manager.filter(pk__in=ids)._raw_delete(rows.db) if ids else 0

@@ -11,6 +11,9 @@ from django.utils import timezone
 
 from masivo_braze.loyalty.models import Account
 
+#: Of an answer, no more is kept than anybody reads.
+MAX_WORDS = 2_000
+
 
 class Endpoint(models.TextChoices):
     TRACK = "track", "/users/track"

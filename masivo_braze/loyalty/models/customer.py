@@ -10,6 +10,8 @@ from masivo_braze.loyalty.models.account import Account
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet
 
+#: PostgreSQL's indexes take up to 2,704 bytes, and those of captured changes have more columns than the customer's own.
+MOST_ID_BYTES = 2_600
 IS_MEMBER = "Anonymous customers are never members of an audience, and this one is."
 
 
@@ -77,6 +79,7 @@ class Customer(Record):
 
     def validate_values(self) -> None:
         validate_text(self, "external_id")
+        self._validate_id_size()
         tags = self.__dict__.get("tags", {})  # a deferred field is not written either
         if hasattr(tags, "resolve_expression"):
             return
@@ -84,6 +87,14 @@ class Customer(Record):
             validate_tags(tags)
         except ValidationError as error:
             raise ValidationError({"tags": error}) from error
+
+    def _validate_id_size(self) -> None:
+        size = len(str(self.external_id).encode()) if self._state.adding else 0  # it cannot change once saved
+        if size > MOST_ID_BYTES:
+            words = (
+                f"This takes {size:,} bytes, and an id up to {MOST_ID_BYTES:,}, so that every database can index it."
+            )
+            raise ValidationError({"external_id": words})
 
     def validate_relations(self) -> None:
         if self.pk and self.__dict__.get("is_anonymous") and self.memberships.exists():

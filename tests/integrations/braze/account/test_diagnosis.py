@@ -126,6 +126,12 @@ def test_it_says_what_else_was_answered(workspace: Workspace, connect, status: i
     assert words in found(connect(sandbox.url))[0][1]
 
 
+def test_it_shows_no_part_of_a_key_that_is_repeated_where_words_are_cut(workspace: Workspace, connect) -> None:
+    sandbox = workspace()
+    sandbox.faults.add(status=503, html=False, message=f"{'x' * 195} {KEY}")
+    assert [words[-6:] for _, words in found(connect(sandbox.url))] == ["x [key"] * 3
+
+
 @pytest.mark.parametrize(
     ("missing", "words"), [({"api_key": ""}, "No API key yet."), ({"rest_endpoint": ""}, "No REST endpoint yet.")]
 )

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.lists import CappedPaginator
-from masivo_braze.loyalty.models import Customer, Order
+from masivo_braze.loyalty.models import Customer, Order, OrderLine
 from tests.integrations.braze.admin.test_failed_syncs import refused, text_of  # noqa: F401
 from tests.integrations.braze.console.test_pages import ARRIVAL, ada, skipped  # noqa: F401
 
@@ -77,3 +77,17 @@ def test_masivo_s_long_lists_are_not_counted_either(
         query["sql"] for query in queries if "COUNT(" in query["sql"] and f'FROM "loyalty_{model}"' in query["sql"]
     ]
     assert counted == []
+
+
+def test_the_timeline_of_an_order_shows_nothing_of_another_customer_s_of_that_number(
+    ada: Customer,  # noqa: F811
+    admin_client: Client,
+) -> None:
+    page = f"{ARRIVAL}shop/?customer=c%2F1&order=o1"
+    assert "nothing new: this order" in text_of(admin_client.get(page))
+    Order.objects.all().delete()
+    other = Customer.objects.create(account=ada.account, external_id="c2")
+    order = Order.objects.create(account=ada.account, customer=other, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="SECRET", quantity=1, value=5)
+    assert admin_client.get(page).context["preview"] is None
+    assert "SECRET" in text_of(admin_client.get(f"{ARRIVAL}shop/?customer=c2&order=o1"))

@@ -12,8 +12,8 @@ from django.db import OperationalError
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, commits, flush, ledger, sender
-from integrations.braze.models import BrazeSettings, Delivery
+from integrations.braze.delivery import buffer, client, commits, flush, ledger, sender
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.doubts import Sync
@@ -41,6 +41,29 @@ def test_a_request_that_breaks_down_takes_no_other_one_s_answer_with_it(
     assert flush.flush(account.pk) == 12
     assert sandbox.summary()["requests"]["track"] == 11
     assert set(Delivery.objects.filter(pk__in=others).values_list("outcome", flat=True)) == {"accepted"}
+
+
+def test_an_account_whose_requests_break_down_backs_off(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unknown is sent again: without a pause, as fast as the limit allows, and for as long as it goes on."""
+    post, errors = client.post, iter([LookupError(), RuntimeError()])
+
+    def broken(*arguments: Any) -> client.Answer:
+        if error := next(errors, None):
+            raise error
+        return post(*arguments)
+
+    monkeypatch.setattr(client, "post", broken)
+    sync()
+    state = BrazeState.objects.get()
+    assert (state.failures, state.last_error) == (1, "The request broke down: LookupError")
+    assert Delivery.objects.get().outcome == "unknown"
+    forget_backoff()
+    sync()
+    forget_backoff()
+    sync()
+    assert sandbox.summary()["events"] == 1
 
 
 def test_a_body_that_cannot_be_unpacked_never_left_and_is_made_anew(

@@ -50,6 +50,18 @@ def test_it_has_nothing_to_claim_where_nothing_was_pushed() -> None:
     assert buffer.push(ACCOUNT, []) == 0
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_it_forgets_what_nobody_claims(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    """As where an account was switched off: what it had ready is never sent, and holds personal data."""
+    monkeypatch.setattr(buffer, "KEPT_MS", 50)
+    pushed = deliveries(2)
+    buffer.push(ACCOUNT, pushed)
+    if again:
+        buffer.unclaim(ACCOUNT, claim_all())
+    wait_for(lambda: not redis_client.keys("braze:*:ready") and not redis_client.keys("braze:*:bodies"))
+    assert buffer.push(ACCOUNT, pushed) == 2, "what is still to be sent is missing, and ready again"
+
+
 def test_it_takes_what_is_ready_already_just_once() -> None:
     pushed = deliveries(2)
     buffer.push(ACCOUNT, pushed)

@@ -41,6 +41,14 @@ def test_it_hands_back_whatever_braze_answers(status: int) -> None:
         assert (answer.status, answer.body) == (status, b"<html>")
 
 
+@pytest.mark.parametrize("status", [b"100 Continue", b"102 Processing", b"103 Early Hints", b"199 Whatever"])
+def test_it_waits_for_the_answer_that_follows_an_informational_one(status: bytes) -> None:
+    ahead = b"HTTP/1.1 " + status + b"\r\nLink: </a>\r\n\r\n"
+    with serving(answering(ahead + ahead + OK)) as server:
+        assert [post(server.url).body for _ in range(2)] == [b'{"message":"success"}'] * 2
+        assert (server.connections, len(server.requests)) == (1, 2)
+
+
 def test_it_uses_a_connection_again() -> None:
     with serving(answering(OK)) as server:
         assert [post(server.url).status for _ in range(3)] == [201] * 3
@@ -69,6 +77,14 @@ def test_it_follows_no_redirect_so_that_the_key_stays_here() -> None:
         with serving(answering(redirect.encode())) as server:
             assert post(server.url).status == 307
         assert (elsewhere.connections, elsewhere.requests) == (0, [])
+
+
+@pytest.mark.parametrize("location", [b"http://[bad/", b"/caf\xe9", b"\xff\xfe", b"//", b""])
+def test_it_reads_no_address_that_it_is_redirected_to(location: bytes) -> None:
+    with serving(
+        answering(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 2\r\n\r\n{}")
+    ) as server:
+        assert (post(server.url).status, post(server.url).body) == (302, b"{}")
 
 
 def test_it_keeps_no_cookies() -> None:

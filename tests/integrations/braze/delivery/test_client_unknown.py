@@ -33,6 +33,7 @@ HALF = b'HTTP/1.1 201 Created\r\nContent-Length: 21\r\n\r\n{"message"'
         pytest.param(
             breaking(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), id="no chunk at all"
         ),
+        pytest.param(breaking(b"HTTP/1.1 103 Early Hints\r\n\r\n"), id="hints, and no answer"),
         pytest.param(breaking(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), id="another protocol"),
         pytest.param(breaking(b"HTTP/1.1 201 Created\r\n" + b"X: y\r\n" * 200 + b"\r\n"), id="too many headers"),
         pytest.param(

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
+import orjson
 import pytest
 import redis
 
@@ -52,6 +54,25 @@ def test_it_says_that_braze_does_not_know_a_customer(braze: BrazeSettings) -> No
 def test_it_says_why_braze_refused(braze: BrazeSettings, sandbox: SandboxServer, status: int, words: str) -> None:
     sandbox.faults.add(status=status)
     assert words in words_of(braze)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"custom_events": [{"name": "VISIT", "count": "many"}]},
+        {"purchases": [{"name": "CD", "count": [3]}]},
+        {"purchases": [{"name": "CD", "count": 1e300}, 7, None]},
+        {"custom_attributes": ["vip"], "custom_events": "none"},
+    ],
+)
+def test_it_reads_an_answer_in_another_form_as_far_as_it_can(
+    braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch, held: dict[str, Any]
+) -> None:
+    body = orjson.dumps({"users": [{"external_id": "c1", "first_name": "Ada", **held}], "message": "success"})
+    monkeypatch.setattr(export.client, "post_to", lambda *arguments: export.Answer(201, body))
+    found = export.ask(braze, "c1")
+    assert found.attributes == {"first_name": "Ada"}
+    assert [tally.count for tally in (*found.events, *found.purchases)] in ([0], [])
 
 
 def test_it_shows_no_key_that_braze_repeats(braze: BrazeSettings) -> None:

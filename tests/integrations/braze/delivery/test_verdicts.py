@@ -88,6 +88,7 @@ def fates(found: Verdict, array: str = "attributes", count: int = 5) -> list[str
         (504, b"<html><h1>504 Gateway Time-out</h1></html>", "unknown", "unknown", "back off"),
         (520, b"", "unknown", "unknown", "back off"),
         (599, b"", "unknown", "unknown", "back off"),
+        (103, b"", "unknown", "unknown", "back off"),
     ],
 )  # fmt: skip
 def test_it_judges_an_answer(status: int, body: Any, outcome: str, fate: str, traffic: str) -> None:

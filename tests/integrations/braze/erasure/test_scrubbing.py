@@ -170,6 +170,25 @@ def _unpacked(delivery: Delivery) -> bytes:
     return zlib.decompress(bytes(delivery.body)) if delivery.body else b""
 
 
+def test_purchases_are_scrubbed_though_another_customer_has_an_order_of_that_number(
+    augusta: Customer, account: Account, sync: Sync
+) -> None:
+    delete(augusta, sync)
+    Order.objects.create(account=account, customer=Customer.objects.get(external_id="c2"), order_id="o1")
+    tasks.scrub()
+    assert left() == []
+
+
+def test_purchases_of_an_order_that_was_made_again_for_its_customer_are_left_alone(
+    augusta: Customer, account: Account, sync: Sync
+) -> None:
+    delete(augusta, sync)
+    again = Customer.objects.create(account=account, external_id="c1")
+    Order.objects.create(account=account, customer=again, order_id="o1")
+    tasks.scrub()
+    assert BrazePurchase.objects.get().properties["gift_card"] == "Ms Byron"
+
+
 def test_another_accounts_customer_of_the_same_id_is_left_alone(augusta: Customer, sync: Sync) -> None:
     other = Account.objects.create(name="Other", slug="other")
     OutboxEntry.objects.create(

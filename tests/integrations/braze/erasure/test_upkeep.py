@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 
 from integrations.braze import checks, tasks
@@ -35,6 +37,23 @@ def test_it_purges_what_is_settled_and_old_and_keeps_the_rest(
     assert OutboxEntry.objects.get().status == "rejected"
     assert Delivery.objects.get().pk == OutboxEntry.objects.get().batch
     assert (BrazePurchase.objects.count(), BrazeProfile.objects.count()) == (1, 1)
+
+
+def test_the_reason_that_somebody_typed_goes_with_the_change_that_has_it(account: Account) -> None:
+    """When its customer is deleted later, nothing leads to it any more."""
+    now, user = database_now(), User.objects.create(username="anna")
+    old, recent = (
+        OutboxEntry.objects.create(account=account, integration="braze", status="discarded", settled_at=now - age)
+        for age in (timedelta(days=31), timedelta(days=1))
+    )
+    for entry in (old, recent):
+        LogEntry.objects.log_actions(user.pk, [entry], CHANGE, f"Discarded: {entry.pk} was asked for by Ms Byron")
+    assert retention.purge() == 1
+    words = dict(LogEntry.objects.values_list("object_id", "change_message"))
+    assert words == {
+        str(old.pk): "Discarded: removed with the change",
+        str(recent.pk): f"Discarded: {recent.pk} was asked for by Ms Byron",
+    }
 
 
 def test_what_cannot_be_purged_keeps_nothing_else_from_it(account: Account, caplog: pytest.LogCaptureFixture) -> None:
