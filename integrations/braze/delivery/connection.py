@@ -1,4 +1,4 @@
-"""The process' connection to Redis: short time-outs, and no retries, since a write that is repeated may apply twice."""
+"""The process' connections to Redis: short time-outs, and no retries: a write that is repeated may apply twice."""
 
 from functools import cache
 
@@ -13,12 +13,16 @@ from integrations.braze import lua
 
 @cache
 def client() -> redis.Redis:
-    """Shared by all threads; its pool opens new connections in a forked child."""
+    """Shared by all threads; its pool opens new connections in a forked child.
+
+    A connection to a server that has become a replica is closed: after a failover, the address leads to another one.
+    """
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        retry_on_error=[redis.ReadOnlyError],  # with no retries, all that this does is close the connection
     )
 
 

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
+from dev.ports import free_port
 from integrations.braze.composing import relay, taking
-from integrations.braze.delivery import buffer, commits, flush, ledger
+from integrations.braze.delivery import buffer, commits, connection, flush, ledger
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
@@ -71,6 +73,23 @@ def test_a_redis_that_is_full_loses_nothing(account: Account, change: Customer, 
         assert counts() == {"buffered": 4}
     finally:
         redis_client.config_set("maxmemory", 0)
+    sync()
+    assert counts() == {"delivered": 4}
+
+
+def test_a_connection_to_a_server_that_has_become_a_replica_is_given_up(
+    account: Account, change: Customer, redis_client: Any, sync: Sync
+) -> None:
+    """After a failover the address leads to another server, and this one may live on: every write went on failing."""
+    relay.relay(account.pk)
+    before = connection.client().client_id()
+    redis_client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    try:
+        with pytest.raises(redis.ReadOnlyError):
+            flush.flush(account.pk)
+    finally:
+        redis_client.execute_command("REPLICAOF", "NO", "ONE")
+    assert connection.client().client_id() != before
     sync()
     assert counts() == {"delivered": 4}
 
