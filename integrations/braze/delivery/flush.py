@@ -267,13 +267,15 @@ class _Flush:
 _UNCHANGED = Prepared(
     lambda pk, updated_at: BrazeSettings.objects.filter(pk=pk, updated_at=updated_at).values_list("pk")
 )
-_ENDPOINTS = Prepared(lambda ids: Delivery.objects.filter(pk__among=ids).values_list("pk", "endpoint"))
+_ENDPOINTS = Prepared(
+    lambda ids: Delivery.objects.filter(pk__among=ids, started_at=None, finished_at=None).values_list("pk", "endpoint")
+)
 
 
 def _found(claims: Sequence[Claim]) -> dict[UUID, tuple[str, bytes]]:
-    """Endpoint and compressed body of the claimed requests that the ledger has.
+    """Endpoint and compressed body of the claimed requests that are still to be started, by the ledger.
 
-    Bodies that Redis lost come from there.
+    Others (taken back since, or repeated by Redis) must not use up slots. Bodies that Redis lost come from the ledger.
     """
     lost = [claim.id for claim in claims if not claim.body]
     endpoints: dict[UUID, str] = dict(_ENDPOINTS.rows(ids=[claim.id for claim in claims]))

@@ -186,3 +186,15 @@ def test_a_forgotten_hour_is_counted_from_the_ledger_of_all_who_share_the_key(
     relay.relay(sharer.pk)
     flush.flush(sharer.pk)
     assert sandbox.summary()["requests"]["track"] == 1
+
+
+def test_requests_that_were_taken_back_use_up_nothing_of_the_limit(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Callable[[], None]
+) -> None:
+    """Redis still lists them: after each save of the settings, an account stood still for as many slots."""
+    away_from_the_turn_of_the_hour()
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{number}") for number in range(75 * 3))
+    relay.relay(account.pk)
+    BrazeSettings.objects.filter(pk=braze.pk).update(calls_per_hour=3)
+    sync()
+    assert sandbox.summary()["requests"]["track"] == 3
