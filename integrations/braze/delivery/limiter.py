@@ -2,8 +2,9 @@
 
 Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
 accounts that share a key share its budget, and the key itself is nowhere:
-  braze:{<budget>}:slot  the next free slot and the moment of that reckoning, in µs, as "<slot> <moment>": a moment yet
-                         to come means that the clock went back, and by how much
+  braze:{<budget>}:slot  the next free slot, the moment of that reckoning and the slot's spacing, in µs, as "<slot>
+                         <moment> <spacing>": a moment yet to come means that the clock went back, and by how much;
+                         another spacing than the caller's, that the limit has changed
   braze:{<budget>}:hour  hash: a clock hour, the requests in it (Braze's hourly limits "reset on the clock hour"), the
                          run of the server that counted (a restarted server may have lost the latest counts), and the
                          latest hour ever counted (a clock that went back will reach it again)
