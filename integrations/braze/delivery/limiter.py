@@ -161,13 +161,13 @@ def reserve(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -
 
 def defer(limit: Limit, seconds: float) -> None:
     """Braze answered 429: hand out no slot of this budget for `seconds`."""
-    connection.script("defer")(keys=[_key(limit, "slot")], args=[int(seconds * 1_000_000)])
+    connection.run("defer", [_key(limit, "slot")], [int(seconds * 1_000_000)])
 
 
 def _ask(limit: Limit, wanted: int, used: int = -1) -> tuple[int, int]:
     ahead, step = int(limit.ahead_seconds * 1_000_000), int(STEP_SECONDS * 1_000_000)
     arguments = [limit.spacing_us, ahead, limit.per_hour or 0, used, wanted, step]
-    granted, microseconds = connection.script("slot")(keys=[_key(limit, "slot"), _key(limit, "hour")], args=arguments)
+    granted, microseconds = connection.run("slot", [_key(limit, "slot"), _key(limit, "hour")], arguments)
     return int(granted), int(microseconds)
 
 

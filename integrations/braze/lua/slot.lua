@@ -18,8 +18,10 @@ local spacing, ahead, cap = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[
 local told, wanted = tonumber(ARGV[4]), tonumber(ARGV[5])
 local free, reckoned, spaced = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) ?(%d*) ?(%d*)$')
 local counted = redis.call('HMGET', KEYS[2], 'hour', 'used', 'server', 'latest')
-local is_counted, hour, used = counted[1] ~= false, tonumber(counted[1] or 0), tonumber(counted[2] or 0)
-local latest = tonumber(counted[4] or hour)
+local hour, used = tonumber(counted[1]), tonumber(counted[2])
+local is_counted = hour ~= nil and used ~= nil
+hour, used = hour or 0, used or 0
+local latest = tonumber(counted[4]) or hour
 
 local function move_to(next_free)
   local kept = math.ceil((next_free - now) / 1000) + KEPT_MS
