@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from integrations.braze.delivery import ledger
-from integrations.braze.delivery.fates import unclear_arrays
+from integrations.braze.delivery.fates import is_outdated, unclear_arrays
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
 from integrations.braze.mapping.objects import MAX_PER_ARRAY
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -26,9 +26,9 @@ def after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings,
     """
     if verdict.traffic == Traffic.GO_ON and unclear_arrays(delivery, verdict):
         return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
-    if verdict.traffic == Traffic.PAUSE and delivery.created_at < settings.updated_at <= now:
+    if verdict.traffic == Traffic.PAUSE and is_outdated(delivery, settings, now):
         return replace(verdict, traffic=Traffic.AS_BEFORE)  # it says nothing about the current settings
-    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
+    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and is_outdated(delivery, settings, now):
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:

@@ -7,8 +7,12 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from integrations.braze.models import BrazeSettings
+from integrations.braze.composing import relay
+from integrations.braze.delivery import ledger, settlement
+from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
+from integrations.braze.models import BrazeSettings, Delivery, Outcome
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.test_attacks import settle_all
@@ -35,6 +39,28 @@ def test_requests_of_a_worker_whose_clock_is_behind_are_halved(
 ) -> None:
     with time_machine.travel(timezone.now() - timedelta(hours=1)):
         _sync_with_a_culprit(account, sandbox, sync)
+
+
+def test_requests_are_halved_though_the_database_s_clock_was_set_back_since_the_settings_were_saved(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """The settings' date was still to come: each refused request was composed anew, without a pause, for an hour."""
+    BrazeSettings._base_manager.update(updated_at=database_now() + timedelta(hours=1))
+    _sync_with_a_culprit(account, sandbox, sync)
+
+
+def test_what_braze_refuses_by_name_ends_though_the_database_s_clock_was_set_back(
+    account: Account, braze: BrazeSettings
+) -> None:
+    BrazeSettings._base_manager.update(updated_at=database_now() + timedelta(hours=1))
+    Customer.objects.create(account=account, external_id="culprit")
+    relay.relay(account.pk)
+    request = Delivery.objects.get()
+    ledger.start(request.pk)
+    named = {("attributes", 0): ObjectFate.REJECTED}
+    refused = Verdict(Outcome.PARTIAL, ObjectFate.DELIVERED, Traffic.GO_ON, fates=named)
+    settlement.settle(request.pk, refused, 201)
+    assert OutboxEntry.objects.get().status == "rejected"
 
 
 def _sync_with_a_culprit(account: Account, sandbox: SandboxServer, sync: Sync) -> None:
