@@ -99,7 +99,7 @@ def _acted_on(
     if verdict.traffic == Traffic.SPLIT:
         splitting.split(delivery)
         return []
-    traffic.steer(state, verdict, now)
+    traffic.steer(state, verdict, delivery.started_at, now)
     return list(lines_of(delivery, verdict, settings, now))
 
 

@@ -42,8 +42,8 @@ def after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings,
     return verdict
 
 
-def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
-    """Write to the account's state what the verdict means for its next requests."""
+def steer(state: BrazeState, verdict: Verdict, started_at: datetime | None, now: datetime) -> None:
+    """Write to the account's state what the verdict on a request of that start means for its next requests."""
     if verdict.traffic == Traffic.AS_BEFORE:
         return
     if verdict.traffic == Traffic.GO_ON:
@@ -53,10 +53,22 @@ def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
         until = now + timedelta(seconds=verdict.wait_seconds)
         _change(state, backoff_until=until, last_error=verdict.words)
     elif verdict.traffic == Traffic.BACK_OFF:
+        if _is_backed_off_from(state, started_at):
+            return
         until = now + timedelta(seconds=backoff_seconds(state.failures, random.random()))  # noqa: S311
         _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
     else:
         _pause(state, verdict, now)
+
+
+def _is_backed_off_from(state: BrazeState, started_at: datetime | None) -> bool:
+    """Whether the request left before the last backoff began, as nothing is started during one.
+
+    It was in flight together with the one that failed first, and what one outage does to all of them is one failure.
+    """
+    if not state.failures or state.backoff_until is None or started_at is None:
+        return False
+    return started_at < state.backoff_until
 
 
 def _change(state: BrazeState, **changes: Any) -> None:
