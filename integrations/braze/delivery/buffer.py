@@ -85,6 +85,13 @@ def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:
     return [UUID(name.decode()) for name in answer]
 
 
+def claimed(account_id: int, delivery_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these are claimed, so that somebody may be sending them."""
+    arguments: list[str | int] = [_longest_ms(), *map(str, delivery_ids)]
+    answer = _run("claimed", account_id, [_keys(account_id)[2]], arguments)
+    return {UUID(name.decode()) for name in answer}
+
+
 def _run(name: str, account_id: int, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
     """Run a script. If one of the account's keys is of a wrong type, all are made anew: the next tick fills them."""
     return connection.run(name, keys, arguments, disposable=_keys(account_id))
