@@ -141,7 +141,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "relay"
 CELERY_TASK_ROUTES = {
-    "integrations.outbox.tasks.*": {"queue": "relay"},
+    # A tick like the flush's: on the relay's queue, it would expire behind the messages of a few backlogs.
+    "integrations.outbox.tasks.sweep": {"queue": "flush"},
     "integrations.braze.tasks.relay": {"queue": "relay"},
     # These take their time, and have threads of their own: a change never waits for them.
     "integrations.braze.tasks.purge": {"queue": "upkeep"},

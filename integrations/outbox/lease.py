@@ -102,12 +102,14 @@ def _update(account_id: int, integration: str, token: uuid.UUID, ttl: timedelta)
     """The id of the lease, or None if it is held (or has no row). One statement, because every relay begins with it.
 
     A holder that is committing has the row locked: that counts as held, and is not waited for. SQLite has one writer
-    anyway.
+    anyway. A lease that ends too late was taken before the database's clock was set back, and is free, too: a holder
+    that is still there notices it at its commit.
     """
     lock = " FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
     free = f"SELECT id FROM {_TABLE} WHERE account_id = %s AND integration = %s"
     now, end = now_and(ttl)
-    free += f" AND (token IS NULL OR expires_at <= {now}){lock}"
+    _, too_late = now_and(2 * ttl)
+    free += f" AND (token IS NULL OR expires_at <= {now} OR expires_at > {too_late}){lock}"
     with connection.cursor() as cursor:
         statement = f"UPDATE {_TABLE} SET token = %s, expires_at = {end} WHERE id = ({free}) RETURNING id"
         cursor.execute(statement, [_identity(token), account_id, integration])

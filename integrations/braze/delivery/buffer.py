@@ -6,18 +6,13 @@ Keys, `<a>` being the account's id, in braces so that a cluster keeps one accoun
   braze:{<a>}:flight  sorted set, request id → end of its claim in ms: the requests being sent
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import redis
-
 from integrations.braze.delivery import connection, ledger
 from integrations.braze.models import Delivery
-
-logger = logging.getLogger(__name__)
 
 #: Requests of one account in flight at once.
 IN_FLIGHT = 32
@@ -93,16 +88,16 @@ def missing(account_id: int, delivery_ids: list[UUID]) -> list[UUID]:
     return [UUID(name.decode()) for name in answer]
 
 
+def claimed(account_id: int, delivery_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these are claimed, so that somebody may be sending them."""
+    arguments: list[str | int] = [_longest_ms(), *map(str, delivery_ids)]
+    answer = _run("claimed", account_id, [_keys(account_id)[2]], arguments)
+    return {UUID(name.decode()) for name in answer}
+
+
 def _run(name: str, account_id: int, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-    """Run a script. If a key is of a wrong type, all are deleted and it is run again: the next tick fills them."""
-    try:
-        return connection.script(name)(keys=keys, args=arguments)
-    except redis.ResponseError as error:
-        if "WRONGTYPE" not in str(error):
-            raise
-        logger.error("keys of account %s are of a wrong type: deleted, to be filled from the ledger", account_id)
-        connection.client().delete(*_keys(account_id))
-        return connection.script(name)(keys=keys, args=arguments)
+    """Run a script. If one of the account's keys is of a wrong type, all are made anew: the next tick fills them."""
+    return connection.run(name, keys, arguments, disposable=_keys(account_id))
 
 
 def _longest_ms() -> int:

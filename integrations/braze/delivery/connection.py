@@ -1,6 +1,9 @@
-"""The process' connection to Redis: short time-outs, and no retries, since a write that is repeated may apply twice."""
+"""The process' connections to Redis: short time-outs, and no retries: a write that is repeated may apply twice."""
 
+import logging
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -10,15 +13,21 @@ from redis.retry import Retry
 
 from integrations.braze import lua
 
+logger = logging.getLogger(__name__)
+
 
 @cache
 def client() -> redis.Redis:
-    """Shared by all threads; its pool opens new connections in a forked child."""
+    """Shared by all threads; its pool opens new connections in a forked child.
+
+    A connection to a server that has become a replica is closed: after a failover, the address leads to another one.
+    """
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        retry_on_error=[redis.ReadOnlyError],  # with no retries, all that this does is close the connection
     )
 
 
@@ -26,3 +35,18 @@ def client() -> redis.Redis:
 def script(name: str) -> Script:
     """A Lua script of `lua/`, run by its hash and loaded again if the server has forgotten it."""
     return client().register_script(lua.source(name))
+
+
+def run(name: str, keys: Sequence[str], arguments: Sequence[Any], disposable: Sequence[str] = ()) -> Any:
+    """Run a script. If a key is of a wrong type, all `disposable` ones (else `keys`) are deleted and it is run again.
+
+    Raises `redis.RedisError`.
+    """
+    try:
+        return script(name)(keys=keys, args=arguments)
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        logger.error("a key among %s is of a wrong type: deleted, to be made anew", ", ".join(disposable or keys))
+        client().delete(*(disposable or keys))
+        return script(name)(keys=keys, args=arguments)

@@ -1,6 +1,7 @@
 """The fate of each object of a settled request, from Braze's answer and the account's policies."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from integrations.braze.delivery import ledger
@@ -29,11 +30,20 @@ class Line(NamedTuple):
     reason: str
 
 
-def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings) -> Iterator[Line]:
+def is_outdated(delivery: Delivery, settings: BrazeSettings, now: datetime) -> bool:
+    """Whether the request was composed under settings that have changed since.
+
+    If the settings' date is yet to come, the database's clock was set back after they were saved. What is dated before
+    `now` was composed after that, under the settings as they are.
+    """
+    return delivery.created_at < settings.updated_at and (settings.updated_at <= now or delivery.created_at > now)
+
+
+def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now: datetime) -> Iterator[Line]:
     """A line for each object of the request, in the order in which Braze applies them."""
     unclear = unclear_arrays(delivery, verdict)
     attributes = delivery.payload["attributes"] if delivery.attributes else []
-    is_old = settings.updated_at > delivery.created_at
+    is_old = is_outdated(delivery, settings, now)
     for array in ledger.ARRAYS:
         for index, item in enumerate(delivery.manifest.get(array, ())):
             told = ObjectFate.UNKNOWN if array in unclear else verdict.fate(array, index)

@@ -82,7 +82,7 @@ def settle_silent() -> None:
     An account of which somebody has something locked is left to the next call: all accounts share the caller's threads.
     """
     locked: set[int] = set()
-    for account_id, delivery_id in ledger.silent():
+    for account_id, delivery_id in _unclaimed(ledger.silent()):
         if account_id in locked:
             continue
         try:
@@ -92,6 +92,22 @@ def settle_silent() -> None:
             logger.warning("silent requests of account %s wait: %s", account_id, str(error).partition("\n")[0])
         except Exception:  # one request that cannot be settled must not keep every other account's from it
             logger.exception("request %s could not be settled", delivery_id)
+
+
+def _unclaimed(silent: Sequence[tuple[int, UUID]]) -> list[tuple[int, UUID]]:
+    """Without those whose claim has not run out yet.
+
+    A claim lasts as long as a request can take, by another clock: if the database's was set forward, senders still wait
+    for their answers. If Redis fails, the database's clock counts alone.
+    """
+    by_account: dict[int, list[UUID]] = defaultdict(list)
+    for account_id, delivery_id in silent:
+        by_account[account_id].append(delivery_id)
+    claimed: set[UUID] = set()
+    with suppress(redis.RedisError):
+        for account_id, ids in by_account.items():
+            claimed |= buffer.claimed(account_id, ids)
+    return [each for each in silent if each[1] not in claimed]
 
 
 def _settle_unless_locked(delivery_id: UUID) -> None:
@@ -267,13 +283,15 @@ class _Flush:
 _UNCHANGED = Prepared(
     lambda pk, updated_at: BrazeSettings.objects.filter(pk=pk, updated_at=updated_at).values_list("pk")
 )
-_ENDPOINTS = Prepared(lambda ids: Delivery.objects.filter(pk__among=ids).values_list("pk", "endpoint"))
+_ENDPOINTS = Prepared(
+    lambda ids: Delivery.objects.filter(pk__among=ids, started_at=None, finished_at=None).values_list("pk", "endpoint")
+)
 
 
 def _found(claims: Sequence[Claim]) -> dict[UUID, tuple[str, bytes]]:
-    """Endpoint and compressed body of the claimed requests that the ledger has.
+    """Endpoint and compressed body of the claimed requests that are still to be started, by the ledger.
 
-    Bodies that Redis lost come from there.
+    Others (taken back since, or repeated by Redis) must not use up slots. Bodies that Redis lost come from the ledger.
     """
     lost = [claim.id for claim in claims if not claim.body]
     endpoints: dict[UUID, str] = dict(_ENDPOINTS.rows(ids=[claim.id for claim in claims]))

@@ -2,8 +2,9 @@
 
 Keys, in braces so that a cluster keeps them together; `<budget>` is a digest of host, API key and endpoint class, so
 accounts that share a key share its budget, and the key itself is nowhere:
-  braze:{<budget>}:slot  the next free slot and the moment of that reckoning, in µs, as "<slot> <moment>": a moment yet
-                         to come means that the clock went back, and by how much
+  braze:{<budget>}:slot  the next free slot, the moment of that reckoning and the slot's spacing, in µs, as "<slot>
+                         <moment> <spacing>": a moment yet to come means that the clock went back, and by how much;
+                         another spacing than the caller's, that the limit has changed
   braze:{<budget>}:hour  hash: a clock hour, the requests in it (Braze's hourly limits "reset on the clock hour"), the
                          run of the server that counted (a restarted server may have lost the latest counts), and the
                          latest hour ever counted (a clock that went back will reach it again)
@@ -160,13 +161,13 @@ def reserve(limit: Limit, calls_this_hour: Callable[[], int], wanted: int = 1) -
 
 def defer(limit: Limit, seconds: float) -> None:
     """Braze answered 429: hand out no slot of this budget for `seconds`."""
-    connection.script("defer")(keys=[_key(limit, "slot")], args=[int(seconds * 1_000_000)])
+    connection.run("defer", [_key(limit, "slot")], [int(seconds * 1_000_000)])
 
 
 def _ask(limit: Limit, wanted: int, used: int = -1) -> tuple[int, int]:
     ahead, step = int(limit.ahead_seconds * 1_000_000), int(STEP_SECONDS * 1_000_000)
     arguments = [limit.spacing_us, ahead, limit.per_hour or 0, used, wanted, step]
-    granted, microseconds = connection.script("slot")(keys=[_key(limit, "slot"), _key(limit, "hour")], args=arguments)
+    granted, microseconds = connection.run("slot", [_key(limit, "slot"), _key(limit, "hour")], arguments)
     return int(granted), int(microseconds)
 
 

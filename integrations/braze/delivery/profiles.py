@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from integrations.braze import mirror
-from integrations.braze.delivery.fates import Line
+from integrations.braze.delivery.fates import Line, is_outdated
 from integrations.braze.delivery.verdicts import ObjectFate
 from integrations.braze.mapping.rows import Mirrored, from_our_json, text_of
 from integrations.braze.models import BrazeProfile, BrazeSettings
@@ -98,9 +98,9 @@ def _tells_nothing_new(line: Line) -> bool:
     return line.known and line.told == ObjectFate.DELIVERED and line.array in ("events", "purchases")
 
 
-def doubted(line: Line, settings: BrazeSettings) -> Line:
+def doubted(line: Line, settings: BrazeSettings, now: datetime) -> Line:
     """The line, but unknown if it was delivered under older settings: it may have gone to another workspace."""
-    is_old = settings.updated_at > line.request.created_at and line.array != "deletions"
+    is_old = is_outdated(line.request, settings, now) and line.array != "deletions"
     return line._replace(told=ObjectFate.UNKNOWN) if is_old and line.told == ObjectFate.DELIVERED else line
 
 

@@ -66,7 +66,7 @@ def settle_all(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
         _settle_purchases(account_id, lines, now)
         _settle_entries(lines, now)
         unpark(account_id, {line.customer for line in lines if line.purchase is not None})
-        profiles.move(account_id, [profiles.doubted(line, settings) for line in lines], now)
+        profiles.move(account_id, [profiles.doubted(line, settings, now) for line in lines], now)
         transaction.on_commit(partial(_go_on, account_id), robust=True)
     return settled
 
@@ -100,8 +100,8 @@ def _acted_on(
     if verdict.traffic == Traffic.SPLIT:
         splitting.split(delivery)
         return []
-    traffic.steer(state, verdict, now)
-    return list(lines_of(delivery, verdict, settings))
+    traffic.steer(state, verdict, delivery.started_at, now)
+    return list(lines_of(delivery, verdict, settings, now))
 
 
 def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:

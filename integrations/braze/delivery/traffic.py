@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from integrations.braze.delivery import ledger
-from integrations.braze.delivery.fates import unclear_arrays
+from integrations.braze.delivery.fates import is_outdated, unclear_arrays
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
 from integrations.braze.mapping.objects import MAX_PER_ARRAY
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -26,9 +26,9 @@ def after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings,
     """
     if verdict.traffic == Traffic.GO_ON and unclear_arrays(delivery, verdict):
         return replace(verdict, traffic=Traffic.BACK_OFF)  # what is unknown may be sent again, but not at once
-    if verdict.traffic == Traffic.PAUSE and delivery.created_at < settings.updated_at <= now:
+    if verdict.traffic == Traffic.PAUSE and is_outdated(delivery, settings, now):
         return replace(verdict, traffic=Traffic.AS_BEFORE)  # it says nothing about the current settings
-    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and settings.updated_at > delivery.created_at:
+    if verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) and is_outdated(delivery, settings, now):
         return replace(verdict, traffic=Traffic.GO_ON)  # composed under settings that have changed: compose it anew
     if verdict.traffic == Traffic.COMBINE:
         if delivery.size > MAX_PER_ARRAY and settings.batch_limit == BatchLimit.PER_ARRAY:
@@ -42,8 +42,8 @@ def after_refusal(delivery: Delivery, verdict: Verdict, settings: BrazeSettings,
     return verdict
 
 
-def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
-    """Write to the account's state what the verdict means for its next requests."""
+def steer(state: BrazeState, verdict: Verdict, started_at: datetime | None, now: datetime) -> None:
+    """Write to the account's state what the verdict on a request of that start means for its next requests."""
     if verdict.traffic == Traffic.AS_BEFORE:
         return
     if verdict.traffic == Traffic.GO_ON:
@@ -53,10 +53,22 @@ def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
         until = now + timedelta(seconds=verdict.wait_seconds)
         _change(state, backoff_until=until, last_error=verdict.words)
     elif verdict.traffic == Traffic.BACK_OFF:
+        if _is_backed_off_from(state, started_at):
+            return
         until = now + timedelta(seconds=backoff_seconds(state.failures, random.random()))  # noqa: S311
         _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
     else:
         _pause(state, verdict, now)
+
+
+def _is_backed_off_from(state: BrazeState, started_at: datetime | None) -> bool:
+    """Whether the request left before the last backoff began, as nothing is started during one.
+
+    It was in flight together with the one that failed first, and what one outage does to all of them is one failure.
+    """
+    if not state.failures or state.backoff_until is None or started_at is None:
+        return False
+    return started_at < state.backoff_until
 
 
 def _change(state: BrazeState, **changes: Any) -> None:

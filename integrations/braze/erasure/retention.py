@@ -1,6 +1,7 @@
 """Removes settled entries and finished requests by age. Purchases and the mirror stay for ever."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from integrations.braze.erasure import erasing
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeState, Delivery
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import Kind, OutboxEntry, Status
 
 logger = logging.getLogger(__name__)
 
@@ -34,24 +35,34 @@ def purge(most: int = 100_000) -> int:
     entries = OutboxEntry.objects.filter(integration=NAME, status__in=DONE, settled_at__lt=before)
     open_entries = OutboxEntry.objects.exclude(status__in=DONE).filter(batch__isnull=False)
     requests = Delivery.objects.filter(finished_at__lt=before).exclude(pk__in=open_entries.values("batch"))
-    if entries.exists():  # said first: a backfill must not take what is purged for what was never sent
-        _note_purge()
-    gone = _delete_in_batches(entries.order_by("pk"), most)
+    gone = _delete_in_batches(entries.order_by("pk"), most, _note_events)
     return gone + _delete_in_batches(requests.order_by("created_at"), most)
 
 
-def _note_purge() -> None:
-    """One account after the other: where one's state is locked, those of all others would be for as long."""
+def _note_events(entries: "QuerySet[OutboxEntry]") -> None:
+    """Said before they are deleted: a backfill must not take events that are purged for events that were never sent.
+
+    One account after the other: where one's state is locked, those of all others would be for as long.
+    """
     now = database_now()
-    for pk in BrazeState.objects.values_list("pk", flat=True):
-        BrazeState.objects.filter(pk=pk).update(purged_at=now)
+    for account_id in set(entries.filter(kind=Kind.EVENT).values_list("account_id", flat=True)):
+        BrazeState.objects.filter(account_id=account_id).update(purged_at=now)
 
 
-def _delete_in_batches(rows: "QuerySet[Any]", most: int) -> int:
-    """A failure is logged, and ends only these rows' turn: what else there is to purge does not depend on them."""
+def _delete_in_batches(
+    rows: "QuerySet[Any]", most: int, say: "Callable[[QuerySet[Any]], None]" = lambda chosen: None
+) -> int:
+    """`say` is called with each batch before it is deleted.
+
+    A failure is logged, and ends only these rows' turn: what else there is to purge does not depend on them.
+    """
     gone = 0
     try:
-        while gone < most and (deleted := _delete_batch(rows)):
+        while gone < most:
+            chosen = rows.filter(pk__in=list(rows.values_list("pk", flat=True)[:BATCH]))
+            say(chosen)
+            if not (deleted := _delete(chosen)):
+                break
             gone += deleted
     except DatabaseError:
         logger.exception("purge of %s failed", rows.model._meta.verbose_name_plural)
@@ -59,11 +70,10 @@ def _delete_in_batches(rows: "QuerySet[Any]", most: int) -> int:
 
 
 @transaction.atomic
-def _delete_batch(rows: "QuerySet[Any]") -> int:
+def _delete(chosen: "QuerySet[Any]") -> int:
     """Rows that somebody else has locked are left to the next purge: waiting for them could end in a deadlock."""
-    free = rows.select_for_update(skip_locked=True)
-    ids = list(free.values_list("pk", flat=True)[:BATCH])
-    if rows.model is OutboxEntry:
+    ids = list(chosen.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    if chosen.model is OutboxEntry:
         discarded = OutboxEntry.objects.filter(pk__in=ids, status=Status.DISCARDED)
         erasing.clear_history(list(discarded.values_list("pk", flat=True)), WITH_THE_CHANGE)
-    return rows.model._default_manager.filter(pk__in=ids)._raw_delete(rows.db) if ids else 0
+    return chosen.model._default_manager.filter(pk__in=ids)._raw_delete(chosen.db) if ids else 0

@@ -1,7 +1,8 @@
 -- Hands out the next free slots of a rate limit: slots are spaced evenly, so no window ever holds more than its share,
 -- and nothing is charged if the wait would be too long. If nothing is known of earlier slots, the last one may have
 -- been a moment ago, so the first is one spacing away.
--- KEYS: 1 next free slot and the moment it was reckoned at ("<us> <us>", this server's clock),
+-- KEYS: 1 next free slot, the moment it was reckoned at, and the spacing it has from the last one ("<us> <us> <us>",
+--       by this server's clock; no spacing where Braze has asked us to wait until then),
 --       2 the clock hour being counted (hash: hour, used, server, and the latest hour ever counted)
 -- ARGV: 1 spacing of slots (us), 2 longest acceptable wait for a slot (us), 3 hourly cap (0: none),
 --       4 what was used of this hour, believed only if nothing is counted yet (-1: not known), 5 slots wanted,
@@ -15,14 +16,16 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local spacing, ahead, cap = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local told, wanted = tonumber(ARGV[4]), tonumber(ARGV[5])
-local free, reckoned = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) ?(%d*)$')
+local free, reckoned, spaced = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) ?(%d*) ?(%d*)$')
 local counted = redis.call('HMGET', KEYS[2], 'hour', 'used', 'server', 'latest')
-local is_counted, hour, used = counted[1] ~= false, tonumber(counted[1] or 0), tonumber(counted[2] or 0)
-local latest = tonumber(counted[4] or hour)
+local hour, used = tonumber(counted[1]), tonumber(counted[2])
+local is_counted = hour ~= nil and used ~= nil
+hour, used = hour or 0, used or 0
+local latest = tonumber(counted[4]) or hour
 
 local function move_to(next_free)
   local kept = math.ceil((next_free - now) / 1000) + KEPT_MS
-  redis.call('SET', KEYS[1], string.format('%.0f %.0f', next_free, now), 'PX', kept)
+  redis.call('SET', KEYS[1], string.format('%.0f %.0f %.0f', next_free, now, spacing), 'PX', kept)
 end
 
 local function server()
@@ -36,7 +39,11 @@ local function count()
   redis.call('EXPIRE', KEYS[2], 7200)
 end
 
-free, reckoned = tonumber(free), tonumber(reckoned)
+free, reckoned, spaced = tonumber(free), tonumber(reckoned), tonumber(spaced)
+if spaced and spaced ~= spacing then -- the limit has changed since the last slot, which the next one counts from
+  free = free - spaced + spacing
+  move_to(free)
+end
 if not free then
   free = now + spacing
   move_to(free)

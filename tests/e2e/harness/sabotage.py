@@ -36,12 +36,18 @@ class Found:
 
 
 SABOTAGES: dict[str, list[Edit]] = {
+    # What was started already gets no slot either.
     "start without the condition": [
+        Edit(
+            "integrations/braze/delivery/flush.py",
+            'pk__among=ids, started_at=None, finished_at=None).values_list("pk", "endpoint")',
+            'pk__among=ids).values_list("pk", "endpoint")',
+        ),
         Edit(
             "integrations/braze/delivery/ledger.py",
             "= chosen.id AND started_at IS NULL AND finished_at IS NULL RETURNING",
             "= chosen.id RETURNING",
-        )
+        ),
     ],
     "busy customers not left out": [
         Edit(

@@ -5,12 +5,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 
+from dev.ports import free_port
 from integrations.braze.composing import relay, taking
-from integrations.braze.delivery import buffer, commits, flush, ledger
-from integrations.braze.models import BrazeSettings, BrazeState
+from integrations.braze.delivery import buffer, commits, connection, flush, ledger, limiter
+from integrations.braze.models import BrazeSettings, BrazeState, Endpoint
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.delivery.limits import (
+    away_from_the_turn_of_the_hour,
+    hour_key,
+    limit,
+    never,
+    reserve,
+    slot_key,
+)
 from tests.integrations.braze.fates import counts
 
 Sync = Callable[[], None]
@@ -75,6 +85,23 @@ def test_a_redis_that_is_full_loses_nothing(account: Account, change: Customer, 
     assert counts() == {"delivered": 4}
 
 
+def test_a_connection_to_a_server_that_has_become_a_replica_is_given_up(
+    account: Account, change: Customer, redis_client: Any, sync: Sync
+) -> None:
+    """After a failover the address leads to another server, and this one may live on: every write went on failing."""
+    relay.relay(account.pk)
+    before = connection.client().client_id()
+    redis_client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+    try:
+        with pytest.raises(redis.ReadOnlyError):
+            flush.flush(account.pk)
+    finally:
+        redis_client.execute_command("REPLICAOF", "NO", "ONE")
+    assert connection.client().client_id() != before
+    sync()
+    assert counts() == {"delivered": 4}
+
+
 @pytest.mark.parametrize("key", ["ready", "bodies", "flight", "commits"])
 @pytest.mark.parametrize("kind", ["text", "stream"])
 def test_a_key_that_holds_something_else_is_made_anew_and_nothing_is_sent_twice(
@@ -92,6 +119,39 @@ def test_a_key_that_holds_something_else_is_made_anew_and_nothing_is_sent_twice(
         sync()
     assert counts() == {"delivered": 4}
     assert sandbox.summary()["requests"]["track"] == 1
+
+
+@pytest.mark.parametrize("name", ["slot", "hour"])
+@pytest.mark.parametrize("kind", ["text", "list"])
+def test_a_key_of_the_limiter_that_holds_something_else_is_made_anew(
+    account: Account, change: Customer, redis_client: Any, sync: Sync, name: str, kind: str
+) -> None:
+    """Every account of the API key stood still until somebody removed it."""
+    BrazeSettings.objects.update(calls_per_hour=1000)
+    key = f"braze:{{{limiter.budget_of(BrazeSettings.objects.get(), Endpoint.TRACK)}}}:{name}"
+    if kind == "text":
+        redis_client.set(key, "rubbish")
+    else:
+        redis_client.rpush(key, "rubbish")
+    sync()
+    assert counts() == {"delivered": 4}
+
+
+@pytest.mark.parametrize("field", ["hour", "used", "latest"])
+def test_an_hour_that_is_no_number_is_counted_anew(redis_client: Any, field: str) -> None:
+    of = limit(calls=100_000, per_hour=5)
+    away_from_the_turn_of_the_hour()
+    assert reserve(of).is_granted
+    redis_client.hset(hour_key(of), field, "rubbish")
+    assert limiter.reserve(of, lambda: 2, wanted=50).granted in (3, 4)
+    assert not limiter.reserve(of, never).is_granted
+
+
+def test_a_wait_that_braze_asks_for_holds_where_the_limiter_s_key_holds_something_else(redis_client: Any) -> None:
+    of = limit()
+    redis_client.rpush(slot_key(of), "rubbish")
+    limiter.defer(of, 60)
+    assert reserve(of).wait_seconds > 50
 
 
 @pytest.mark.parametrize("rubbish", ["rubbish", "-1", "1e9", "inf", "0x10", "9" * 5000, ""])

@@ -205,11 +205,13 @@ def test_what_is_removed_by_age_waits_for_nobodys_lock(
 def test_a_purge_that_waits_for_the_state_of_one_account_holds_up_no_other(
     account: Account, braze: BrazeSettings, beside_us: Beside
 ) -> None:
-    BrazeSettings.objects.create(account=Account.objects.create(name="Other", slug="other"))
-    OutboxEntry.objects.create(
-        account=account, integration="braze", kind="event", customer_external_id="c1", status="delivered",
-        settled_at=database_now() - timedelta(days=400),
-    )  # fmt: skip
+    other = Account.objects.create(name="Other", slug="other")
+    BrazeSettings.objects.create(account=other)
+    for each in (account, other):
+        OutboxEntry.objects.create(
+            account=each, integration="braze", kind="event", customer_external_id="c1", status="delivered",
+            settled_at=database_now() - timedelta(days=400),
+        )  # fmt: skip
     first, last = BrazeState.objects.order_by("pk")
     with transaction.atomic():
         list(BrazeState.objects.filter(pk=last.pk).select_for_update())

@@ -217,11 +217,13 @@ class Machine(Promises, RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """The deadline of what died has passed: of all that was started and is in nobody's hands."""
+        """The time of what died has passed, in both clocks: of all that was started and is in nobody's hands."""
         past = database_now() - timedelta(seconds=1)
         held = {*self.started, *(answer.delivery_id for answer in self.answered)}
         mine = Delivery.objects.filter(account=self.account, started_at__isnull=False, finished_at=None)
-        mine.exclude(pk__in=held).update(deadline=past)
+        dead = list(mine.exclude(pk__in=held).values_list("pk", flat=True))
+        Delivery.objects.filter(pk__in=dead).update(deadline=past)
+        buffer.release(self.account.pk, *dead)
         flush.settle_silent()
 
     # --- what Redis does --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The tick of the flush: whatever happens to one account, the others' senders are woken, and their requests settled."""
+"""The ticks of sweep and flush: one account's trouble keeps no other from being woken and settled."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, s
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
+from masivo_braze.celery import app
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.doubts import fulfilled, started
 
@@ -208,3 +209,10 @@ def test_what_is_locked_of_one_account_holds_up_the_tick_of_no_other(
     assert found == ([good.pk], {""}, {"unknown"})
     tasks.flush()
     assert outcomes(bad) == {"unknown"}
+
+
+def test_the_sweep_does_not_queue_behind_the_relays_of_backlogs() -> None:
+    """It expires within a second: behind eight backlogs none was made, and what waits for a moment waited for them."""
+    tick = app.conf["beat_schedule"]["sweep"]["task"]
+    queues = {name: app.amqp.router.route({}, name)["queue"].name for name in (tick, tasks.relay.name)}
+    assert queues == {tick: "flush", tasks.relay.name: "relay"}

@@ -66,6 +66,17 @@ def test_a_late_release_leaves_the_successor_its_lease(account: Account) -> None
         successor.confirm()
 
 
+def test_a_dead_holder_s_lease_runs_out_though_the_database_s_clock_was_set_back(account: Account) -> None:
+    """Nothing of the account was composed until the clock had caught up."""
+    dead = hold(account.pk, "braze", TTL)
+    dead.__enter__()
+    Lease.objects.update(expires_at=database_now() + timedelta(hours=1))
+    with hold(account.pk, "braze", TTL) as successor:
+        assert successor is not None
+        dead.__exit__(None, None, None)
+        successor.confirm()
+
+
 def test_confirming_prolongs_it(account: Account) -> None:
     with hold(account.pk, "braze", TTL) as held:
         assert held is not None

@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from integrations.braze.composing import relay
 from integrations.braze.delivery import buffer, flush, readiness, traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.fates import counts, forget_backoff
 
@@ -56,6 +58,20 @@ def test_an_account_that_fails_is_tried_one_request_at_a_time_on_threads_set_apa
     buffer.release(account.pk, Delivery.objects.filter(finished_at=None).order_by("created_at")[0].pk)
     assert flush.flush(account.pk, on_probation=True) == 1
     assert not readiness.of(account.pk).on_probation
+
+
+def test_requests_that_fail_together_are_one_failure(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer
+) -> None:
+    """Of 32 in flight, each doubled the wait: a moment's trouble at Braze silenced a backlog for up to a minute."""
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{n}") for n in range(75 * buffer.IN_FLIGHT))
+    relay.relay(account.pk)
+    sandbox.faults.add(status=503, times=buffer.IN_FLIGHT)
+    assert flush.flush(account.pk) > 1
+    state = BrazeState.objects.get()
+    assert state.failures == 1
+    assert state.backoff_until is not None
+    assert state.backoff_until - database_now() < timedelta(seconds=1)
 
 
 def test_backoff_is_jittered_and_capped() -> None:

@@ -16,7 +16,13 @@ from integrations.braze.delivery.limiter import Limit
 from integrations.braze.models import BrazeSettings, Endpoint
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.delivery.limits import away_from_the_turn_of_the_hour, reserve, server_us, slot_key
+from tests.integrations.braze.delivery.limits import (
+    away_from_the_turn_of_the_hour,
+    next_free_us,
+    reserve,
+    server_us,
+    slot_key,
+)
 
 pytestmark = pytest.mark.usefixtures("redis_client", "db")
 
@@ -113,6 +119,32 @@ def test_a_limit_changed_at_one_account_holds_for_the_others_at_once() -> None:
     assert limiter.limit_of(other, Endpoint.TRACK).per_hour is None
 
 
+def test_a_limit_that_is_raised_is_not_waited_for_as_long_as_the_one_before() -> None:
+    """A typing error in a limit stopped the account for an hour after it was corrected."""
+    begun, asked = server_us(), {"calls_per_window": 1, "window_seconds": 3600}
+    one = shop("a", **asked)
+    of = limiter.limit_of(one, Endpoint.TRACK)
+    connection.client().set(slot_key(of), server_us())
+    assert reserve(of).is_granted
+    for name in asked:
+        setattr(one, name, 3)
+    of = limiter.limit_of(one, Endpoint.TRACK)
+    assert reserve(of).wait_seconds <= of.spacing_us / 1_000_000
+    limiter.defer(of, 60)
+    one.calls_per_window = 3000
+    assert reserve(limiter.limit_of(one, Endpoint.TRACK)).wait_seconds > 55, "what Braze asked for stays"
+    assert next_free_us(of) > begun + 60_000_000
+
+
+def test_a_limit_that_is_lowered_counts_from_the_last_request_on() -> None:
+    one = shop("a")
+    of = limiter.limit_of(one, Endpoint.TRACK)
+    connection.client().set(slot_key(of), server_us())
+    assert reserve(of).is_granted
+    one.calls_per_window, one.window_seconds = 1, 10
+    assert reserve(limiter.limit_of(one, Endpoint.TRACK)).wait_seconds > 9
+
+
 def save(row: BrazeSettings) -> None:
     row.save()
 
@@ -186,3 +218,15 @@ def test_a_forgotten_hour_is_counted_from_the_ledger_of_all_who_share_the_key(
     relay.relay(sharer.pk)
     flush.flush(sharer.pk)
     assert sandbox.summary()["requests"]["track"] == 1
+
+
+def test_requests_that_were_taken_back_use_up_nothing_of_the_limit(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Callable[[], None]
+) -> None:
+    """Redis still lists them: after each save of the settings, an account stood still for as many slots."""
+    away_from_the_turn_of_the_hour()
+    Customer.objects.bulk_create(Customer(account=account, external_id=f"c{number}") for number in range(75 * 3))
+    relay.relay(account.pk)
+    BrazeSettings.objects.filter(pk=braze.pk).update(calls_per_hour=3)
+    sync()
+    assert sandbox.summary()["requests"]["track"] == 3

@@ -35,7 +35,9 @@ def clock_goes(of: Limit, seconds: int) -> None:
     redis = connection.client()
     if stored := redis.get(slot_key(of)):
         assert isinstance(stored, bytes)
-        redis.set(slot_key(of), " ".join(str(int(part) - seconds * 1_000_000) for part in stored.split()))
+        slot, moment, *spacing = map(int, stored.split())
+        moved = (slot - seconds * 1_000_000, moment - seconds * 1_000_000, *spacing)
+        redis.set(slot_key(of), " ".join(map(str, moved)))
     for name in ("hour", "latest"):
         if hour := redis.hget(hour_key(of), name):
             redis.hset(hour_key(of), name, int(hour) - seconds // HOUR)

