@@ -256,6 +256,7 @@ def _event(customer: str) -> str:
         (lose_a_purchase, "names purchases that are not there"),
     ],
 )
+@pytest.mark.made_up
 def test_an_error_is_found(on_the_way: Account, tamper: Callable[[], None], found: str) -> None:
     tamper()
     wrong = accounting.check(on_the_way.pk)
@@ -282,6 +283,7 @@ def test_the_command_says_where_changes_are(on_the_way: Account) -> None:
     assert "4 on the way" in text
 
 
+@pytest.mark.made_up
 def test_the_command_fails_for_one_account_that_does_not_balance_and_names_all(
     on_the_way: Account, sandbox: SandboxServer
 ) -> None:
