@@ -50,13 +50,19 @@ def steer(state: BrazeState, verdict: Verdict, now: datetime) -> None:
         if state.failures:  # a wait that Braze asked for is not over because a request before it went well
             _change(state, failures=0, backoff_until=None, last_error="")
     elif verdict.traffic == Traffic.WAIT:
-        until = now + timedelta(seconds=verdict.wait_seconds)
+        until = _not_before(state, now + timedelta(seconds=verdict.wait_seconds))
         _change(state, backoff_until=until, last_error=verdict.words)
     elif verdict.traffic == Traffic.BACK_OFF:
-        until = now + timedelta(seconds=backoff_seconds(state.failures, random.random()))  # noqa: S311
+        seconds = backoff_seconds(state.failures, random.random())  # noqa: S311
+        until = _not_before(state, now + timedelta(seconds=seconds))
         _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
     else:
         _pause(state, verdict, now)
+
+
+def _not_before(state: BrazeState, until: datetime) -> datetime:
+    """A wait that Braze asked for is not over sooner because a request before it failed, or was told to wait less."""
+    return max(until, state.backoff_until or until)
 
 
 def _change(state: BrazeState, **changes: Any) -> None:
