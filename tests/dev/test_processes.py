@@ -81,7 +81,19 @@ def test_it_runs_the_same_processes_in_development_as_in_production() -> None:
     assert {name: production[name] for name in ("web", *WORKERS)}.items() <= development.items()
 
 
+def served_by() -> dict[str, str]:
+    """By queue, the process of the Procfile that takes its tasks."""
+    lines = read_procfile(ROOT / "Procfile").items()
+    queues = {name: line.split(" -Q ")[1].split()[0].split(",") for name, line in lines if " -Q " in line}
+    return {queue: name for name, its in queues.items() for queue in its}
+
+
 def test_it_has_a_worker_for_every_queue() -> None:
-    lines = read_procfile(ROOT / "Procfile").values()
-    served = {queue for line in lines if " -Q " in line for queue in line.split(" -Q ")[1].split()[0].split(",")}
-    assert {route["queue"] for route in settings.CELERY_TASK_ROUTES.values()} <= served
+    assert {route["queue"] for route in settings.CELERY_TASK_ROUTES.values()} <= served_by().keys()
+
+
+def test_what_one_account_does_to_its_worker_reaches_no_other_kind_of_work() -> None:
+    """Relays, senders, senders of backlogs and those of accounts that fail: each with processes of their own."""
+    tasks = ("relay", "flush", "flush_account", "flush_backlog", "probe_account")
+    queues = [settings.CELERY_TASK_ROUTES[f"integrations.braze.tasks.{task}"]["queue"] for task in tasks]
+    assert [served_by()[queue] for queue in queues] == ["worker", "flush", "flush", "backlog", "probation"]

@@ -29,6 +29,10 @@ def stack(tmp_path: Path, database_url: str | None) -> Iterator[Stack]:
 
 @pytest.fixture
 def shop(stack: Stack) -> Iterator[Shop]:
-    """A process that saves loyalty records, as a web process would; its account syncs everything."""
+    """A process that saves loyalty records, as a web process would; its account syncs everything.
+
+    Whatever a test did to the rest, the account's books balance in the end.
+    """
     with Shop(stack) as shop:
         yield shop
+        assert shop.accounting() == []

@@ -51,6 +51,11 @@ class Shop:
         line: dict[str, Any] = self.ask("status")
         return line
 
+    def accounting(self) -> list[str]:
+        """What does not balance."""
+        wrong: list[str] = self.ask("accounting")
+        return wrong
+
     def ask(self, action: str, **arguments: Any) -> Any:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps([action, arguments]).encode() + b"\n")

@@ -40,11 +40,18 @@ def status() -> dict[str, Any]:
     return ledger.status(Account.objects.get(slug=SLUG))
 
 
+def accounting() -> list[str]:
+    from integrations.braze.reporting import accounting
+    from masivo_braze.loyalty.models import Account
+
+    return accounting.check(Account.objects.get(slug=SLUG).pk)
+
+
 def main() -> None:
     django.setup()
     from django.db import connections
 
-    actions = {action.__name__: action for action in (create_account, save_customers, save_event, status)}
+    actions = {action.__name__: action for action in (create_account, save_customers, save_event, status, accounting)}
     for line in sys.stdin:
         action, arguments = json.loads(line)
         print(json.dumps(actions[action](**arguments)), flush=True)

@@ -1,6 +1,9 @@
 """The README names every variable of the environment, and the operations page every command."""
 
+import os
 import re
+
+from django.conf import settings
 
 from dev.processes import ROOT
 
@@ -15,6 +18,15 @@ def test_the_readme_has_every_variable_that_the_settings_read() -> None:
     section = (ROOT / "README.md").read_text().split("## Configuration")[1]
     rows = {name for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for name in re.findall("[A-Z_]+", row)}
     assert read - DEVELOPERS == rows
+
+
+def test_the_readme_has_the_defaults_that_are_in_force() -> None:
+    section = (ROOT / "README.md").read_text().split("## Configuration")[1]
+    told = {name: float(value) for name, value in re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \|$", section, re.MULTILINE)}
+    promised = {"BRAZE_RETENTION_DAYS": 30, "BRAZE_DELETE_AFTER_SECONDS": 5, "BRAZE_DELETE_SETTLES_SECONDS": 300}
+    assert promised.items() <= told.items()
+    in_force = {name: getattr(settings, name) for name in told if hasattr(settings, name) and name not in os.environ}
+    assert in_force == {name: told[name] for name in in_force}
 
 
 def test_the_operations_page_has_every_command() -> None:

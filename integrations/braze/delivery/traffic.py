@@ -50,12 +50,13 @@ def steer(state: BrazeState, verdict: Verdict, started_at: datetime | None, now:
         if state.failures:  # a wait that Braze asked for is not over because a request before it went well
             _change(state, failures=0, backoff_until=None, last_error="")
     elif verdict.traffic == Traffic.WAIT:
-        until = now + timedelta(seconds=verdict.wait_seconds)
+        until = _not_before(state, now + timedelta(seconds=verdict.wait_seconds))
         _change(state, backoff_until=until, last_error=verdict.words)
     elif verdict.traffic == Traffic.BACK_OFF:
         if _is_backed_off_from(state, started_at):
             return
-        until = now + timedelta(seconds=backoff_seconds(state.failures, random.random()))  # noqa: S311
+        seconds = backoff_seconds(state.failures, random.random())  # noqa: S311
+        until = _not_before(state, now + timedelta(seconds=seconds))
         _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
     else:
         _pause(state, verdict, now)
@@ -69,6 +70,11 @@ def _is_backed_off_from(state: BrazeState, started_at: datetime | None) -> bool:
     if not state.failures or state.backoff_until is None or started_at is None:
         return False
     return started_at < state.backoff_until
+
+
+def _not_before(state: BrazeState, until: datetime) -> datetime:
+    """A wait that Braze asked for is not over sooner because a request before it failed, or was told to wait less."""
+    return max(until, state.backoff_until or until)
 
 
 def _change(state: BrazeState, **changes: Any) -> None:

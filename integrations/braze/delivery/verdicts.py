@@ -126,19 +126,24 @@ def silent() -> Verdict:
 def retry_after(headers: Mapping[str, str], now: float) -> float:
     """Seconds to wait, from Braze's headers: there are two styles, and any of them may be missing, empty or absurd.
 
-    A point in time is counted from the answer's own date, by Braze's clock, since `now`, this machine's, may be wrong.
+    `Retry-After` may also be a date, as HTTP has it, if something between Braze and us sends it. A point in time is
+    counted from the answer's own date, by Braze's clock, since `now`, this machine's, may be wrong.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     now = _moment(lower.get("date", "")) or now
     for name in ("x-ratelimit-retry-after", "retry-after", "x-ratelimit-reset"):
-        try:
-            told = float(lower.get(name, ""))
-        except ValueError:
-            continue
+        told = _number(lower.get(name, "")) or _moment(lower.get(name, "")) or 0.0
         seconds = told - now if told > 1e9 else told
         if seconds > 0 and isfinite(seconds):
             return min(seconds, LONGEST_WAIT_SECONDS)
     return DEFAULT_WAIT_SECONDS
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _moment(date: str) -> float | None:

@@ -12,6 +12,7 @@ from integrations.braze.delivery import client, connection, traffic
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
+from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 from tests.integrations.braze.delivery import calling
@@ -31,10 +32,12 @@ def account(db: None) -> Account:
 
 
 @pytest.fixture
-def braze(sandbox: SandboxServer, account: Account, settings, redis_client) -> Iterator[BrazeSettings]:
-    """Settings with every toggle on, pointing at the sandbox."""
+def braze(
+    sandbox: SandboxServer, account: Account, settings, redis_client, request: pytest.FixtureRequest
+) -> Iterator[BrazeSettings]:
+    """Settings with every toggle on, pointing at the sandbox. Whatever a test does, the books balance in the end."""
     settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url]
-    yield BrazeSettings.objects.create(
+    made = BrazeSettings.objects.create(
         account=account,
         is_enabled=True,
         api_key=KEY,
@@ -42,6 +45,9 @@ def braze(sandbox: SandboxServer, account: Account, settings, redis_client) -> I
         attribute_gap_seconds=0,
         **dict.fromkeys(TOPICS, True),
     )
+    yield made
+    if request.node.get_closest_marker("made_up") is None:
+        assert accounting.check(account.pk) == []
 
 
 @pytest.fixture

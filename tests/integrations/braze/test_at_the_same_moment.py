@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 from dev.waiting import wait_until
@@ -119,9 +119,16 @@ def test_a_decision_that_the_database_ends_for_another_s_sake_is_taken_again(
     settle_all(sync)
     first, last = OutboxEntry.objects.filter(data__order_id=order.order_id).order_by("pk")
     asked = {"action": "treat_as_delivered", "chosen": first.pk, "_selected_action": first.pk}
+
+    def decide() -> None:
+        """Whoever looks for a deadlock, once both wait, is ended by it: this is to be the one."""
+        connection.cursor().execute("SET deadlock_timeout = '3s'")
+        admin_client.post("/admin/braze/failedsync/", asked)
+
     with transaction.atomic():
+        connection.cursor().execute("SET LOCAL deadlock_timeout = '60s'")
         list(OutboxEntry.objects.filter(pk=last.pk).select_for_update())
-        thread = started(lambda: admin_client.post("/admin/braze/failedsync/", asked))
+        thread = started(decide)
         wait_until(waiting, "the decision")
         list(OutboxEntry.objects.filter(pk=first.pk).select_for_update())
     thread.join()

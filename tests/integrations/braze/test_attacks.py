@@ -1,6 +1,7 @@
 """Regressions: ways in which delivery was once broken by reasoning about it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -198,6 +199,26 @@ def test_a_success_on_its_way_does_not_end_a_wait_that_braze_asked_for(account: 
     success = verdicts.Verdict(Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
     settlement.settle(second.pk, success, 201)
     assert BrazeState.objects.get().backoff_until is not None
+
+
+@pytest.mark.parametrize("later", [verdicts.Traffic.WAIT, verdicts.Traffic.BACK_OFF])
+def test_an_answer_on_its_way_does_not_shorten_a_wait_that_braze_asked_for(
+    account: Account, braze: BrazeSettings, later: verdicts.Traffic
+) -> None:
+    for name in ("c1", "c2"):
+        Customer.objects.create(account=account, external_id=name)
+        relay.relay(account.pk)
+    answers = []
+    for traffic, seconds in ((verdicts.Traffic.WAIT, 600.0), (later, 1.0)):
+        delivery = Delivery.objects.filter(started_at=None).order_by("created_at")[0]
+        ledger.start(delivery.pk)
+        verdict = verdicts.Verdict(Outcome.RETRY, verdicts.ObjectFate.RETRY, traffic, "busy", seconds)
+        answers.append(settlement.Answered(delivery.pk, verdict))
+    before = database_now()
+    settlement.settle_all(account.pk, answers)
+    until = BrazeState.objects.get().backoff_until
+    assert until is not None
+    assert until >= before + timedelta(seconds=600)
 
 
 def test_another_workspace_starts_with_an_empty_mirror(

@@ -49,6 +49,7 @@ def entry(account: Account, **fields: Any) -> OutboxEntry:
 # --- braze_status ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.made_up
 def test_it_reports_the_counts_of_each_status_in_the_agreed_shape(account: Account, braze: BrazeSettings) -> None:
     for number, name in enumerate(Status.values, start=1):
         for _ in range(number):
@@ -68,6 +69,7 @@ def test_it_reports_how_long_the_oldest_entry_has_been_pending(account: Account,
     assert 90 <= status()["oldest_pending_seconds"] < 100
 
 
+@pytest.mark.made_up
 def test_it_reports_how_long_the_oldest_request_has_waited(account: Account, braze: BrazeSettings) -> None:
     """To be sent, or for an answer that is overdue: nothing is pending then."""
     now = database_now()

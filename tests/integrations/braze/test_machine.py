@@ -47,6 +47,7 @@ CUSTOMERS = 4
 #: Objects of a kind in a request: so few that there are several requests at a time, to be started and settled together.
 MAX_PER_ARRAY = 2
 FAULTS = ({}, {}, {"status": 500}, {"status": 504, "apply": True}, {"close": "before"}, {"close": "after"})
+APPLIED_IN_SILENCE = ({"status": 504, "apply": True}, {"close": "after"})
 #: Where a flush dies: before and after its requests were started, on their way, and before, in and after settling.
 CRASHES = (
     limiter.acquire,
@@ -121,6 +122,21 @@ class Machine(Promises, RuleBasedStateMachine):
         one = Customer.objects.get(pk=self.customers[who].pk)
         one.first_name, one.tags = name, {"vip": True} if tag else {}
         one.save()
+
+    @rule(
+        who=st.integers(0, CUSTOMERS - 1),
+        name=st.sampled_from(["Dido", "Eve"]),
+        fault=st.sampled_from(APPLIED_IN_SILENCE),
+    )
+    def waver(self, who: int, name: str, fault: dict[str, Any]) -> None:
+        """Another name arrives, nobody knows of it, and then it is the old one again."""
+        before = Customer.objects.get(pk=self.customers[who].pk).first_name
+        for first_name in (name, before):
+            one = Customer.objects.get(pk=self.customers[who].pk)
+            one.first_name = first_name
+            one.save()
+            if first_name == name:
+                self.send(fault)
 
     @rule(who=st.integers(0, CUSTOMERS - 1))
     def happen(self, who: int) -> None:
@@ -197,9 +213,10 @@ class Machine(Promises, RuleBasedStateMachine):
         flush.refill(self.account.pk)
         flush.flush(self.account.pk)
 
-    @rule(fault=st.sampled_from(FAULTS), crash=st.sampled_from(CRASHES))
-    def send_and_crash(self, fault: dict[str, Any], crash: Callable[..., Any]) -> None:
-        """The flush as it is, with several requests in hand, ends at any of its steps."""
+    @rule(who=st.integers(0, CUSTOMERS - 1), fault=st.sampled_from(FAULTS), crash=st.sampled_from(CRASHES))
+    def send_and_crash(self, who: int, fault: dict[str, Any], crash: Callable[..., Any]) -> None:
+        """The flush as it is, with several requests in hand, ends at any of its steps; one must not go twice."""
+        self.happen(who)
         self.sandbox.faults.set([{**fault, "times": 1}] if fault else [])
         self.relay_whole()
         flush.refill(self.account.pk)

@@ -56,6 +56,7 @@ def test_it_shows_lists_and_pages_that_nobody_can_edit(shop: Account, admin_clie
     assert listed(admin_client, model) == model.objects.count() > 0
 
 
+@pytest.mark.made_up
 @pytest.mark.parametrize("model", RECORDS)
 def test_it_keeps_lists_narrow_and_their_queries_few(shop: Account, admin_client: Client, model: type) -> None:
     assert len(admin.site.get_model_admin(model).list_display) <= 6

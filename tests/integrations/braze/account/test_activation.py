@@ -1,16 +1,18 @@
 """A changed setting is in force with its own commit: subscriptions, state and requests not yet started."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import transaction
 
+from dev.waiting import wait_until
 from integrations.braze.composing import relay
 from integrations.braze.delivery import flush
 from integrations.braze.integration import NAME, TOPICS
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate, Outcome
 from integrations.braze.sandbox import SandboxServer
-from integrations.outbox import lease
+from integrations.outbox import lease, nudge
 from integrations.outbox.clock import database_now
 from integrations.outbox.lease import LeaseLost
 from integrations.outbox.models import OutboxEntry, Status, Subscription, Topic
@@ -87,6 +89,17 @@ def test_it_resumes_a_paused_account_and_sends_what_waited(
     assert (state.paused_at, state.pause_reason, state.backoff_until, state.failures) == (None, "", None, 0)
     sync()
     assert OutboxEntry.objects.get().status == Status.DELIVERED
+
+
+def test_what_waited_is_relayed_as_soon_as_the_settings_are_committed(
+    braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    published: list[int] = []
+    monkeypatch.setattr(nudge, "publish", published.append)
+    with django_capture_on_commit_callbacks(execute=True):
+        braze.save()
+        assert published == []
+    wait_until(lambda: published == [braze.account_id], "the relay to be nudged", every=0.005)
 
 
 def test_it_takes_back_requests_that_nobody_has_started(

@@ -38,6 +38,7 @@ def test_the_books_balance_where_an_order_is_taken_away_between_two_attempts(
     assert accounting.check(account.pk) == []
 
 
+@pytest.mark.made_up
 def test_a_purchase_that_waits_is_still_missed_where_its_changes_say_that_it_went(
     account: Account, order: Order, sync: Sync
 ) -> None:

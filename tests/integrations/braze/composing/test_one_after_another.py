@@ -53,6 +53,24 @@ def test_a_second_change_of_an_attribute_waits_and_coalesces(
     assert sandbox.profile("c1")["standard_attributes"]["first_name"] == "Cleo"
 
 
+def test_the_gap_is_two_seconds_unless_somebody_sets_it_and_none_at_zero(
+    account: Account, change: Customer, sync: Sync
+) -> None:
+    sister = Account.objects.create(name="Sister", slug="sister")
+    assert BrazeSettings.objects.create(account=sister).attribute_gap_seconds == 2
+    for gap, status in ((0, "delivered"), (2, "pending")):
+        BrazeSettings.objects.filter(account=account).update(attribute_gap_seconds=gap)
+        sync()
+        change.first_name = f"Ada {gap}"
+        change.save()
+        sync()
+        assert OutboxEntry.objects.latest("pk").status == status
+    accepted = BrazeProfile.objects.get(account=account).recent["first_name"]
+    due = OutboxEntry.objects.latest("pk").due_at
+    assert due is not None
+    assert due.timestamp() == pytest.approx(accepted + 2, abs=1e-3)
+
+
 def test_another_attribute_need_not_wait(account: Account, change: Customer, sync: Sync) -> None:
     BrazeSettings.objects.update(attribute_gap_seconds=60)
     sync()

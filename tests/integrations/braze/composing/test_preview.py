@@ -78,6 +78,7 @@ def test_it_shows_rejections_and_differences(ada: Customer, order: Order, sync: 
     assert shown.differences == ["line 1: sent 2 × CD for 29.33 USD, now 2 × CD for 5.00 USD"]
 
 
+@pytest.mark.made_up
 def test_it_shows_a_reversal_and_a_sale_that_is_still_due(order: Order, sync: Sync) -> None:
     order.status = "REVERSED"
     order.save()

@@ -18,6 +18,8 @@ from integrations.braze.models.account import PauseKind
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account
 
+pytestmark = pytest.mark.made_up
+
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
 

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from integrations.braze.composing import relay
 from integrations.braze.delivery import buffer, flush, readiness, traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -78,3 +80,20 @@ def test_backoff_is_jittered_and_capped() -> None:
     assert traffic.backoff_seconds(0, 0.0) == 0
     assert traffic.backoff_seconds(3, 0.5) == 2.0
     assert traffic.backoff_seconds(10_000, 0.999) <= traffic.BACKOFF_MOST_SECONDS
+
+
+def test_chance_decides_how_long_it_backs_off(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full jitter: else all that failed at the same moment would be back at the same moment."""
+    BrazeState.objects.update_or_create(account=account, defaults={"failures": 7})
+    sandbox.faults.add(status=503)
+    for chance in (0.25, 0.5):
+        monkeypatch.setattr(traffic.random, "random", lambda chance=chance: chance)
+        BrazeState.objects.update(failures=7, backoff_until=None)
+        before = database_now()
+        sync()
+        state, after = BrazeState.objects.get(), database_now()
+        assert state.backoff_until is not None
+        wait = timedelta(seconds=chance * traffic.BACKOFF_MOST_SECONDS)
+        assert before + wait <= state.backoff_until <= after + wait

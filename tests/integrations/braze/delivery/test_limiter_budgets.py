@@ -230,3 +230,20 @@ def test_requests_that_were_taken_back_use_up_nothing_of_the_limit(
     BrazeSettings.objects.filter(pk=braze.pk).update(calls_per_hour=3)
     sync()
     assert sandbox.summary()["requests"]["track"] == 3
+
+
+def test_a_wait_that_braze_asks_of_one_holds_up_all_who_share_the_key(
+    account: Account, braze: BrazeSettings, change: Customer, sandbox: SandboxServer, sync: Callable[[], None]
+) -> None:
+    sharer = Account.objects.create(name="Sister", slug="sister")
+    BrazeSettings.objects.create(
+        account=sharer, is_enabled=True, api_key=braze.api_key, rest_endpoint=sandbox.url, create_customers=True
+    )
+    Customer.objects.create(account=sharer, external_id="s1")
+    relay.relay(sharer.pk)
+    sandbox.faults.add(status=429, times=1, retry_after=30)
+    sync()
+    assert flush.flush(sharer.pk) == 0
+    assert sandbox.summary()["requests"]["track"] == 1
+    slot = limiter.reserve(limiter.limit_of(braze, Endpoint.TRACK), lambda: 0)
+    assert slot.wait_seconds > 20

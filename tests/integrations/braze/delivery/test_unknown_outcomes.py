@@ -71,6 +71,23 @@ def test_attributes_of_unknown_outcome_differ_from_anything(
     assert sandbox.profile("c1")["standard_attributes"]["first_name"] == "Ada"
 
 
+def test_a_deletion_of_unknown_outcome_is_sent_again_whatever_the_policies_are(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync, settings: Settings
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    BrazeSettings.objects.update(unknown_events="hold", unknown_purchases="hold")
+    sync()
+    change.delete()
+    sandbox.faults.add(endpoint="delete", close="before", times=1)
+    sync()
+    assert OutboxEntry.objects.get(kind="customer_deleted").status == "pending"
+    assert sandbox.profile("c1") is not None
+    forget_backoff()
+    sync()
+    assert OutboxEntry.objects.get(kind="customer_deleted").status == "delivered"
+    assert sandbox.profile("c1") is None
+
+
 @pytest.mark.parametrize("fault", [{"truncate": True}, {"status": 504}, {"close": "before"}])
 def test_no_clear_answer_means_unknown(
     account: Account, change: Customer, sandbox: SandboxServer, sync: Sync, fault: dict[str, Any]

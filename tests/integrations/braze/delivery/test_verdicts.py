@@ -233,6 +233,10 @@ def test_it_keeps_the_words_even_without_a_key() -> None:
         ({"X-RateLimit-Reset": "9"}, 9),
         ({"X-RateLimit-Reset": str(int(NOW) + 42)}, 42),
         ({"X-Ratelimit-Retry-After": "", "Retry-After": "", "X-RateLimit-Reset": "12"}, 12),
+        # As HTTP writes it, and so whatever may stand between Braze and us
+        ({"Retry-After": formatdate(NOW + 42, usegmt=True)}, 42),
+        ({"Retry-After": formatdate(NOW - 42, usegmt=True), "X-RateLimit-Reset": "9"}, 9),
+        ({"Retry-After": formatdate(NOW + 1e6, usegmt=True)}, verdicts.LONGEST_WAIT_SECONDS),
         # Nothing usable: never taken for zero
         ({}, verdicts.DEFAULT_WAIT_SECONDS),
         ({"X-Ratelimit-Retry-After": ""}, verdicts.DEFAULT_WAIT_SECONDS),
@@ -261,6 +265,13 @@ def test_it_counts_the_wait_by_brazes_own_clock_and_not_by_this_machines(hours_o
 @pytest.mark.parametrize("date", ["", "soon", "Wed, 99 Nov 2026 14:00:00 GMT", "Wed, 25 Nov 99999 14:00:00 GMT"])
 def test_it_counts_by_this_machines_clock_where_brazes_date_says_nothing(date: str) -> None:
     assert verdicts.retry_after({"Date": date, "X-RateLimit-Reset": str(NOW + 7)}, NOW) == 7
+
+
+@given(st.text(), st.text("0123456789:,;+-. GMTuedSepJn", max_size=40))
+def test_it_waits_for_a_time_whatever_the_headers_say(anything: str, like_a_date: str) -> None:
+    for text in (anything, like_a_date):
+        headers = {"Date": text, "X-Ratelimit-Retry-After": text, "Retry-After": text, "X-RateLimit-Reset": text}
+        assert 0 < verdicts.retry_after(headers, NOW) <= verdicts.LONGEST_WAIT_SECONDS
 
 
 def test_it_tells_the_wait_with_a_429_and_with_nothing_else() -> None:

@@ -14,6 +14,8 @@ from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
 
+pytestmark = pytest.mark.made_up
+
 Sync = Callable[[], None]
 
 

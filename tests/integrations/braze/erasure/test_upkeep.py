@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import OperationalError, connection
 
 from integrations.braze import checks, tasks
@@ -56,6 +58,42 @@ def test_the_reason_that_somebody_typed_goes_with_the_change_that_has_it(account
     }
 
 
+@pytest.mark.parametrize(("set_to", "days"), [(None, 30), (3.0, 3)])
+def test_it_keeps_everything_for_thirty_days_or_as_long_as_the_setting_says(
+    account: Account, settings: Any, set_to: float | None, days: int
+) -> None:
+    if set_to:
+        settings.BRAZE_RETENTION_DAYS = set_to
+    now, hour = database_now(), timedelta(hours=1)
+    for age in (timedelta(days=days) - hour, timedelta(days=days) + hour):
+        OutboxEntry.objects.create(account=account, integration="braze", status="delivered", settled_at=now - age)
+        Delivery.objects.create(account=account, finished_at=now - age)
+    assert retention.purge() == 2
+    left = OutboxEntry.objects.get().settled_at, Delivery.objects.get().finished_at
+    assert left == (now - timedelta(days=days) + hour,) * 2
+
+
+def test_it_purges_in_small_batches_and_no_more_than_it_was_asked_to(account: Account, monkeypatch: Any) -> None:
+    assert 100 <= retention.BATCH <= 1_000
+    monkeypatch.setattr(retention, "BATCH", 2)
+    old = database_now() - timedelta(days=31)
+    for _ in range(7):
+        OutboxEntry.objects.create(account=account, integration="braze", status="delivered", settled_at=old)
+    sizes: list[int] = []
+
+    def count(execute: Any, sql: str, *arguments: Any) -> Any:
+        answer = execute(sql, *arguments)
+        if sql.startswith("DELETE"):
+            sizes.append(OutboxEntry.objects.count())
+        return answer
+
+    with connection.execute_wrapper(count):
+        assert retention.purge(most=4) == 4
+        assert sizes == [5, 3]
+        assert retention.purge() == 3
+    assert sizes == [5, 3, 1, 0]
+
+
 def test_what_cannot_be_purged_keeps_nothing_else_from_it(account: Account, caplog: pytest.LogCaptureFixture) -> None:
     now = database_now()
     OutboxEntry.objects.create(
@@ -84,5 +122,7 @@ def test_it_refuses_a_redis_that_evicts(redis_client: Any, policy: str) -> None:
         assert error.id == "braze.E001"
         with pytest.raises(SystemExit, match=policy):
             checks.refuse_to_start()
+        with pytest.raises(SystemCheckError, match=r"braze\.E001"):
+            call_command("check", "--deploy")
     finally:
         redis_client.config_set("maxmemory-policy", "noeviction")

@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import F
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import flush, ledger
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.recovery import resolution
 from integrations.braze.reporting import accounting
@@ -86,6 +86,19 @@ def test_they_balance_while_a_refused_request_is_halved_and_decided_about(
     sync()
     assert accounting.check(shop.pk) == []
     assert accounting.count(shop.pk)["rejected"] == 0
+
+
+def test_they_balance_between_a_halving_and_what_becomes_of_the_halves(shop: Account) -> None:
+    for number in range(2):
+        ordered(Customer.objects.create(account=shop, external_id=f"c{number}"), f"C-{number}", "3")
+    relay.relay(shop.pk)
+    (whole,) = ledger.next_to_send(shop.pk)
+    ledger.start(whole)
+    settlement.settle(whole, verdicts.of_answer(verdicts.Answer(400, b"{}"), "key"), 400)
+    halves = ledger.next_to_send(shop.pk)
+    assert len(halves) == 2
+    assert accounting.check(shop.pk) == []
+    assert set(BrazePurchase.objects.filter(fate="buffered").values_list("delivery_id", flat=True)) == set(halves)
 
 
 @pytest.mark.parametrize("decision", ["send again", "treat as delivered", "discard", "delete the customer"])
@@ -256,6 +269,7 @@ def _event(customer: str) -> str:
         (lose_a_purchase, "names purchases that are not there"),
     ],
 )
+@pytest.mark.made_up
 def test_an_error_is_found(on_the_way: Account, tamper: Callable[[], None], found: str) -> None:
     tamper()
     wrong = accounting.check(on_the_way.pk)
@@ -282,6 +296,7 @@ def test_the_command_says_where_changes_are(on_the_way: Account) -> None:
     assert "4 on the way" in text
 
 
+@pytest.mark.made_up
 def test_the_command_fails_for_one_account_that_does_not_balance_and_names_all(
     on_the_way: Account, sandbox: SandboxServer
 ) -> None:
