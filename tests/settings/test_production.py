@@ -98,3 +98,13 @@ def test_it_names_a_database_that_is_none_without_showing_its_password(url: str)
     assert done.returncode != 0
     assert "ImproperlyConfigured: DATABASE_URL has to be" in done.stderr
     assert "s3cret" not in done.stderr
+
+
+def test_a_database_that_vanishes_is_given_up_in_time_and_its_address_has_the_last_word() -> None:
+    """Without a reset, a worker's threads waited for hours: for a connection, an answer or an acknowledgement."""
+    shown = "DATABASES['default']['OPTIONS']['{}']"
+    url = f"{COMPLETE['DATABASE_URL']}?connect_timeout=10"
+    assert start(shown.format("tcp_user_timeout")).stdout.split()[0] == "30000"
+    assert start(shown.format("keepalives_idle")).stdout.split()[0] == "15"
+    assert start(shown.format("connect_timeout")).stdout.split()[0] == "5"
+    assert start(shown.format("connect_timeout"), DATABASE_URL=url).stdout.split()[0] == "10"

@@ -1,5 +1,7 @@
 """PostgreSQL goes away, and another server takes its place: on PostgreSQL, which is where that happens."""
 
+import os
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -10,6 +12,10 @@ from integrations.outbox import lease
 from masivo_braze.loyalty.models import Account
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+
+#: After half a minute without a sign of life; the last one in ms, on Linux only.
+KEPT_ALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 
 
 @pytest.fixture
@@ -47,3 +53,24 @@ def test_a_lease_is_released_on_the_server_that_takes_over() -> None:
         cursor.execute("SET default_transaction_read_only TO on")
     with lease.hold(account.pk, "braze", timedelta(seconds=60)) as held:
         assert held
+
+
+def test_postgresql_gives_up_a_client_that_vanished() -> None:
+    """Else the locks of a machine that is cut off in a transaction would last for two hours."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp%'")
+        found = dict(cursor.fetchall())
+    assert found == {
+        "tcp_keepalives_idle": "15",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "30000",
+    }
+
+
+def test_we_give_up_a_postgresql_that_vanished() -> None:
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as ours:
+        found = {name: ours.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in KEPT_ALIVE}
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert found == KEPT_ALIVE
