@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from masivo_braze.clocks import every
-from settings.environment import BASE_DIR, VAR_DIR, env, number, redis_url, whole_number
+from settings.environment import BASE_DIR, VAR_DIR, broker_url, env, number, redis_url, whole_number
 
 DEBUG = False
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
@@ -130,7 +130,7 @@ REDIS_URL = redis_url()
 REDIS_TIMEOUT_SECONDS = 2.0
 
 # --- Celery -----------------------------------------------------------------------------------------
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL
+CELERY_BROKER_URL = broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_EAGER_RESULT = False
 CELERY_TASK_SERIALIZER = "json"
