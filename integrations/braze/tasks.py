@@ -10,7 +10,7 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze.composing import relay as relaying
-from integrations.braze.delivery import buffer, lanes, readiness
+from integrations.braze.delivery import buffer, lanes, probes, readiness
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.erasure import payloads, retention, scrubbing
 from integrations.braze.integration import NAME
@@ -70,7 +70,7 @@ def flush_backlog(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def probe_account(account_id: int) -> None:
     """One request at a time, on a worker apart: an account whose Braze hangs holds up no other."""
-    _flush(account_id, on_probation=True)
+    probes.run(account_id, partial(_flush, on_probation=True))
 
 
 @shared_task(ignore_result=True)
