@@ -15,6 +15,8 @@ from typing import Any
 from celery import Celery, Task
 from celery.schedules import schedule
 
+from masivo_braze import queues
+
 logger = logging.getLogger(__name__)
 
 #: The broker's clock is read again after this time.
@@ -61,7 +63,11 @@ class Hints(Celery):
         with self.connection_for_write() as connection:
             channel: Any = connection.default_channel
             seconds, micros = channel.client.time()
+            queues.shorten(channel.client, self._queues())  # a connection is there, now and then
         return float(seconds) + float(micros) / 1_000_000
+
+    def _queues(self) -> set[str]:
+        return {self.conf.task_default_queue, *(route["queue"] for route in self.conf.task_routes.values())}
 
 
 class Hint(Task):  # type: ignore[type-arg]  # not generic at run time

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from masivo_braze.clocks import every
-from settings.environment import BASE_DIR, VAR_DIR, env, number, redis_url, whole_number
+from settings.environment import BASE_DIR, VAR_DIR, broker_url, env, number, redis_url, whole_number
 
 DEBUG = False
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
@@ -85,6 +85,16 @@ STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
+#: Options of libpq. A PostgreSQL that vanishes with its machine or network closes no connection: by Linux' defaults, a
+#: process would wait two minutes to connect, a quarter of an hour for a statement to get through, and two hours for an
+#: answer. `DATABASE_URL` may set others, as in `…/name?connect_timeout=10`.
+_GIVEN_UP_IN_TIME = {
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms: for what was sent and not acknowledged
+}
 
 
 def database(url: str) -> dict[str, Any]:
@@ -109,6 +119,7 @@ def database(url: str) -> dict[str, Any]:
     else:
         config["CONN_HEALTH_CHECKS"] = True
         config["CONN_MAX_AGE"] = 600
+        config["OPTIONS"] = {**_GIVEN_UP_IN_TIME, **config.get("OPTIONS", {})}
     return config
 
 
@@ -119,7 +130,7 @@ REDIS_URL = redis_url()
 REDIS_TIMEOUT_SECONDS = 2.0
 
 # --- Celery -----------------------------------------------------------------------------------------
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL
+CELERY_BROKER_URL = broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_EAGER_RESULT = False
 CELERY_TASK_SERIALIZER = "json"

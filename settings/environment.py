@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import environ
 from cryptography.fernet import Fernet
@@ -58,14 +59,44 @@ def _number(parse: Callable[[str], N], kind: str, name: str, default: N, least: 
 
 
 def redis_url() -> str:
-    """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`."""
-    url: str = env.str("REDIS_URL", default="")
+    """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`.
+
+    Raises `ImproperlyConfigured` for an invalid address, without showing it: it may hold a password.
+    """
+    url: str = env.str("REDIS_URL", default="").strip()
+    if url and not _is_redis_url(url):
+        raise ImproperlyConfigured(
+            "REDIS_URL has to be redis://:password@host:6379/0, rediss://… for TLS, or unix://path. Special characters "
+            "of a password are written as %2F, for instance. Sentinel and Cluster are not supported."
+        )
     if url:
         return url
     recorded = VAR_DIR / "redis.port"
     if not recorded.exists():
         return NO_REDIS_URL
     return f"redis://127.0.0.1:{recorded.read_text().strip()}/0"
+
+
+def _is_redis_url(url: str) -> bool:
+    """The client passes by a database that is no number, and a password's slash ends the host."""
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:  # its message contains a part of the address
+        return False
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    has_database = not parts.path.strip("/") or parts.path.strip("/").isdecimal()
+    return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and is_port and has_database
+
+
+def broker_url(redis_url: str) -> str:
+    """`CELERY_BROKER_URL`, else Redis' address. TLS verifies the certificate, which is not Celery's own default."""
+    url: str = env.str("CELERY_BROKER_URL", default="").strip() or redis_url
+    parts = urlsplit(url)
+    if parts.scheme != "rediss" or "ssl_" in parts.query:
+        return url
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, "ssl_cert_reqs=required")))))
 
 
 def sandbox_port() -> int:

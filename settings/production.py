@@ -4,7 +4,7 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *
-from settings.environment import env, whole_number
+from settings.environment import broker_url, env, whole_number
 
 
 def _required(name: str) -> str:
@@ -43,7 +43,7 @@ DATABASES = {"default": database(_required("DATABASE_URL"))}
 if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL: production runs on PostgreSQL (postgres://user:password@host/name).")
 REDIS_URL = _required("REDIS_URL")
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or REDIS_URL
+CELERY_BROKER_URL = broker_url(REDIS_URL)
 ALLOWED_HOSTS = [host.strip() for host in _required("ALLOWED_HOSTS").split(",")]
 BRAZE_ALLOW_REAL_HOSTS = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=True)
 

@@ -10,13 +10,14 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze.composing import relay as relaying
-from integrations.braze.delivery import buffer, lanes, readiness
+from integrations.braze.delivery import buffer, lanes, probes, readiness
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.erasure import payloads, retention, scrubbing
 from integrations.braze.integration import NAME
 from integrations.braze.recovery import backfill as backfilling
 from integrations.braze.reporting import notices
 from integrations.outbox import nudge, oldest
+from integrations.outbox.ticks import one_at_a_time
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def relay(account_id: int) -> None:
 
 
 @shared_task(ignore_result=True)
+@one_at_a_time
 def flush() -> None:
     """Every second: wake the senders of accounts with unstarted requests, and settle what went silent."""
     _wake_senders()
@@ -68,22 +70,25 @@ def flush_backlog(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def probe_account(account_id: int) -> None:
     """One request at a time, on a worker apart: an account whose Braze hangs holds up no other."""
-    _flush(account_id, on_probation=True)
+    probes.run(account_id, partial(_flush, on_probation=True))
 
 
 @shared_task(ignore_result=True)
+@one_at_a_time
 def purge() -> None:
     retention.purge()
     payloads.forget_old()
 
 
 @shared_task(ignore_result=True)
+@one_at_a_time
 def scrub() -> None:
     """Every 15 seconds: remove personal data of deleted customers."""
     scrubbing.work_off()
 
 
 @shared_task(ignore_result=True)
+@one_at_a_time
 def notify() -> None:
     """Every 15 seconds: find what members have to be told by mail, and send it."""
     for notice_id in notices.find_causes():
@@ -103,6 +108,7 @@ def backfill(account_id: int) -> None:
 
 
 @shared_task(ignore_result=True)
+@one_at_a_time
 def backfills() -> None:
     """The periodic tick of backfills: those whose worker has gone, or whose message was lost, go on."""
     for account_id in backfilling.left_alone():

@@ -7,8 +7,9 @@ class OutboxConfig(AppConfig):
     verbose_name = "Braze"
 
     def ready(self) -> None:
-        from integrations.outbox import lookups, planner, receivers
+        from integrations.outbox import failover, lookups, planner, receivers
 
         lookups.register()
         receivers.connect()
         planner.connect()
+        failover.connect()

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import close_old_connections, connection
 
 from integrations.outbox.clock import NOW, now_and
+from integrations.outbox.failover import AWAY
 from integrations.outbox.models import Lease
 
 logger = logging.getLogger(__name__)
@@ -57,11 +58,11 @@ def _release(held: Held) -> None:
     """Also after the holder's connection broke: whoever comes next would else have to wait for the lease to run out."""
     try:
         _set_free(held)
-    except (OperationalError, InterfaceError):
+    except AWAY:
         close_old_connections()
         try:
             _set_free(held)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             logger.warning("a lease was not released and has to run out: %s", type(error).__name__)
 
 

@@ -98,3 +98,42 @@ def test_it_names_a_database_that_is_none_without_showing_its_password(url: str)
     assert done.returncode != 0
     assert "ImproperlyConfigured: DATABASE_URL has to be" in done.stderr
     assert "s3cret" not in done.stderr
+
+
+def test_a_database_that_vanishes_is_given_up_in_time_and_its_address_has_the_last_word() -> None:
+    """Without a reset, a worker's threads waited for hours: for a connection, an answer or an acknowledgement."""
+    shown = "DATABASES['default']['OPTIONS']['{}']"
+    url = f"{COMPLETE['DATABASE_URL']}?connect_timeout=10"
+    assert start(shown.format("tcp_user_timeout")).stdout.split()[0] == "30000"
+    assert start(shown.format("keepalives_idle")).stdout.split()[0] == "15"
+    assert start(shown.format("connect_timeout")).stdout.split()[0] == "5"
+    assert start(shown.format("connect_timeout"), DATABASE_URL=url).stdout.split()[0] == "10"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis.example:6379",
+        "http://redis.example",
+        "sentinel://:hush@redis.example:26379",
+        "redis+cluster://:hush@redis.example",
+        "redis://:hush@redis.example:abc/0",
+        "redis://redis.example:6379/hush",
+        "redis://:p/hush@redis.example:6379/0",
+    ],
+)
+def test_an_address_of_redis_that_is_none_is_named_without_showing_it(url: str) -> None:
+    """Workers started with it, failed each second, and sent nothing; or went to the host that a password names."""
+    done = start(REDIS_URL=url)
+    assert done.returncode != 0
+    assert "REDIS_URL has to be redis://" in done.stderr.splitlines()[-1]
+    assert "hush" not in done.stderr and "redis.example" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL"])
+def test_the_certificate_of_the_broker_is_verified_unless_its_address_says_otherwise(name: str) -> None:
+    """Celery's own default is not to: whoever is in between would read the password."""
+    shown = "CELERY_BROKER_URL"
+    secure, lenient = "rediss://redis.example:6379/0", "rediss://redis.example:6379/0?ssl_cert_reqs=none"
+    assert start(shown, **{name: secure}).stdout.split()[0] == f"{secure}?ssl_cert_reqs=required"
+    assert start(shown, **{name: lenient}).stdout.split()[0] == lenient

@@ -15,6 +15,9 @@ from integrations.braze import lua
 
 logger = logging.getLogger(__name__)
 
+#: More than a process has threads; the library's own limit is 100.
+MOST_CONNECTIONS = 10_000
+
 
 @cache
 def client() -> redis.Redis:
@@ -24,6 +27,7 @@ def client() -> redis.Redis:
     """
     return redis.Redis.from_url(
         settings.REDIS_URL,
+        max_connections=MOST_CONNECTIONS,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=settings.REDIS_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),

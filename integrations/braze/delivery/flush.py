@@ -16,7 +16,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import redis
-from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
+from django.db import OperationalError, close_old_connections, connection, transaction
 
 from integrations.braze.delivery import (
     buffer,
@@ -36,6 +36,7 @@ from integrations.braze.delivery.settlement import Answered
 from integrations.braze.delivery.verdicts import Traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.outbox import nudge
+from integrations.outbox.failover import AWAY
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
@@ -320,7 +321,7 @@ def _settle(account_id: int, answers: Sequence[Answered]) -> None:
         return
     try:
         settled = _insist(partial(settlement.settle_all, account_id, answers))
-    except (OperationalError, InterfaceError):
+    except AWAY:
         raise
     except Exception:
         if len(answers) == 1:
@@ -350,7 +351,7 @@ def _insist(write: Callable[[], T]) -> T:
     while True:
         try:
             return write()
-        except (OperationalError, InterfaceError):
+        except AWAY:
             if time.monotonic() > end:
                 raise
             close_old_connections()

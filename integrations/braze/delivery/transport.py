@@ -7,6 +7,7 @@ itself (name look-up, proxy, TLS) raises a different error from any later one.
 
 import io
 from http.client import CONTINUE, HTTPException, HTTPResponse
+from math import inf
 from socket import socket
 from time import monotonic
 from typing import Any, Self
@@ -19,6 +20,10 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 
 #: For writing the whole request; a body can have megabytes.
 SEND_SECONDS: float = min(15.0, settings.BRAZE_READ_TIMEOUT_SECONDS)
+
+#: A connection that was idle for longer is not used again. Routers and balancers forget idle connections, some after a
+#: minute, and tell neither side: a request over one that was forgotten is lost or reset, and its outcome unknown.
+IDLE_SECONDS = 30.0
 
 
 class TooLate(NewConnectionError):
@@ -94,6 +99,7 @@ class _PlainConnection(HTTPConnection):
     """One request and its answer at a time."""
 
     response_class = _BoundedResponse
+    used_at = inf
 
     def connect(self) -> None:
         """Raises `NewConnectionError`, and nothing else, if no connection can be made."""
@@ -134,8 +140,22 @@ class _TLSConnection(_PlainConnection, HTTPSConnection):
 class _PlainPool(HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        """Closed if it was idle for long: urllib3 then connects anew, through a proxy's tunnel, too."""
+        connection: Any = super()._get_conn(timeout)
+        if monotonic() - connection.used_at > IDLE_SECONDS:
+            connection.close()
+        return connection
 
-class _TLSPool(HTTPSConnectionPool):
+    def _put_conn(self, conn: Any) -> None:
+        if conn:
+            conn.used_at = monotonic()
+        super()._put_conn(conn)
+
+
+class _TLSPool(_PlainPool, HTTPSConnectionPool):
+    """The same over TLS: `super()` above is `HTTPSConnectionPool` here."""
+
     ConnectionCls = _TLSConnection
 
 

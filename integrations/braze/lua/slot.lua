@@ -28,8 +28,9 @@ local function move_to(next_free)
   redis.call('SET', KEYS[1], string.format('%.0f %.0f %.0f', next_free, now, spacing), 'PX', kept)
 end
 
-local function server()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local function server() -- a user who may not ask gets no answer: restarts are then not noticed
+  local told = redis.pcall('INFO', 'server')
+  return type(told) == 'string' and string.match(told, 'run_id:(%w+)') or ''
 end
 
 local function count()

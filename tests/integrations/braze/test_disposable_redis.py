@@ -166,3 +166,13 @@ def test_a_counter_of_commits_that_is_no_number_is_told_again(
     assert redis_client.get(commits.key(state)) == str(state.commits) == "1"
     BrazeState.objects.update(commits=0)
     assert commits.has_lost_commits(BrazeState.objects.get()), "and a loss is noticed again"
+
+
+def test_as_many_threads_as_are_wanted_may_use_redis_at_a_time() -> None:
+    """The client's own limit is 100: with more threads, a slow Redis counted as one that is down."""
+    pool = connection.client().connection_pool
+    taken = [pool.get_connection() for _ in range(150)]
+    for each in taken:
+        pool.release(each)
+        each.disconnect()
+    assert len(set(taken)) == 150

@@ -1,5 +1,6 @@
 """The ticks of sweep and flush: one account's trouble keeps no other from being woken and settled."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -12,9 +13,12 @@ from django.db.models import QuerySet
 from integrations.braze import tasks
 from integrations.braze.composing import relay, taking
 from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement
+from integrations.braze.erasure import scrubbing
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox import sweep as sweeping
 from integrations.outbox.clock import database_now
+from integrations.outbox.tasks import sweep
 from masivo_braze.celery import app
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.doubts import fulfilled, started
@@ -216,3 +220,39 @@ def test_the_sweep_does_not_queue_behind_the_relays_of_backlogs() -> None:
     tick = app.conf["beat_schedule"]["sweep"]["task"]
     queues = {name: app.amqp.router.route({}, name)["queue"].name for name in (tick, tasks.relay.name)}
     assert queues == {tick: "flush", tasks.relay.name: "relay"}
+
+
+# --- many accounts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "tick, begins",
+    [(tasks.flush, (flush, "due_accounts")), (sweep, (sweeping, "sweep")), (tasks.scrub, (scrubbing, "work_off"))],
+)
+def test_a_tick_that_takes_longer_than_its_period_is_not_joined_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, tick: Any, begins: tuple[Any, str]
+) -> None:
+    """With a thousand accounts that had something to send it took two seconds: soon all threads were at it."""
+    entered, goes_on, calls = threading.Event(), threading.Event(), []
+
+    def take_long() -> list[int]:
+        calls.append(1)
+        entered.set()
+        assert goes_on.wait(10)
+        return []
+
+    monkeypatch.setattr(*begins, take_long)
+    monkeypatch.setattr(flush, "settle_silent", lambda: None)
+    first = threading.Thread(target=tick)
+    first.start()
+    assert entered.wait(10)
+    second = threading.Thread(target=tick)
+    second.start()
+    second.join(2)
+    was_joined = second.is_alive()
+    goes_on.set()
+    for each in (first, second):
+        each.join(10)
+    assert not was_joined
+    tick()
+    assert len(calls) == 2

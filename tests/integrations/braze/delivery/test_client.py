@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dev.waiting import wait_until
-from integrations.braze.delivery import client
+from integrations.braze.delivery import client, transport
 from integrations.braze.delivery.client import NoAnswer, NotSent
 from integrations.braze.models import Endpoint
 from tests.integrations.braze.delivery.calling import BODY, KEY, OK, post
@@ -175,3 +175,16 @@ def full_backlog(listener: socket.socket) -> Iterator[None]:
     yield
     for sock in waiting:
         sock.close()
+
+
+def test_it_sends_nothing_over_a_connection_that_was_idle_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router on the way may have forgotten it: the request would be lost or reset, and its outcome unknown."""
+    now = 1_000.0
+    monkeypatch.setattr(transport, "monotonic", lambda: now)
+    with serving(answering(OK)) as server:
+        assert (post(server.url).status, post(server.url).status, server.connections) == (201, 201, 1)
+        now += transport.IDLE_SECONDS - 1
+        assert (post(server.url).status, server.connections) == (201, 1)
+        now += transport.IDLE_SECONDS + 1
+        assert (post(server.url).status, server.connections) == (201, 2)
+        assert server.hung_up.acquire(timeout=5)

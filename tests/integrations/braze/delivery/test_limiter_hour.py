@@ -1,7 +1,9 @@
 """The hourly cap: counted by the clock hour, from the ledger where Redis knows nothing, and never exceeded."""
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import redis
@@ -141,3 +143,29 @@ def test_it_charges_slots_of_the_next_hour_to_that_one() -> None:
     connection.client().hset(hour_key(of), mapping={"hour": hour - 1, "latest": hour - 1, "used": 2})
     assert limiter.reserve(of, never, wanted=50).granted == 3
     assert connection.client().hmget(hour_key(of), "hour", "used") == [str(hour).encode(), b"3"]
+
+
+@pytest.fixture
+def restricted(redis_client: Any, settings: Any) -> Iterator[None]:
+    """Our user of Redis may do nothing that counts as dangerous, as on many shared servers: INFO is among that."""
+    redis_client.acl_setuser("restricted", enabled=True, nopass=True, keys=["*"], categories=["+@all", "-@dangerous"])
+    settings.REDIS_URL = settings.REDIS_URL.replace("redis://", "redis://restricted:any@")
+    forget_connections()
+    yield
+    forget_connections()
+    redis_client.acl_deluser("restricted")
+
+
+def forget_connections() -> None:
+    connection.client.cache_clear()
+    connection.script.cache_clear()
+
+
+@pytest.mark.usefixtures("restricted")
+def test_it_holds_where_redis_does_not_say_which_run_of_it_counted() -> None:
+    """Accounts with an hourly cap stood still, as each of their slots was refused."""
+    of = limit(calls=100_000, per_hour=5)
+    away_from_the_turn_of_the_hour()
+    assert reserve(of, used=3).is_granted
+    assert limiter.reserve(of, never, wanted=5).granted == 1
+    assert not limiter.reserve(of, never).is_granted

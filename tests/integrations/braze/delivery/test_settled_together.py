@@ -1,6 +1,7 @@
 """Answers that are settled in one transaction count as they would one after the other."""
 
 import pytest
+from django.db import connection
 
 from integrations.braze.composing import relay
 from integrations.braze.delivery import flush, ledger, settlement, verdicts
@@ -37,3 +38,18 @@ def test_each_answer_counts_after_the_one_before(
     state = BrazeState.objects.get()
     assert (state.failures, state.paused_at is not None) == (failures, is_paused)
     assert flush.flush(account.pk) == 0
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_answers_are_settled_by_the_server_that_takes_over_from_one_that_is_read_only(
+    account: Account, braze: BrazeSettings
+) -> None:
+    """Their outcomes are known to this process alone: they became unknown, and purchases had to be decided about."""
+    Customer.objects.create(account=account, external_id="c1")
+    relay.relay(account.pk)
+    (pk,) = ledger.start_all(Delivery.objects.values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only TO on")  # of this connection only, as after a failover
+    flush._settle(account.pk, [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201)])
+    assert Delivery.objects.get().outcome == "accepted"
