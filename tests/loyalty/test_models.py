@@ -120,6 +120,16 @@ def test_it_refuses_a_time_that_could_not_be_read_back(account: Account, custome
         Order.objects.create(account=account, customer=customers[0], order_id="o", status="FULFILLED", **{field: late})
 
 
+def test_it_refuses_an_event_of_a_time_that_could_not_be_read_back(account: Account, customers: list[Customer]) -> None:
+    """One such event would keep all that its customer did from being sent, and the pages that list it from opening."""
+    late = datetime(9999, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
+    event = Event(account=account, customer=customers[0], type="LOGIN", occurred_at=late)
+    with pytest.raises(ValidationError, match="year 9999"):
+        event.save()
+    with pytest.raises(ValidationError, match="year 9999"):
+        Event.objects.bulk_create([event])
+
+
 def test_it_has_each_email_address_once_per_account(account: Account, other_account: Account) -> None:
     Customer.objects.create(account=account, external_id="a", email="ana@example.com")
     Customer.objects.create(account=other_account, external_id="a", email="ana@example.com")
