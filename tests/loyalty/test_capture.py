@@ -134,6 +134,19 @@ def test_it_tells_of_an_update_whose_rows_no_longer_match_it(customers: list[Cus
     assert len(changes.all) == 5
 
 
+def test_what_an_update_writes_first_does_not_decide_what_else_it_matches(
+    account: Account, customers: list[Customer], changes: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(querysets.chunked, "__defaults__", (2,))
+    for number, status in enumerate(["FULFILLED", *["PENDING"] * 4]):
+        Order.objects.create(account=account, customer=customers[0], order_id=str(number), status=status)
+    changes.clear()
+    of_buyers = Order.objects.filter(customer__orders__status="FULFILLED")
+    assert of_buyers.annotate(wanted=Value("CANCELLED")).update(status=F("wanted")) == 5
+    assert Order.objects.filter(customer__orders__status="CANCELLED").update(status="PENDING") == 5
+    assert len(changes.all) == 10
+
+
 def test_it_tells_of_bulk_update_once(customers: list[Customer], changes: Recorder) -> None:
     for customer in customers:
         customer.tags = {"renewed": True}
