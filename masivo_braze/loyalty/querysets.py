@@ -60,7 +60,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         with transaction.atomic(using=self.db):
             count = super().bulk_update(objs, fields, batch_size)
         for obj in objs:
-            obj.remember(fields)
+            obj.remember_written(self.db, fields)
         return count
 
     def update(self, **kwargs: Any) -> int:
@@ -90,7 +90,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         rows = self._stored([row.pk for row in chunk]) if self.model.loaded_with else chunk
         self.model.validate_rows(rows, self.db)
         for row in chunk:
-            row.remember()
+            row.remember_written(self.db)
         send_rows_changed(self.model, "created", rows)
 
     def _insert_what_fits(self, rows: list[RecordType], batch_size: int | None) -> None:
