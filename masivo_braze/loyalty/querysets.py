@@ -80,6 +80,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
     def _create_chunk(self, chunk: list[RecordType], batch_size: int | None, ignore_conflicts: bool) -> None:
         for row in chunk:
             row.settle_foreign_keys()
+            row.validate_tracked()
             row.validate_values()
         self.model.fill_rows(chunk, self.db)
         if ignore_conflicts:

@@ -42,6 +42,7 @@ class Record(models.Model):
         if not force_insert:
             self._recall(using)
         self.validate_immutable()
+        self.validate_tracked()
         self.validate_values()
         self.validate_relations()
         with transaction.atomic(using=using, savepoint=False):
@@ -81,6 +82,12 @@ class Record(models.Model):
                 message = "The %(field)s of a saved %(model)s cannot change."
                 names = {"field": field.verbose_name, "model": self._meta.verbose_name}
                 raise ValidationError({name: ValidationError(message, params=names)})
+
+    def validate_tracked(self) -> None:
+        """ValidationError if a tracked field has an expression: nobody could tell what changed, so nobody was told."""
+        for field in self._fields_named(self.tracked):
+            if hasattr(self.__dict__.get(field.attname), "resolve_expression"):
+                raise ValidationError({field.name: "This cannot be saved as an expression: give a value, or update()."})
 
     def validate_values(self) -> None:
         """ValidationError if a value is wrong in itself. No queries."""
