@@ -121,6 +121,15 @@ def test_it_refuses_a_time_that_could_not_be_read_back(account: Account, custome
         Order.objects.create(account=account, customer=customers[0], order_id="o", status="FULFILLED", **{field: late})
 
 
+def test_lines_of_an_order_that_is_saved_after_them_get_positions(account: Account, customers: list[Customer]) -> None:
+    order = Order(account=account, customer=customers[0], order_id="o")
+    lines = [OrderLine(order=order, sku=sku, value=1) for sku in "ab"]
+    order.save()
+    for line in lines:
+        line.save()
+    assert [line.position for line in lines] == [1, 2]
+
+
 def test_it_refuses_an_expression_where_what_changed_has_to_be_known(order: Order) -> None:
     """An order that was fulfilled this way was never captured."""
     order.status = Case(When(status="PENDING", then=Value("FULFILLED")), default=F("status"))

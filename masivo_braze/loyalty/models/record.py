@@ -39,6 +39,7 @@ class Record(models.Model):
         update_fields: Iterable[str] | None = None,
     ) -> None:
         using = using or router.db_for_write(type(self), instance=self)
+        self.settle_foreign_keys()
         if not force_insert:
             self._recall(using)
         self.validate_immutable()
