@@ -7,7 +7,6 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
 from django.db.models.signals import post_delete
-from django.dispatch import receiver
 from django.utils import timezone
 
 from masivo_braze.loyalty.json_values import validate_text
@@ -16,6 +15,7 @@ from masivo_braze.loyalty.models.customer import Customer
 from masivo_braze.loyalty.models.event import validate_customer, validate_data_field, validate_time
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
+from masivo_braze.loyalty.signals import connect_rows
 
 #: SQLite keeps some 15 digits of a decimal; a line with more could not even be read back.
 MOST = 10**12
@@ -221,7 +221,11 @@ class OrderLine(Record):
         return Counter({pk: max(last, highest.get(pk, 0)) for pk, last in deleted.items()})
 
 
-@receiver(post_delete, sender=OrderLine, dispatch_uid="loyalty.keep_position")
+def connect() -> None:
+    """Called once, when all models are loaded."""
+    connect_rows(post_delete, keep_position, OrderLine, "loyalty.keep_position")
+
+
 def keep_position(instance: OrderLine, using: str, **_: Any) -> None:
     """Remember a deleted line's position, so that no other line gets it: receivers know the line by it."""
     order: models.QuerySet[Order] = models.QuerySet(Order, using=using).filter(
