@@ -40,6 +40,16 @@ def accept(profile: AnyProfile, sent: dict[str, Any]) -> None:
     profile.refused = {name: value for name, value in profile.refused.items() if name not in sent}
 
 
+def accept_unproven(profile: AnyProfile, sent: dict[str, Any]) -> None:
+    """Braze took these attributes of a user who may not be there: their values may be held, or have had no effect.
+
+    What they remove is held in neither case.
+    """
+    cleared = {name for name, value in sent.items() if value is None}
+    profile.attributes = {name: value for name, value in profile.attributes.items() if name not in cleared}
+    profile.uncertain = sorted({*profile.uncertain, *sent} - cleared)
+
+
 def refuse(profile: AnyProfile, sent: dict[str, Any], reason: str) -> bool:
     """Braze refused an object: remember the values that `reason` names; returns whether it names any.
 

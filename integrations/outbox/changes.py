@@ -9,6 +9,7 @@ from django.db.models import Model
 
 from integrations.outbox.capture import Change
 from integrations.outbox.models import Kind, Topic
+from masivo_braze.loyalty.json_values import same_json
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
 
 #: An order in one of these states may have purchases to send or to negate.
@@ -24,7 +25,7 @@ def customer_created(customer: Customer) -> Change:
 
 def customer_updated(customer: Customer, tags_before: dict[str, Any] | None) -> Change:
     """`tags_before` is None if unknown; the tags may then have changed."""
-    same_tags = tags_before is not None and tags_before == customer.tags
+    same_tags = tags_before is not None and same_json(tags_before, customer.tags)
     topics = (Topic.CUSTOMER_UPDATED,) if same_tags else (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS)
     removed = sorted(set(tags_before or {}) - set(customer.tags or {}))
     return _of_customer(customer, Kind.CUSTOMER_UPDATED, topics, {"removed_tags": removed} if removed else {})

@@ -8,20 +8,20 @@ from django.db.models.signals import post_delete, post_save, pre_delete
 from integrations.outbox import capture, changes
 from integrations.outbox.models import Kind, Subscription
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
-from masivo_braze.loyalty.signals import members_left, rows_changed
+from masivo_braze.loyalty.signals import connect_rows, members_left, rows_changed
 
 
 def connect() -> None:
     """Called once, when the app registry is ready."""
-    post_save.connect(customer_saved, sender=Customer, dispatch_uid="outbox.customer_saved")
-    post_delete.connect(customer_deleted, sender=Customer, dispatch_uid="outbox.customer_deleted")
-    post_save.connect(event_saved, sender=Event, dispatch_uid="outbox.event_saved")
-    post_save.connect(order_saved, sender=Order, dispatch_uid="outbox.order_saved")
-    post_save.connect(line_saved, sender=OrderLine, dispatch_uid="outbox.line_saved")
-    post_save.connect(membership_saved, sender=Membership, dispatch_uid="outbox.membership_saved")
-    post_delete.connect(membership_deleted, sender=Membership, dispatch_uid="outbox.membership_deleted")
-    post_save.connect(audience_saved, sender=Audience, dispatch_uid="outbox.audience_saved")
-    pre_delete.connect(account_deleted, sender=Account, dispatch_uid="outbox.account_deleted")
+    connect_rows(post_save, customer_saved, Customer, "outbox.customer_saved")
+    connect_rows(post_delete, customer_deleted, Customer, "outbox.customer_deleted")
+    connect_rows(post_save, event_saved, Event, "outbox.event_saved")
+    connect_rows(post_save, order_saved, Order, "outbox.order_saved")
+    connect_rows(post_save, line_saved, OrderLine, "outbox.line_saved")
+    connect_rows(post_save, membership_saved, Membership, "outbox.membership_saved")
+    connect_rows(post_delete, membership_deleted, Membership, "outbox.membership_deleted")
+    connect_rows(post_save, audience_saved, Audience, "outbox.audience_saved")
+    connect_rows(pre_delete, account_deleted, Account, "outbox.account_deleted")
     rows_changed.connect(bulk_changed, dispatch_uid="outbox.bulk_changed")
     members_left.connect(many_left, dispatch_uid="outbox.many_left")
 

@@ -1,4 +1,4 @@
-"""Checks the JSON of loyalty records, since databases differ in what they accept."""
+"""Checks the JSON of loyalty records, since databases differ in what they accept, and compares it."""
 
 import math
 from typing import Any
@@ -67,6 +67,17 @@ def validate_text(record: Any, name: str) -> None:
 def _is_storable(text: str) -> bool:
     """PostgreSQL's jsonb takes neither NUL nor half of a surrogate pair."""
     return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
+
+
+def same_json(one: Any, other: Any) -> bool:
+    """Equality as JSON has it: for Python, true is 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_json, one, other))
+    return bool(one == other)
 
 
 def _type(value: Any) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,7 +60,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         with transaction.atomic(using=self.db):
             count = super().bulk_update(objs, fields, batch_size)
         for obj in objs:
-            obj.remember(fields)
+            obj.remember_written(self.db, fields)
         return count
 
     def update(self, **kwargs: Any) -> int:
@@ -70,7 +70,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         self._for_write = True
         changed = self._field_names(kwargs)
         with transaction.atomic(using=self.db):
-            return sum(self._update_chunk(chunk, kwargs, changed) for chunk in chunked(list(self._lock())))
+            return sum(self._update_part(part, kwargs, changed) for part in self._locked_parts())
 
     # As on Django's own methods: templates must not call them, and related managers must not hide them.
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -80,6 +80,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
     def _create_chunk(self, chunk: list[RecordType], batch_size: int | None, ignore_conflicts: bool) -> None:
         for row in chunk:
             row.settle_foreign_keys()
+            row.validate_tracked()
             row.validate_values()
         self.model.fill_rows(chunk, self.db)
         if ignore_conflicts:
@@ -90,7 +91,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         rows = self._stored([row.pk for row in chunk]) if self.model.loaded_with else chunk
         self.model.validate_rows(rows, self.db)
         for row in chunk:
-            row.remember()
+            row.remember_written(self.db)
         send_rows_changed(self.model, "created", rows)
 
     def _insert_what_fits(self, rows: list[RecordType], batch_size: int | None) -> None:
@@ -124,13 +125,31 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         matching = self._base().filter(pk__in=self.order_by().values("pk")).order_by("pk")
         return matching.select_for_update(no_key=no_key).values_list("pk", flat=True).iterator(CHUNK_ROWS)
 
-    def _update_chunk(self, pks: Sequence[Any], kwargs: dict[str, Any], changed: frozenset[str]) -> int:
-        # Filtered again, now that the rows are locked: another process may have changed some before that.
-        matching = self.order_by().filter(pk__in=pks)
-        stored = matching.order_by("pk").values("pk", *self.model.tracked)
+    def _locked_parts(self, *, no_key: bool = True) -> list[Any]:
+        """Querysets of at most a chunk of the rows that this one matches, which are locked.
+
+        The rows are matched again after that, as another process may have changed some before; and all of them before
+        the first is written: what is written to one may be what others are matched by.
+        """
+        chunks, matching = list(chunked(self._lock(no_key=no_key))), self.order_by()
+        if len(chunks) <= 1:
+            return [matching.filter(pk__in=chunk) for chunk in chunks]
+        chunks = [list(matching.filter(pk__in=chunk).values_list("pk", flat=True)) for chunk in chunks]
+        return [self._unconditional().filter(pk__in=chunk) for chunk in chunks]
+
+    def _unconditional(self) -> models.QuerySet[RecordType]:
+        """All rows, with this queryset's annotations: new values may refer to these."""
+        if not self.query.annotations:
+            return self._base()
+        everything = self.order_by()
+        everything.query.clear_where()
+        return everything
+
+    def _update_part(self, part: models.QuerySet[RecordType], kwargs: dict[str, Any], changed: frozenset[str]) -> int:
+        stored = part.order_by("pk").values("pk", *self.model.tracked)
         before = {values.pop("pk"): values for values in stored}
-        # New values may refer to annotations of this queryset; without any, its conditions have done their part.
-        target = self.order_by() if self.query.annotations else self._base()
+        # Without annotations, which new values may refer to, the conditions have done their part.
+        target = part if self.query.annotations else self._base()
         models.QuerySet.update(target.filter(pk__in=list(before)), **kwargs)
         changed |= self.model.complete_update(self._base().filter(pk__in=list(before)), changed)
         rows = self._stored(before)

@@ -1,6 +1,7 @@
 """Every way of writing a record is told of exactly once, in the transaction of the write."""
 
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -134,6 +135,19 @@ def test_it_tells_of_an_update_whose_rows_no_longer_match_it(customers: list[Cus
     assert len(changes.all) == 5
 
 
+def test_what_an_update_writes_first_does_not_decide_what_else_it_matches(
+    account: Account, customers: list[Customer], changes: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(querysets.chunked, "__defaults__", (2,))
+    for number, status in enumerate(["FULFILLED", *["PENDING"] * 4]):
+        Order.objects.create(account=account, customer=customers[0], order_id=str(number), status=status)
+    changes.clear()
+    of_buyers = Order.objects.filter(customer__orders__status="FULFILLED")
+    assert of_buyers.annotate(wanted=Value("CANCELLED")).update(status=F("wanted")) == 5
+    assert Order.objects.filter(customer__orders__status="CANCELLED").update(status="PENDING") == 5
+    assert len(changes.all) == 10
+
+
 def test_it_tells_of_bulk_update_once(customers: list[Customer], changes: Recorder) -> None:
     for customer in customers:
         customer.tags = {"renewed": True}
@@ -254,6 +268,29 @@ def test_it_finds_values_from_before_that_were_not_loaded(
         changes.clear()
     customer.save()
     assert [(change.action, change.loaded) for change in changes.all] == [("updated", {"n": 0})]
+
+
+@pytest.mark.parametrize("write", [Customer.save, lambda one: Customer.objects.bulk_update([one], ["tags"])])
+def test_it_does_not_take_for_stored_what_was_rolled_back(
+    customers: list[Customer], changes: Recorder, write: Callable[[Customer], object]
+) -> None:
+    customers[0].tags = {"vip": True}
+    with transaction.atomic():
+        write(customers[0])
+        transaction.set_rollback(True)
+    changes.clear()
+    customers[0].save()
+    assert [change.loaded for change in changes.all] == [{"n": 0}]
+
+
+def test_what_was_rolled_back_can_be_created_under_another_id(account: Account) -> None:
+    customer = Customer(account=account, external_id="a")
+    with transaction.atomic():
+        customer.save()
+        transaction.set_rollback(True)
+    customer.external_id = "b"
+    customer.save()
+    assert [each.external_id for each in Customer.objects.all()] == ["b"]
 
 
 def test_it_renews_the_remembered_values_when_refreshed(customers: list[Customer]) -> None:

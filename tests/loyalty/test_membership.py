@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.core.exceptions import ValidationError
 
+from masivo_braze.loyalty import querysets
 from masivo_braze.loyalty.models import Account, Audience, Customer, Membership
 from tests.loyalty.recorder import Recorder
 
@@ -170,3 +171,13 @@ def test_it_refuses_to_move_a_membership(audience: Audience, customers: list[Cus
         membership.save()
     with pytest.raises(ValidationError, match="cannot change"):
         Membership.objects.filter(pk=membership.pk).update(customer=customers[3])
+
+
+def test_what_is_removed_first_does_not_decide_what_else_is(
+    account: Account, customers: list[Customer], changes: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(querysets.chunked, "__defaults__", (2,))
+    for number in range(5):
+        Audience.objects.create(account=account, name=str(number)).customers.add(customers[0])
+    Membership.objects.filter(customer__audiences__name="0").delete()
+    assert not Membership.objects.exists()

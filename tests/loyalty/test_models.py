@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Value, When
 
 from integrations.outbox.models import OutboxEntry, Subscription
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
@@ -118,6 +119,39 @@ def test_it_refuses_a_time_that_could_not_be_read_back(account: Account, custome
     late = datetime(9999, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
     with pytest.raises(ValidationError, match="year 9999"):
         Order.objects.create(account=account, customer=customers[0], order_id="o", status="FULFILLED", **{field: late})
+
+
+def test_lines_of_an_order_that_is_saved_after_them_get_positions(account: Account, customers: list[Customer]) -> None:
+    order = Order(account=account, customer=customers[0], order_id="o")
+    lines = [OrderLine(order=order, sku=sku, value=1) for sku in "ab"]
+    order.save()
+    for line in lines:
+        line.save()
+    assert [line.position for line in lines] == [1, 2]
+
+
+def test_it_refuses_an_expression_where_what_changed_has_to_be_known(order: Order) -> None:
+    """An order that was fulfilled this way was never captured."""
+    order.status = Case(When(status="PENDING", then=Value("FULFILLED")), default=F("status"))
+    order.customer.tags = Value({"vip": True}, Customer._meta.get_field("tags"))
+    for record in (order, order.customer):
+        with pytest.raises(ValidationError, match="cannot be saved as an expression"):
+            record.save()
+    with pytest.raises(ValidationError, match="cannot be saved as an expression"):
+        Order.objects.bulk_create([Order(account=order.account, customer=order.customer, status=Value("FULFILLED"))])
+    Order.objects.update(status=Case(When(status="PENDING", then=Value("FULFILLED")), default=F("status")))
+    order.refresh_from_db()
+    assert order.fulfilled_at is not None
+
+
+def test_it_refuses_an_event_of_a_time_that_could_not_be_read_back(account: Account, customers: list[Customer]) -> None:
+    """One such event would keep all that its customer did from being sent, and the pages that list it from opening."""
+    late = datetime(9999, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
+    event = Event(account=account, customer=customers[0], type="LOGIN", occurred_at=late)
+    with pytest.raises(ValidationError, match="year 9999"):
+        event.save()
+    with pytest.raises(ValidationError, match="year 9999"):
+        Event.objects.bulk_create([event])
 
 
 def test_it_has_each_email_address_once_per_account(account: Account, other_account: Account) -> None:

@@ -132,6 +132,7 @@ def _move_one(profile: Mirrored, line: Line, now: datetime) -> None:
     if line.array == "attributes" and profile.is_known:
         mirror.accept(profile, _attributes(line))
     elif line.array == "attributes":
+        mirror.accept_unproven(profile, _attributes(line))
         profile.is_unproven = True
 
 

@@ -19,6 +19,7 @@ from integrations.braze.models import BrazeState, DeletedCustomer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import IN_ANY_STATE, IS_ON_THE_WAY, OutboxEntry
 from masivo_braze.loyalty.models import Customer
+from masivo_braze.loyalty.signals import connect_rows
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ SLICE_SECONDS = 10.0
 
 
 def connect() -> None:
-    post_delete.connect(note_deletion, sender=Customer, dispatch_uid="braze.note_deletion")
+    connect_rows(post_delete, note_deletion, Customer, "braze.note_deletion")
 
 
 def note_deletion(instance: Customer, **_: Any) -> None:

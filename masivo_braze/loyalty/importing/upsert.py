@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from django.utils import timezone
 
+from masivo_braze.loyalty.json_values import same_json
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet
 
@@ -48,17 +49,6 @@ def upsert(queryset: RecordQuerySet[R], existing: Mapping[Any, R], wanted: Seque
     _update(queryset, [rows[key] for key in updated], set().union(*updated.values()))
     counts = {"created": len(created), "changed": len(updated), "unchanged": len(keys) - len(created) - len(updated)}
     return Upserted(rows, Counter(counts))
-
-
-def same_json(one: Any, other: Any) -> bool:
-    """Equality as JSON has it: for Python, true is 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same_json(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same_json, one, other))
-    return bool(one == other)
 
 
 def _assign(row: Record, values: Mapping[str, Any]) -> set[str]:

@@ -174,7 +174,7 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
         """
         self._for_write = True
         with transaction.atomic(using=self.db):
-            count = sum(self._delete_chunk(pks) for pks in chunked(self._lock(no_key=False)))
+            count = sum(self._delete_part(part) for part in self._locked_parts(no_key=False))
         self._result_cache = None
         return count, {self.model._meta.label: count} if count else {}
 
@@ -182,9 +182,8 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
-    def _delete_chunk(self, pks: list[int]) -> int:
-        # Filtered again, now that the rows are locked: another process may have changed some before that.
-        rows = list(self.order_by().filter(pk__in=pks).values_list("pk", "audience_id", "customer_id").distinct())
+    def _delete_part(self, part: models.QuerySet["Membership"]) -> int:
+        rows = list(part.values_list("pk", "audience_id", "customer_id").distinct())
         self._base().filter(pk__in=[pk for pk, _, _ in rows])._raw_delete(self.db)
         by_audience: dict[int, list[int]] = defaultdict(list)
         for _, audience_id, customer_id in rows:

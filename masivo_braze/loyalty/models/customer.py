@@ -81,8 +81,6 @@ class Customer(Record):
         validate_text(self, "external_id")
         self._validate_id_size()
         tags = self.__dict__.get("tags", {})  # a deferred field is not written either
-        if hasattr(tags, "resolve_expression"):
-            return
         try:
             validate_tags(tags)
         except ValidationError as error:

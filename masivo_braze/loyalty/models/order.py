@@ -1,6 +1,5 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Self
 
@@ -8,30 +7,18 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
 from django.db.models.signals import post_delete
-from django.dispatch import receiver
 from django.utils import timezone
 
 from masivo_braze.loyalty.json_values import validate_text
 from masivo_braze.loyalty.models.account import Account, validate_currency
 from masivo_braze.loyalty.models.customer import Customer
-from masivo_braze.loyalty.models.event import validate_customer, validate_data_field
+from masivo_braze.loyalty.models.event import validate_customer, validate_data_field, validate_time
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
+from masivo_braze.loyalty.signals import connect_rows
 
 #: SQLite keeps some 15 digits of a decimal; a line with more could not even be read back.
 MOST = 10**12
-
-
-def _validate_time(name: str, value: Any) -> None:
-    """ValidationError for a time that in UTC is after 9999 or before 1.
-
-    PostgreSQL stores it, Python cannot read it back.
-    """
-    if isinstance(value, datetime) and value.tzinfo:
-        try:
-            value.astimezone(UTC)
-        except OverflowError as error:
-            raise ValidationError({name: "Times are from the year 1 to the year 9999, in UTC."}) from error
 
 
 class OrderQuerySet(RecordQuerySet["Order"]):
@@ -131,7 +118,7 @@ class Order(Record):
         validate_text(self, "order_id")
         validate_data_field(self)
         for name in ("placed_at", "fulfilled_at", "closed_at"):
-            _validate_time(name, self.__dict__.get(name))
+            validate_time(self, name)
 
     def validate_relations(self) -> None:
         validate_customer(self)
@@ -234,7 +221,11 @@ class OrderLine(Record):
         return Counter({pk: max(last, highest.get(pk, 0)) for pk, last in deleted.items()})
 
 
-@receiver(post_delete, sender=OrderLine, dispatch_uid="loyalty.keep_position")
+def connect() -> None:
+    """Called once, when all models are loaded."""
+    connect_rows(post_delete, keep_position, OrderLine, "loyalty.keep_position")
+
+
 def keep_position(instance: OrderLine, using: str, **_: Any) -> None:
     """Remember a deleted line's position, so that no other line gets it: receivers know the line by it."""
     order: models.QuerySet[Order] = models.QuerySet(Order, using=using).filter(

@@ -24,6 +24,8 @@ class Record(models.Model):
     loaded_with: ClassVar[tuple[str, ...]] = ()
 
     _loaded: Mapping[str, Any] = MappingProxyType({})
+    #: What is noted as loaded was written in a transaction of the caller's, who may have rolled it back since.
+    _may_be_undone = False
 
     class Meta:
         abstract = True
@@ -37,16 +39,18 @@ class Record(models.Model):
         update_fields: Iterable[str] | None = None,
     ) -> None:
         using = using or router.db_for_write(type(self), instance=self)
+        self.settle_foreign_keys()
         if not force_insert:
             self._recall(using)
         self.validate_immutable()
+        self.validate_tracked()
         self.validate_values()
         self.validate_relations()
         with transaction.atomic(using=using, savepoint=False):
             update_fields = self._fill(using, update_fields)
             super().save(force_insert=force_insert, force_update=force_update, using=using, update_fields=update_fields)
         # Only now: post_save receivers still need the values from before.
-        self.remember(update_fields)
+        self.remember_written(using, update_fields)
 
     @classmethod
     def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **kwargs: Any) -> Self:
@@ -79,6 +83,12 @@ class Record(models.Model):
                 message = "The %(field)s of a saved %(model)s cannot change."
                 names = {"field": field.verbose_name, "model": self._meta.verbose_name}
                 raise ValidationError({name: ValidationError(message, params=names)})
+
+    def validate_tracked(self) -> None:
+        """ValidationError if a tracked field has an expression: nobody could tell what changed, so nobody was told."""
+        for field in self._fields_named(self.tracked):
+            if hasattr(self.__dict__.get(field.attname), "resolve_expression"):
+                raise ValidationError({field.name: "This cannot be saved as an expression: give a value, or update()."})
 
     def validate_values(self) -> None:
         """ValidationError if a value is wrong in itself. No queries."""
@@ -129,10 +139,18 @@ class Record(models.Model):
                 loaded[field.name] = copy.deepcopy(self.__dict__[field.attname])
         self._loaded = loaded
 
+    def remember_written(self, using: str, names: Iterable[str] | None = None) -> None:
+        """Like `remember`, for values that were just written."""
+        self.remember(names)
+        self._may_be_undone = transaction.get_connection(using).in_atomic_block
+
     def _recall(self, using: str) -> None:
-        """Read stored values that were not loaded, for deferred fields or an instance constructed with a pk."""
+        """Read stored values that were not loaded: of deferred fields, of an instance constructed with a pk, or of one
+        that was saved in a transaction, which may have been rolled back.
+        """
+        if self.pk is None or self._may_be_undone:
+            self._loaded, self._may_be_undone = {}, False
         if self.pk is None:
-            self._loaded = {}
             return
         missing = [name for name in (*self.tracked, *self.immutable) if name not in self._loaded]
         if missing:

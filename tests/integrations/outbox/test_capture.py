@@ -148,6 +148,17 @@ def test_it_captures_a_tag_change_where_only_tags_are_wanted(account: Account, w
     assert captured() == [("customer_updated", "c1")]
 
 
+def test_it_tells_a_tag_that_is_true_from_one_that_is_1(account: Account, want: Want, captured: Captured) -> None:
+    want(Topic.CUSTOMER_TAGS)
+    one = customer(account, tags={"vip": 1})
+    captured()
+    one.tags = {"vip": True}
+    one.save()
+    assert captured() == [("customer_updated", "c1")]
+    Customer.objects.filter(pk=one.pk).update(tags={"vip": 1})
+    assert captured() == [("customer_updated", "c1")]
+
+
 def test_it_names_the_tags_that_were_removed(account: Account, want_all: None) -> None:
     one = customer(account, tags={"vip": True, "size": 3})
     del one.tags["vip"]
