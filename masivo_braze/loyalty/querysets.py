@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, NotSupportedError, models, transaction
+from django.db.models.expressions import Col
 
 from masivo_braze.loyalty.signals import CHUNK_ROWS, send_rows_changed
 
@@ -132,10 +133,19 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         the first is written: what is written to one may be what others are matched by.
         """
         chunks, matching = list(chunked(self._lock(no_key=no_key))), self.order_by()
-        if len(chunks) <= 1:
+        if len(chunks) <= 1 or self._is_matched_by_columns():
             return [matching.filter(pk__in=chunk) for chunk in chunks]
         chunks = [list(matching.filter(pk__in=chunk).values_list("pk", flat=True)) for chunk in chunks]
         return [self._unconditional().filter(pk__in=chunk) for chunk in chunks]
+
+    def _is_matched_by_columns(self) -> bool:
+        """Whether nothing but a row's own columns decides if it matches, whatever is written to other rows."""
+        if self.query.annotations or len(self.query.alias_map) > 1:
+            return False
+        return all(
+            isinstance(getattr(condition, "lhs", None), Col) and not hasattr(condition.rhs, "as_sql")
+            for condition in self.query.where.leaves()
+        )
 
     def _unconditional(self) -> models.QuerySet[RecordType]:
         """All rows, with this queryset's annotations: new values may refer to these."""

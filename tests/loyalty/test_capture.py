@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, NotSupportedError, transaction
+from django.db import IntegrityError, NotSupportedError, connection, transaction
 from django.db.models import Case, F, Value, When
+from django.test.utils import CaptureQueriesContext
 
 from masivo_braze.loyalty import querysets
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
@@ -145,7 +146,20 @@ def test_what_an_update_writes_first_does_not_decide_what_else_it_matches(
     of_buyers = Order.objects.filter(customer__orders__status="FULFILLED")
     assert of_buyers.annotate(wanted=Value("CANCELLED")).update(status=F("wanted")) == 5
     assert Order.objects.filter(customer__orders__status="CANCELLED").update(status="PENDING") == 5
-    assert len(changes.all) == 10
+    with_open_orders = Customer.objects.filter(orders__status="PENDING")
+    assert Order.objects.filter(customer__in=with_open_orders).update(status="EXPIRED") == 5
+    assert len(changes.all) == 15
+
+
+def test_rows_of_a_large_update_are_matched_twice_only_where_others_decide(
+    customers: list[Customer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(querysets.chunked, "__defaults__", (2,))
+    with CaptureQueriesContext(connection) as by_columns:
+        Customer.objects.filter(tier="").update(tier="gold")
+    with CaptureQueriesContext(connection) as by_others:
+        Customer.objects.filter(pk__in=Customer.objects.filter(tier="gold")).update(tier="silver")
+    assert len(by_columns) == len(by_others) - 3
 
 
 def test_it_tells_of_bulk_update_once(customers: list[Customer], changes: Recorder) -> None:
@@ -270,16 +284,24 @@ def test_it_finds_values_from_before_that_were_not_loaded(
     assert [(change.action, change.loaded) for change in changes.all] == [("updated", {"n": 0})]
 
 
-@pytest.mark.parametrize("write", [Customer.save, lambda one: Customer.objects.bulk_update([one], ["tags"])])
+def update_and_refresh(one: Customer) -> None:
+    Customer.objects.filter(pk=one.pk).update(tags=one.tags)
+    one.refresh_from_db()
+
+
+@pytest.mark.parametrize(
+    "write", [Customer.save, lambda one: Customer.objects.bulk_update([one], ["tags"]), update_and_refresh]
+)
 def test_it_does_not_take_for_stored_what_was_rolled_back(
     customers: list[Customer], changes: Recorder, write: Callable[[Customer], object]
 ) -> None:
-    customers[0].tags = {"vip": True}
+    one = Customer.objects.get(external_id="c0")
+    one.tags = {"vip": True}
     with transaction.atomic():
-        write(customers[0])
+        write(one)
         transaction.set_rollback(True)
     changes.clear()
-    customers[0].save()
+    one.save()
     assert [change.loaded for change in changes.all] == [{"n": 0}]
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import models, router, transaction
+from django.db import DEFAULT_DB_ALIAS, models, router, transaction
 from django.db.models.base import ModelBase
 
 
@@ -66,7 +66,7 @@ class Record(models.Model):
     ) -> None:
         fields = None if fields is None else list(fields)
         super().refresh_from_db(using, fields, from_queryset)
-        self.remember(fields)
+        self.remember_written(self._state.db or DEFAULT_DB_ALIAS, fields)  # maybe in the transaction that wrote them
 
     def clean(self) -> None:
         super().clean()
@@ -140,7 +140,7 @@ class Record(models.Model):
         self._loaded = loaded
 
     def remember_written(self, using: str, names: Iterable[str] | None = None) -> None:
-        """Like `remember`, for values that were just written."""
+        """Like `remember`, for values that may have been written in this very transaction."""
         self.remember(names)
         self._may_be_undone = transaction.get_connection(using).in_atomic_block
 
