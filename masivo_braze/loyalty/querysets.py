@@ -71,7 +71,7 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         self._for_write = True
         changed = self._field_names(kwargs)
         with transaction.atomic(using=self.db):
-            return sum(self._update_part(part, kwargs, changed) for part in self._locked_parts())
+            return sum(self._update_part(part, kwargs, changed) for part in self._parts(list(self._lock())))
 
     # As on Django's own methods: templates must not call them, and related managers must not hide them.
     bulk_create.alters_data = True  # type: ignore[attr-defined]
@@ -126,17 +126,21 @@ class RecordQuerySet(models.QuerySet[RecordType]):
         matching = self._base().filter(pk__in=self.order_by().values("pk")).order_by("pk")
         return matching.select_for_update(no_key=no_key).values_list("pk", flat=True).iterator(CHUNK_ROWS)
 
-    def _locked_parts(self, *, no_key: bool = True) -> list[Any]:
-        """Querysets of at most a chunk of the rows that this one matches, which are locked.
+    def _parts(self, locked: Iterable[Any]) -> Iterator[Any]:
+        """Querysets of at most a chunk of the rows that this one matches; `locked` are their keys.
 
         The rows are matched again after that, as another process may have changed some before; and all of them before
         the first is written: what is written to one may be what others are matched by.
         """
-        chunks, matching = list(chunked(self._lock(no_key=no_key))), self.order_by()
-        if len(chunks) <= 1 or self._is_matched_by_columns():
-            return [matching.filter(pk__in=chunk) for chunk in chunks]
-        chunks = [list(matching.filter(pk__in=chunk).values_list("pk", flat=True)) for chunk in chunks]
-        return [self._unconditional().filter(pk__in=chunk) for chunk in chunks]
+        matching = self.order_by()
+        parts = (matching.filter(pk__in=chunk) for chunk in chunked(locked))
+        if self._is_matched_by_columns():  # there may be millions: they are not collected
+            return parts
+        collected = list(parts)
+        if len(collected) <= 1:
+            return iter(collected)
+        chunks = [list(part.values_list("pk", flat=True)) for part in collected]
+        return (self._unconditional().filter(pk__in=chunk) for chunk in chunks)
 
     def _is_matched_by_columns(self) -> bool:
         """Whether nothing but a row's own columns decides if it matches, whatever is written to other rows."""

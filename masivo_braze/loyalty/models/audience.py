@@ -174,7 +174,7 @@ class MembershipQuerySet(RecordQuerySet["Membership"]):
         """
         self._for_write = True
         with transaction.atomic(using=self.db):
-            count = sum(self._delete_part(part) for part in self._locked_parts(no_key=False))
+            count = sum(self._delete_part(part) for part in self._parts(self._lock(no_key=False)))
         self._result_cache = None
         return count, {self.model._meta.label: count} if count else {}
 
