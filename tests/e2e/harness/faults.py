@@ -138,10 +138,11 @@ FAULTS: dict[Fault, float] = {
 NOT_WHERE_LIMITED = (too_many, freeze_flush)
 
 
-def inject(stack: TorturedStack, is_over: Callable[[], bool]) -> list[str]:
-    """One fault after the other until the workload is over; their names."""
+def inject(stack: TorturedStack, is_over: Callable[[], bool], often: str = "") -> list[str]:
+    """One fault after the other until the workload is over, every third of them `often`; their names."""
     chance, injected = random.Random(stack.seed), []
     faults = dict(FAULTS)
+    faults |= {fault: sum(FAULTS.values()) / 2 for fault in FAULTS if fault.__name__ == often}
     for fault in NOT_WHERE_LIMITED if scenario.is_limited(stack.seed) else ():
         del faults[fault]
     if not database.is_postgres(stack.database_url):

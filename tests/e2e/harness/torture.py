@@ -32,8 +32,8 @@ class Result:
         return "\n  ".join([*lines, f"{len(self.injected)} faults: {' '.join(self.injected)}", *self.broken])
 
 
-def run(seed: int, steps: int, settle_seconds: float = SETTLE_SECONDS) -> Result:
-    """One seed: workload and faults, then healing, then the checks."""
+def run(seed: int, steps: int, settle_seconds: float = SETTLE_SECONDS, often: str = "") -> Result:
+    """One seed: workload and faults, the one named `often` more than others, then healing, then the checks."""
     begun = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="torture-") as directory,
@@ -42,7 +42,7 @@ def run(seed: int, steps: int, settle_seconds: float = SETTLE_SECONDS) -> Result
     ):
         stack.manage("migrate", "--verbosity", "0")
         stack.start(*PROCESSES)
-        injected = _work_under_fire(stack, steps)
+        injected = _work_under_fire(stack, steps, often)
         faults.heal(stack)
         checked = _check(stack, settle_seconds)
         if checked.returncode:
@@ -52,13 +52,13 @@ def run(seed: int, steps: int, settle_seconds: float = SETTLE_SECONDS) -> Result
     return Result(seed, time.monotonic() - begun, injected, stack.complaints + broken, books)
 
 
-def _work_under_fire(stack: TorturedStack, steps: int) -> list[str]:
+def _work_under_fire(stack: TorturedStack, steps: int, often: str) -> list[str]:
     module = [sys.executable, "-m", "tests.e2e.harness.workload"]
     arguments = ["--endpoint", stack.sandbox.url, "--seed", str(stack.seed), "--steps", str(steps)]
     arguments += ["--report", str(_report(stack))]
     with (stack.directory / "workload.log").open("wb") as log:
         workload = spawn([*module, *arguments], stack.env, log)
-    injected = faults.inject(stack, lambda: workload.poll() is not None)
+    injected = faults.inject(stack, lambda: workload.poll() is not None, often)
     if workload.returncode:
         words = (stack.directory / "workload.log").read_text().splitlines()[-1:]
         stack.complaints.append(f"workload: a save failed: {' '.join(words)}")
@@ -82,10 +82,11 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--settle-seconds", type=float, default=SETTLE_SECONDS)
     parser.add_argument("--until-broken", action="store_true", help="stop at the first seed that finds something")
+    parser.add_argument("--often", default="", choices=[fault.__name__ for fault in faults.FAULTS], help="this fault")
     options = parser.parse_args()
     failed = 0
     for seed in range(options.first, options.first + options.seeds):
-        result = run(seed, options.steps, options.settle_seconds)
+        result = run(seed, options.steps, options.settle_seconds, options.often)
         failed += bool(result.broken)
         print(result, flush=True)
         if failed and options.until_broken:
