@@ -206,8 +206,8 @@ BRAZE_RETENTION_DAYS = number("BRAZE_RETENTION_DAYS", 30.0, most=_MOST_DAYS)
 BRAZE_PAYLOAD_DAYS = number("BRAZE_PAYLOAD_DAYS", 7.0, most=_MOST_DAYS)
 #: How long a relay may hold an account without committing before another may take over.
 BRAZE_LEASE_SECONDS = number("BRAZE_LEASE_SECONDS", 30.0, least=0.1)
-#: The longest pause of a backlog's relay after each round, if other accounts have something to do; 0: none.
-BRAZE_GIVE_WAY_SECONDS = number("BRAZE_GIVE_WAY_SECONDS", 0.5)
+#: The longest pause of a backlog after each piece of its work, if other accounts have something to do; 0: none.
+BRAZE_GIVE_WAY_SECONDS = number("BRAZE_GIVE_WAY_SECONDS", 1.0, most=5)
 #: What an account may have ready in Redis; the rest waits in the database.
 BRAZE_READY_REQUESTS = whole_number("BRAZE_READY_REQUESTS", 200, least=1)
 BRAZE_READY_BYTES = whole_number("BRAZE_READY_BYTES", 32 * 1024 * 1024, least=1, most=10**12)

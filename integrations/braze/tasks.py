@@ -64,7 +64,7 @@ def flush_account(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def flush_backlog(account_id: int) -> None:
     """On a worker apart: what a backlog has to compute holds up no account that has little to send."""
-    _flush(account_id, on_probation=False)
+    _flush(account_id, on_probation=False, gives_way=True)
 
 
 @shared_task(ignore_result=True)
@@ -123,8 +123,8 @@ def _is_kept_free() -> bool:
     return getattr(current_process(), "index", None) == 0
 
 
-def _flush(account_id: int, on_probation: bool) -> None:
-    if not lanes.run(account_id, partial(flushing.flush, account_id, on_probation)):
+def _flush(account_id: int, on_probation: bool, gives_way: bool = False) -> None:
+    if not lanes.run(account_id, partial(flushing.flush, account_id, on_probation, gives_way)):
         return
     with suppress(redis.RedisError, OperationalError):  # the next tick comes anyway
         wake_flush(account_id, 1, readiness.of(account_id).on_probation, has_backlog=True)

@@ -5,7 +5,6 @@ transaction; then one commit writes the round's requests and moves its entries, 
 """
 
 import logging
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from integrations.braze.integration import NAME
 from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.outbox import lease, oldest
+from integrations.outbox.giving_way import give_way
 from integrations.outbox.lease import Held, LeaseLost
 
 logger = logging.getLogger(__name__)
@@ -36,14 +36,12 @@ LEASE = timedelta(seconds=django_settings.BRAZE_LEASE_SECONDS)
 #: One task does one bounded slice. Where as many accounts have backlogs as there are relay processes, another account
 #: waits for one of these; a shorter one would find out anew who is busy too often.
 SLICE_SECONDS = 1.5
-#: Whoever had something within this time is likely to have more soon.
-OTHERS_WITHIN = timedelta(seconds=1)
 
 
 def relay(account_id: int, gives_way: bool = False, most_rounds: int | None = None) -> int:
     """Compose requests until nothing free is pending, enough is ready, or the slice is over.
 
-    `gives_way`: others who share this machine and its database have as much time as a backlog takes.
+    `gives_way`: pause after each round, if other accounts need the machine.
     `most_rounds`: how many rounds may be made, where others are waiting for this process; None: as many as there are.
     Returns how many changes it moved on: into requests, or to an end without one.
     """
@@ -80,18 +78,6 @@ def _pass(account_id: int, first: int, held: Held, composer: Executor, gives_way
         if composing and gives_way:
             give_way(account_id, monotonic() - begun)
         composing, begun = following, monotonic()
-
-
-def give_way(account_id: int, seconds: float) -> float:
-    """Wait for as long as a round took, where others have little to do and do it; how long that was.
-
-    A round uses the whole machine and its database, and what others have to do in it takes twice as long or more.
-    """
-    seconds = min(seconds, django_settings.BRAZE_GIVE_WAY_SECONDS)
-    if seconds <= 0 or not lease.have_others_emptied(account_id, OTHERS_WITHIN):
-        return 0.0
-    threading.Event().wait(seconds)
-    return seconds
 
 
 def _compose(account_id: int, round: Round) -> Composed:

@@ -37,6 +37,7 @@ from integrations.braze.delivery.verdicts import Traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.outbox import nudge
 from integrations.outbox.failover import AWAY
+from integrations.outbox.giving_way import give_way
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
@@ -120,14 +121,14 @@ def _settle_unless_locked(delivery_id: UUID) -> None:
         settlement.settle(delivery_id, verdicts.silent())
 
 
-def flush(account_id: int, on_probation: bool | None = None) -> int:
+def flush(account_id: int, on_probation: bool | None = None, gives_way: bool = False) -> int:
     """Send ready requests of one account until none is left or the slice is over; returns how many it dealt with.
 
     Stops if the account is on probation and `on_probation` is False, or the reverse: other threads are for that then.
-    With None, either is sent.
+    With None, either is sent. `gives_way`: pause after each settlement, if other accounts need the machine.
     """
     with ThreadPoolExecutor(buffer.IN_FLIGHT, thread_name_prefix=f"braze-{account_id}") as senders:
-        return _Flush(account_id, on_probation, senders).run()
+        return _Flush(account_id, on_probation, senders, gives_way).run()
 
 
 @dataclass(slots=True)
@@ -135,6 +136,7 @@ class _Flush:
     account_id: int
     on_probation: bool | None
     senders: ThreadPoolExecutor
+    gives_way: bool = False
     in_flight: "dict[Future[Sent], Sending]" = field(default_factory=dict)
     sent: int = 0
     look_at: float = 0.0
@@ -267,7 +269,7 @@ class _Flush:
         if not wait(self.in_flight, LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
             return
         ended = [(self.in_flight.pop(done), done.result()) for done in wait(self.in_flight, TOGETHER_SECONDS).done]
-        self.look_at = 0.0  # there is room again
+        self.look_at, begun = 0.0, time.monotonic()  # there is room again
         answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
         self.sent += len(ended)
         with ExitStack() as afterwards:  # whatever fails, the last one first
@@ -279,6 +281,8 @@ class _Flush:
                 limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)
         if any(answer.verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) for answer in answers):
             refill(self.account_id)
+        if self.gives_way and not shutdown.has_begun():
+            give_way(self.account_id, time.monotonic() - begun)
 
 
 _UNCHANGED = Prepared(

@@ -1,4 +1,4 @@
-"""A backlog leaves others, who have little to do, as much time as it takes itself; nobody else waits for anybody."""
+"""A backlog leaves others, who have little to do, more time than it takes itself; nobody else waits for anybody."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,9 +8,10 @@ from billiard.process import current_process
 
 from integrations.braze import tasks
 from integrations.braze.composing import relay, taking
+from integrations.braze.delivery import flush
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
-from integrations.outbox import lease, nudge
+from integrations.outbox import giving_way, lease, nudge
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
@@ -32,7 +33,7 @@ def people(account: Account, number: int = 1) -> None:
 
 
 def waits(account: Account) -> bool:
-    return relay.give_way(account.pk, 0.001) > 0
+    return giving_way.give_way(account.pk, 0.001) > 0
 
 
 def test_it_gives_way_where_others_have_had_something_and_are_done(account: Account, other: Account) -> None:
@@ -43,14 +44,16 @@ def test_it_gives_way_where_others_have_had_something_and_are_done(account: Acco
     assert not waits(other)
 
 
-def test_it_waits_for_a_while_and_not_for_long(account: Account, other: Account, settings: Any) -> None:
+def test_it_waits_three_times_as_long_as_it_worked_and_not_for_long(
+    account: Account, other: Account, settings: Any
+) -> None:
     people(other)
     relay.relay(other.pk)
-    assert relay.give_way(account.pk, 0.01) == 0.01
+    assert giving_way.give_way(account.pk, 0.01) == 0.03
     settings.BRAZE_GIVE_WAY_SECONDS = 0.02
-    assert relay.give_way(account.pk, 60.0) == 0.02
+    assert giving_way.give_way(account.pk, 60.0) == 0.02
     settings.BRAZE_GIVE_WAY_SECONDS = 0.0
-    assert relay.give_way(account.pk, 60.0) == 0.0
+    assert giving_way.give_way(account.pk, 60.0) == 0.0
 
 
 def test_it_does_not_wait_for_somebody_who_was_there_long_ago(
@@ -58,7 +61,7 @@ def test_it_does_not_wait_for_somebody_who_was_there_long_ago(
 ) -> None:
     people(other)
     relay.relay(other.pk)
-    monkeypatch.setattr(relay, "OTHERS_WITHIN", timedelta(0))
+    monkeypatch.setattr(giving_way, "OTHERS_WITHIN", timedelta(0))
     assert not waits(account)
 
 
@@ -99,6 +102,35 @@ def test_a_worker_gives_way_between_rounds_and_a_command_does_not(
         Customer.objects.create(account=account, external_id=name, first_name=name)
     tasks.relay(account.pk)
     assert given == [account.pk, account.pk]
+
+
+def test_the_sender_of_a_backlog_gives_way_after_each_settlement_and_no_other_sender_does(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(flush, "give_way", lambda account_id, seconds: given.append(account_id))
+    send_one(account, "Ada", tasks.flush_account)
+    assert given == []
+    send_one(account, "Cy", tasks.flush_backlog)
+    assert given == [account.pk]
+
+
+def test_who_has_to_stop_gives_way_to_nobody(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(flush, "give_way", lambda account_id, seconds: given.append(account_id))
+    asked = iter([False])
+    monkeypatch.setattr(flush.shutdown, "has_begun", lambda: next(asked, True))
+    send_one(account, "Ada", tasks.flush_backlog)
+    assert given == []
+
+
+def send_one(account: Account, name: str, task: Any) -> None:
+    Customer.objects.create(account=account, external_id=name, first_name=name)
+    relay.relay(account.pk)
+    task(account.pk)
+    assert OutboxEntry.objects.get(customer_external_id=name).status == "delivered"
 
 
 def test_others_are_told_by_the_database_s_clock(account: Account, other: Account) -> None:
