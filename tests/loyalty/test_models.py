@@ -121,6 +121,24 @@ def test_it_refuses_a_time_that_could_not_be_read_back(account: Account, custome
         Order.objects.create(account=account, customer=customers[0], order_id="o", status="FULFILLED", **{field: late})
 
 
+@pytest.mark.parametrize("late", ["9999-12-31T23:30:00-05:00", "0001-01-01T00:30:00+05:00"])
+def test_it_refuses_such_a_time_as_text_too(account: Account, customers: list[Customer], late: str) -> None:
+    """On PostgreSQL it was stored, and one such order kept all that its account had from being sent."""
+    order = Order(account=account, customer=customers[0], order_id="o", status="FULFILLED", fulfilled_at=late)
+    event = Event(account=account, customer=customers[0], type="LOGIN", occurred_at=late)
+    for record in (order, event):
+        with pytest.raises(ValidationError, match="year 9999"):
+            record.save()
+
+
+@pytest.mark.parametrize("amount", [10**12, "1000000000000", 1e12, Decimal("-1e12")])
+def test_it_refuses_an_amount_that_not_every_database_holds(order: Order, amount: Any) -> None:
+    with pytest.raises(ValidationError, match="Amounts are below"):
+        OrderLine.objects.create(order=order, sku="CD", value=amount)
+    OrderLine.objects.create(order=order, sku="CD", value="999999999999.999")
+    assert OrderLine.objects.get().value == Decimal("999999999999.999")
+
+
 def test_lines_of_an_order_that_is_saved_after_them_get_positions(account: Account, customers: list[Customer]) -> None:
     order = Order(account=account, customer=customers[0], order_id="o")
     lines = [OrderLine(order=order, sku=sku, value=1) for sku in "ab"]

@@ -58,7 +58,7 @@ def validate_time(record: Record, name: str) -> None:
 
     PostgreSQL stores it, Python cannot read it back.
     """
-    value = record.__dict__.get(name)
+    value = record.given(name)
     if isinstance(value, datetime) and value.tzinfo:
         try:
             value.astimezone(UTC)

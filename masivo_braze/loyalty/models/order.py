@@ -191,8 +191,8 @@ class OrderLine(Record):
     def validate_values(self) -> None:
         validate_data_field(self)
         for name in ("value", "discounted_value"):
-            amount = self.__dict__.get(name)
-            if isinstance(amount, Decimal | int) and not -MOST < amount < MOST:
+            amount = self.given(name)
+            if amount is not None and not -MOST < amount < MOST:
                 raise ValidationError({name: f"Amounts are below {MOST:,}, so that every database holds them exactly."})
 
     @classmethod

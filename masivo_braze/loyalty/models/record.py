@@ -123,6 +123,19 @@ class Record(models.Model):
         except ObjectDoesNotExist:
             return None
 
+    def given(self, name: str) -> Any:
+        """A field's value as it will be stored, though it be given as text; None if it is not set, or an expression.
+
+        ValidationError at `name` for what is no value of the field.
+        """
+        value = self.__dict__.get(name)
+        if hasattr(value, "resolve_expression"):
+            return None
+        try:
+            return self._meta.get_field(name).to_python(value)
+        except ValidationError as error:
+            raise ValidationError({name: error}) from error
+
     def settle_foreign_keys(self) -> None:
         """Take over the pks of related records that were saved after they had been assigned."""
         for field in self._meta.concrete_fields:
