@@ -139,6 +139,19 @@ def test_it_refuses_an_amount_that_not_every_database_holds(order: Order, amount
     assert OrderLine.objects.get().value == Decimal("999999999999.999")
 
 
+@pytest.mark.parametrize("points", [Decimal("99999999999999.9999"), "-99999999999999.9999", 1e14])
+def test_it_refuses_points_that_could_not_be_read_back(customers: list[Customer], points: Any) -> None:
+    """On SQLite they were stored, and one such customer kept all that the account had from being sent."""
+    one = customers[0]
+    one.points = points
+    with pytest.raises(ValidationError, match="Points are"):
+        one.save()
+    one.points = 10**14 - 1
+    one.save()
+    one.refresh_from_db()
+    assert one.points == 10**14 - 1
+
+
 def test_lines_of_an_order_that_is_saved_after_them_get_positions(account: Account, customers: list[Customer]) -> None:
     order = Order(account=account, customer=customers[0], order_id="o")
     lines = [OrderLine(order=order, sku=sku, value=1) for sku in "ab"]
