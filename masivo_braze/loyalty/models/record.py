@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import DEFAULT_DB_ALIAS, models, router, transaction
@@ -131,8 +131,9 @@ class Record(models.Model):
         value = self.__dict__.get(name)
         if hasattr(value, "resolve_expression"):
             return None
+        field = cast("models.Field[Any, Any]", self._meta.get_field(name))
         try:
-            return self._meta.get_field(name).to_python(value)
+            return field.to_python(value)
         except ValidationError as error:
             raise ValidationError({name: error}) from error
 
