@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 
 from integrations.outbox.models import OutboxEntry, Subscription
-from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
 
 T0 = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -129,6 +129,18 @@ def test_it_refuses_such_a_time_as_text_too(account: Account, customers: list[Cu
     for record in (order, event):
         with pytest.raises(ValidationError, match="year 9999"):
             record.save()
+
+
+def test_it_refuses_such_a_time_of_customers_and_memberships(account: Account, customers: list[Customer]) -> None:
+    """One such customer would keep a backfill, and the pages that list it, from reading any."""
+    late = datetime(9999, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
+    audience = Audience.objects.create(account=account, name="Friends")
+    membership = Membership(audience=audience, customer=customers[0], joined_at=late)
+    for record in (Customer(account=account, external_id="late", created_at=late), membership):
+        with pytest.raises(ValidationError, match="year 9999"):
+            record.save()
+        with pytest.raises(ValidationError, match="year 9999"):
+            type(record).objects.bulk_create([record])
 
 
 @pytest.mark.parametrize("amount", [10**12, "1000000000000", 1e12, Decimal("-1e12")])

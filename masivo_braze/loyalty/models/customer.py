@@ -82,6 +82,7 @@ class Customer(Record):
     def validate_values(self) -> None:
         validate_text(self, "external_id")
         self._validate_id_size()
+        self.validate_time("created_at")
         if not -MOST_POINTS <= (self.given("points") or 0) <= MOST_POINTS:
             raise ValidationError({"points": f"Points are {MOST_POINTS:,} at most, so that every database holds them."})
         tags = self.__dict__.get("tags", {})  # a deferred field is not written either

@@ -12,7 +12,7 @@ from django.utils import timezone
 from masivo_braze.loyalty.json_values import validate_text
 from masivo_braze.loyalty.models.account import Account, validate_currency
 from masivo_braze.loyalty.models.customer import Customer
-from masivo_braze.loyalty.models.event import validate_customer, validate_data_field, validate_time
+from masivo_braze.loyalty.models.event import validate_customer, validate_data_field
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
 from masivo_braze.loyalty.signals import connect_rows
@@ -118,7 +118,7 @@ class Order(Record):
         validate_text(self, "order_id")
         validate_data_field(self)
         for name in ("placed_at", "fulfilled_at", "closed_at"):
-            validate_time(self, name)
+            self.validate_time(name)
 
     def validate_relations(self) -> None:
         validate_customer(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, cast
 
@@ -136,6 +137,18 @@ class Record(models.Model):
             return field.to_python(value)
         except ValidationError as error:
             raise ValidationError({name: error}) from error
+
+    def validate_time(self, name: str) -> None:
+        """ValidationError at `name` for a time that in UTC is after 9999 or before 1.
+
+        PostgreSQL stores it, Python cannot read it back.
+        """
+        value = self.given(name)
+        if isinstance(value, datetime) and value.tzinfo:
+            try:
+                value.astimezone(UTC)
+            except OverflowError as error:
+                raise ValidationError({name: "Times are from the year 1 to the year 9999, in UTC."}) from error
 
     def settle_foreign_keys(self) -> None:
         """Take over the pks of related records that were saved after they had been assigned."""
