@@ -6,6 +6,8 @@ from typing import Any
 from integrations.braze.mapping.rows import AnyProfile
 
 _ABSENT = object()
+#: Codes that name an attribute without quoting it [Braze: /users/track].
+_CODES = {"EMAIL_BAD_FORMAT": "email"}
 #: The longest gap between changes of an attribute that an account can ask for.
 RECENT_SECONDS = 300
 
@@ -53,9 +55,11 @@ def accept_unproven(profile: AnyProfile, sent: dict[str, Any]) -> None:
 def refuse(profile: AnyProfile, sent: dict[str, Any], reason: str) -> bool:
     """Braze refused an object: remember the values that `reason` names; returns whether it names any.
 
-    Braze quotes names: "The value provided for the 'email' field is not a valid email." [Braze: errors].
+    Braze quotes names: "The value provided for the 'email' field is not a valid email." Or it answers by a documented
+    code [Braze: errors].
     """
-    named = {name: value for name, value in sent.items() if f"'{name}'" in reason}
+    by_code = {name for code, name in _CODES.items() if code in reason}
+    named = {name: value for name, value in sent.items() if f"'{name}'" in reason or name in by_code}
     profile.refused = profile.refused | named
     return bool(named)
 

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 
 from integrations.outbox.models import OutboxEntry, Subscription
-from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
 
 T0 = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -119,6 +119,49 @@ def test_it_refuses_a_time_that_could_not_be_read_back(account: Account, custome
     late = datetime(9999, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
     with pytest.raises(ValidationError, match="year 9999"):
         Order.objects.create(account=account, customer=customers[0], order_id="o", status="FULFILLED", **{field: late})
+
+
+@pytest.mark.parametrize("late", ["9999-12-31T23:30:00-05:00", "0001-01-01T00:30:00+05:00"])
+def test_it_refuses_such_a_time_as_text_too(account: Account, customers: list[Customer], late: str) -> None:
+    """On PostgreSQL it was stored, and one such order kept all that its account had from being sent."""
+    order = Order(account=account, customer=customers[0], order_id="o", status="FULFILLED", fulfilled_at=late)
+    event = Event(account=account, customer=customers[0], type="LOGIN", occurred_at=late)
+    for record in (order, event):
+        with pytest.raises(ValidationError, match="year 9999"):
+            record.save()
+
+
+def test_it_refuses_such_a_time_of_customers_and_memberships(account: Account, customers: list[Customer]) -> None:
+    """One such customer would keep a backfill, and the pages that list it, from reading any."""
+    late = datetime(9999, 12, 31, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
+    audience = Audience.objects.create(account=account, name="Friends")
+    membership = Membership(audience=audience, customer=customers[0], joined_at=late)
+    for record in (Customer(account=account, external_id="late", created_at=late), membership):
+        with pytest.raises(ValidationError, match="year 9999"):
+            record.save()
+        with pytest.raises(ValidationError, match="year 9999"):
+            type(record).objects.bulk_create([record])
+
+
+@pytest.mark.parametrize("amount", [10**12, "1000000000000", 1e12, Decimal("-1e12")])
+def test_it_refuses_an_amount_that_not_every_database_holds(order: Order, amount: Any) -> None:
+    with pytest.raises(ValidationError, match="Amounts are below"):
+        OrderLine.objects.create(order=order, sku="CD", value=amount)
+    OrderLine.objects.create(order=order, sku="CD", value="999999999999.999")
+    assert OrderLine.objects.get().value == Decimal("999999999999.999")
+
+
+@pytest.mark.parametrize("points", [Decimal("99999999999999.9999"), "-99999999999999.9999", 1e14])
+def test_it_refuses_points_that_could_not_be_read_back(customers: list[Customer], points: Any) -> None:
+    """On SQLite they were stored, and one such customer kept all that the account had from being sent."""
+    one = customers[0]
+    one.points = points
+    with pytest.raises(ValidationError, match="Points are"):
+        one.save()
+    one.points = 10**14 - 1
+    one.save()
+    one.refresh_from_db()
+    assert one.points == 10**14 - 1
 
 
 def test_lines_of_an_order_that_is_saved_after_them_get_positions(account: Account, customers: list[Customer]) -> None:

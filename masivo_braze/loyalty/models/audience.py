@@ -219,6 +219,9 @@ class Membership(Record):
     def __str__(self) -> str:
         return f"membership {self.pk}"
 
+    def validate_values(self) -> None:
+        self.validate_time("joined_at")
+
     def validate_relations(self) -> None:
         audience, customer = self.related("audience"), self.related("customer")
         if audience is None or customer is None:

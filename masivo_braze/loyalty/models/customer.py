@@ -12,6 +12,8 @@ from masivo_braze.loyalty.querysets import RecordQuerySet
 
 #: PostgreSQL's indexes take up to 2,704 bytes, and those of captured changes have more columns than the customer's own.
 MOST_ID_BYTES = 2_600
+#: SQLite keeps some 15 digits: more would be rounded up to what the field cannot hold, nor be read back.
+MOST_POINTS = 10**14 - 1
 IS_MEMBER = "Anonymous customers are never members of an audience, and this one is."
 
 
@@ -80,6 +82,9 @@ class Customer(Record):
     def validate_values(self) -> None:
         validate_text(self, "external_id")
         self._validate_id_size()
+        self.validate_time("created_at")
+        if not -MOST_POINTS <= (self.given("points") or 0) <= MOST_POINTS:
+            raise ValidationError({"points": f"Points are {MOST_POINTS:,} at most, so that every database holds them."})
         tags = self.__dict__.get("tags", {})  # a deferred field is not written either
         try:
             validate_tags(tags)

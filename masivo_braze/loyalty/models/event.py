@@ -1,5 +1,4 @@
 import uuid
-from datetime import UTC, datetime
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -36,7 +35,7 @@ class Event(Record):
 
     def validate_values(self) -> None:
         validate_data_field(self)
-        validate_time(self, "occurred_at")
+        self.validate_time("occurred_at")
 
     def validate_relations(self) -> None:
         validate_customer(self)
@@ -51,19 +50,6 @@ def validate_data_field(record: Record) -> None:
         validate_data(data)
     except ValidationError as error:
         raise ValidationError({"data": error}) from error
-
-
-def validate_time(record: Record, name: str) -> None:
-    """ValidationError at `name` for a time that in UTC is after 9999 or before 1.
-
-    PostgreSQL stores it, Python cannot read it back.
-    """
-    value = record.__dict__.get(name)
-    if isinstance(value, datetime) and value.tzinfo:
-        try:
-            value.astimezone(UTC)
-        except OverflowError as error:
-            raise ValidationError({name: "Times are from the year 1 to the year 9999, in UTC."}) from error
 
 
 def validate_customer(record: Record) -> None:

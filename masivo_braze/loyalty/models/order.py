@@ -12,7 +12,7 @@ from django.utils import timezone
 from masivo_braze.loyalty.json_values import validate_text
 from masivo_braze.loyalty.models.account import Account, validate_currency
 from masivo_braze.loyalty.models.customer import Customer
-from masivo_braze.loyalty.models.event import validate_customer, validate_data_field, validate_time
+from masivo_braze.loyalty.models.event import validate_customer, validate_data_field
 from masivo_braze.loyalty.models.record import Record
 from masivo_braze.loyalty.querysets import RecordQuerySet, chunked
 from masivo_braze.loyalty.signals import connect_rows
@@ -118,7 +118,7 @@ class Order(Record):
         validate_text(self, "order_id")
         validate_data_field(self)
         for name in ("placed_at", "fulfilled_at", "closed_at"):
-            validate_time(self, name)
+            self.validate_time(name)
 
     def validate_relations(self) -> None:
         validate_customer(self)
@@ -191,8 +191,8 @@ class OrderLine(Record):
     def validate_values(self) -> None:
         validate_data_field(self)
         for name in ("value", "discounted_value"):
-            amount = self.__dict__.get(name)
-            if isinstance(amount, Decimal | int) and not -MOST < amount < MOST:
+            amount = self.given(name)
+            if amount is not None and not -MOST < amount < MOST:
                 raise ValidationError({name: f"Amounts are below {MOST:,}, so that every database holds them exactly."})
 
     @classmethod

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import DEFAULT_DB_ALIAS, models, router, transaction
@@ -122,6 +123,32 @@ class Record(models.Model):
             return getattr(self, name)
         except ObjectDoesNotExist:
             return None
+
+    def given(self, name: str) -> Any:
+        """A field's value as it will be stored, though it be given as text; None if it is not set, or an expression.
+
+        ValidationError at `name` for what is no value of the field.
+        """
+        value = self.__dict__.get(name)
+        if hasattr(value, "resolve_expression"):
+            return None
+        field = cast("models.Field[Any, Any]", self._meta.get_field(name))
+        try:
+            return field.to_python(value)
+        except ValidationError as error:
+            raise ValidationError({name: error}) from error
+
+    def validate_time(self, name: str) -> None:
+        """ValidationError at `name` for a time that in UTC is after 9999 or before 1.
+
+        PostgreSQL stores it, Python cannot read it back.
+        """
+        value = self.given(name)
+        if isinstance(value, datetime) and value.tzinfo:
+            try:
+                value.astimezone(UTC)
+            except OverflowError as error:
+                raise ValidationError({name: "Times are from the year 1 to the year 9999, in UTC."}) from error
 
     def settle_foreign_keys(self) -> None:
         """Take over the pks of related records that were saved after they had been assigned."""

@@ -14,6 +14,17 @@ from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLi
 from tests.integrations.braze.fates import counts
 
 Sync = Callable[[], None]
+ACCEPTED = b'{"message":"success"}'
+
+
+def answered(account: Account, body: bytes) -> dict[str, Any]:
+    """Compose a request and settle it with this answer; the attributes it carried."""
+    relay.relay(account.pk)
+    delivery = Delivery.objects.filter(finished_at=None).get()
+    ledger.start(delivery.pk)
+    settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
+    attributes: list[dict[str, Any]] = delivery.payload["attributes"]
+    return attributes[0]
 
 
 def test_one_refused_object_takes_nobody_with_it(
@@ -44,24 +55,27 @@ def test_one_refused_object_takes_nobody_with_it(
 def test_a_value_that_braze_refuses_is_left_out_until_it_changes_and_the_rest_goes(
     account: Account, change: Customer
 ) -> None:
-    def answer(body: bytes) -> dict[str, Any]:
-        relay.relay(account.pk)
-        delivery = Delivery.objects.filter(finished_at=None).get()
-        ledger.start(delivery.pk)
-        settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
-        return delivery.payload["attributes"][0]
-
-    accepted = b'{"message":"success"}'
     refusal = b'{"message":"success","errors":[{"type":"\'first_name\' is bad","input_array":"attributes","index":0}]}'
     change.city = "Paris"
     change.save()
-    assert answer(refusal)["first_name"] == "Ada"
-    rest = answer(accepted)
+    assert answered(account, refusal)["first_name"] == "Ada"
+    rest = answered(account, ACCEPTED)
     assert "first_name" not in rest
     assert rest["home_city"] == "Paris"
     change.first_name = "Bea"
     change.save()
-    assert answer(accepted) == {"external_id": "c1", "first_name": "Bea"}
+    assert answered(account, ACCEPTED) == {"external_id": "c1", "first_name": "Bea"}
+
+
+def test_a_value_that_braze_refuses_by_its_code_is_left_out_too(account: Account, braze: BrazeSettings) -> None:
+    """Braze documents codes and answers in sentences; the code for a bad address quotes no name."""
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada", email="ada@example.com")
+    refusal = b'{"message":"success","errors":[{"type":"EMAIL_BAD_FORMAT","input_array":"attributes","index":0}]}'
+    assert answered(account, refusal)["email"] == "ada@example.com"
+    one.city = "Paris"
+    one.save()
+    rest = answered(account, ACCEPTED)
+    assert (rest["first_name"], rest["home_city"], "email" in rest) == ("Ada", "Paris", False)
 
 
 @pytest.mark.parametrize("status", [400, 413])
