@@ -2,15 +2,16 @@
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from redis.connection import parse_url
 
 N = TypeVar("N", int, float)
 
@@ -59,17 +60,8 @@ def _number(parse: Callable[[str], N], kind: str, name: str, default: N, least: 
 
 
 def redis_url() -> str:
-    """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`.
-
-    Raises `ImproperlyConfigured` for an invalid address, without showing it: it may hold a password.
-    """
-    url: str = env.str("REDIS_URL", default="").strip()
-    if url and not _is_redis_url(url):
-        raise ImproperlyConfigured(
-            "REDIS_URL has to be redis://:password@host:6379/0, rediss://… for TLS, or unix://path. Special characters "
-            "of a password are written as %2F, for instance. Sentinel and Cluster are not supported."
-        )
-    if url:
+    """`REDIS_URL`, else the embedded server's address as it was recorded under `var/`."""
+    if url := _redis_address("REDIS_URL"):
         return url
     recorded = VAR_DIR / "redis.port"
     if not recorded.exists():
@@ -77,26 +69,55 @@ def redis_url() -> str:
     return f"redis://127.0.0.1:{recorded.read_text().strip()}/0"
 
 
+def _redis_address(name: str) -> str:
+    """The environment's value of `name`, or "".
+
+    Raises `ImproperlyConfigured` for an invalid address, without showing it: it may hold a password.
+    """
+    url: str = env.str(name, default="").strip()
+    if url and not _is_redis_url(url):
+        raise ImproperlyConfigured(
+            f"{name} has to be redis://:password@host:6379/0, rediss://… for TLS, or unix://path. Special characters "
+            "of a password are written as %2F, for instance. Sentinel and Cluster are not supported."
+        )
+    return url
+
+
 def _is_redis_url(url: str) -> bool:
     """The client passes by a database that is no number, and a password's slash ends the host."""
     try:
         parts = urlsplit(url)
         is_port = parts.port is None or parts.port > 0
+        parse_url(url)  # type: ignore[no-untyped-call]  # as the client does when it connects
     except ValueError:  # its message contains a part of the address
         return False
     if parts.scheme == "unix":
         return bool(parts.path)
     has_database = not parts.path.strip("/") or parts.path.strip("/").isdecimal()
-    return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and is_port and has_database
+    return bool(parts.hostname) and is_port and has_database
 
 
 def broker_url(redis_url: str) -> str:
-    """`CELERY_BROKER_URL`, else Redis' address. TLS verifies the certificate, which is not Celery's own default."""
-    url: str = env.str("CELERY_BROKER_URL", default="").strip() or redis_url
-    parts = urlsplit(url)
-    if parts.scheme != "rediss" or "ssl_" in parts.query:
-        return url
-    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, "ssl_cert_reqs=required")))))
+    """`CELERY_BROKER_URL`, else Redis' address, as Celery writes it. TLS verifies the certificate unless told not to.
+
+    Celery on its own would not verify it, does not know `unix`, and takes no database from the parameters.
+    """
+    parts = urlsplit(_redis_address("CELERY_BROKER_URL") or redis_url)
+    options = dict(parse_qsl(parts.query))
+    database = options.pop("db", "")
+    if parts.scheme == "unix":
+        return f"redis+socket://{_userinfo(parts, options)}{parts.path}?virtual_host={database or 0}"
+    if parts.scheme == "rediss" and not any(name.startswith("ssl_") for name in options):
+        options["ssl_cert_reqs"] = "required"
+    path = f"/{database}" if database else parts.path
+    return urlunsplit(parts._replace(path=path, query=urlencode(options, safe="/")))
+
+
+def _userinfo(parts: SplitResult, options: Mapping[str, str]) -> str:
+    """`user:password@`, of which a socket's address may have either among its parameters."""
+    user = parts.username or quote(options.get("username", ""), safe="")
+    password = parts.password or quote(options.get("password", ""), safe="")
+    return f"{user}:{password}@" if user or password else ""
 
 
 def sandbox_port() -> int:

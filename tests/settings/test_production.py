@@ -120,13 +120,17 @@ def test_a_database_that_vanishes_is_given_up_in_time_and_its_address_has_the_la
         "redis://:hush@redis.example:abc/0",
         "redis://redis.example:6379/hush",
         "redis://:p/hush@redis.example:6379/0",
+        "redis://:hush@redis.example/?db=one",
+        "REDIS://:hush@redis.example",
+        "amqp://user:hush@redis.example",
     ],
 )
-def test_an_address_of_redis_that_is_none_is_named_without_showing_it(url: str) -> None:
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL"])
+def test_an_address_of_redis_that_is_none_is_named_without_showing_it(name: str, url: str) -> None:
     """Workers started with it, failed each second, and sent nothing; or went to the host that a password names."""
-    done = start(REDIS_URL=url)
+    done = start(**{name: url})
     assert done.returncode != 0
-    assert "REDIS_URL has to be redis://" in done.stderr.splitlines()[-1]
+    assert f"{name} has to be redis://" in done.stderr.splitlines()[-1]
     assert "hush" not in done.stderr and "redis.example" not in done.stderr
 
 
@@ -137,3 +141,18 @@ def test_the_certificate_of_the_broker_is_verified_unless_its_address_says_other
     secure, lenient = "rediss://redis.example:6379/0", "rediss://redis.example:6379/0?ssl_cert_reqs=none"
     assert start(shown, **{name: secure}).stdout.split()[0] == f"{secure}?ssl_cert_reqs=required"
     assert start(shown, **{name: lenient}).stdout.split()[0] == lenient
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix://:p%40%2Fw@/run/redis.sock?db=2", "redis+socket://:p%40%2Fw@/run/redis.sock?virtual_host=2"),
+        ("unix:///run/redis.sock?password=p%40", "redis+socket://:p%40@/run/redis.sock?virtual_host=0"),
+        ("redis://redis.example/?db=3", "redis://redis.example/3"),
+        ("rediss://h/1?ssl_ca_certs=/etc/ca.pem", "rediss://h/1?ssl_ca_certs=/etc/ca.pem"),
+    ],
+)
+def test_celery_is_told_of_the_same_redis_in_its_own_words(url: str, broker: str) -> None:
+    """It knew no transport `unix`, so that nothing was relayed; and its queues were in another database."""
+    assert start("CELERY_BROKER_URL", REDIS_URL=url).stdout.split()[0] == broker
