@@ -5,11 +5,11 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from masivo_braze.clocks import every
-from settings.environment import BASE_DIR, VAR_DIR, broker_url, env, number, redis_url, whole_number
+from settings.environment import BASE_DIR, VAR_DIR, broker_url, env, number, redis_url, switch, whole_number, words
 
 DEBUG = False
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS: list[str] = words("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS: list[str] = words("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose site and templates it replaces
@@ -188,14 +188,14 @@ CONSOLE_URL: str = env.str("CONSOLE_URL", default="")
 
 # --- Braze ------------------------------------------------------------------------------------------
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.
-FIELD_ENCRYPTION_KEYS: list[str] = env.list("FIELD_ENCRYPTION_KEYS", default=[])
+FIELD_ENCRYPTION_KEYS: list[str] = words("FIELD_ENCRYPTION_KEYS")
 #: Base URLs allowed besides Braze's own hosts, for the sandbox and tests.
-BRAZE_EXTRA_ENDPOINTS: list[str] = env.list("BRAZE_EXTRA_ENDPOINTS", default=[])
+BRAZE_EXTRA_ENDPOINTS: list[str] = words("BRAZE_EXTRA_ENDPOINTS")
 #: Off outside production, so that no laptop writes to a merchant's workspace.
-BRAZE_ALLOW_REAL_HOSTS: bool = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=False)
+BRAZE_ALLOW_REAL_HOSTS: bool = switch("BRAZE_ALLOW_REAL_HOSTS", default=False)
 
 #: Event types that are never forwarded, besides Masivo's seven internal ones; exact names, case included.
-BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
+BRAZE_INTERNAL_EVENTS: list[str] = words("BRAZE_INTERNAL_EVENTS")
 #: From connecting to the last byte of Braze's answer. Short times turn slow successes into unknown outcomes.
 BRAZE_READ_TIMEOUT_SECONDS = number("BRAZE_READ_TIMEOUT_SECONDS", 30.0, least=0.1)
 #: Almost three centuries: dates longer ago may be out of the calendar's range.

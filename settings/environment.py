@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +29,9 @@ NO_REDIS_URL = "redis://127.0.0.1:6390/0"
 SANDBOX_PORT = 8010
 
 
+ON = frozenset({"true", "on", "ok", "yes", "y", "1"})
+OFF = frozenset({"false", "off", "no", "n", "0"})
+
 #: Variables without which production does not start.
 REQUIRED = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
 
@@ -37,6 +40,22 @@ def is_of_production() -> bool:
     """Whether everything that production requires is set, and the database is not SQLite."""
     values = {name: env.str(name, default="").strip() for name in REQUIRED}
     return all(values.values()) and not values["DATABASE_URL"].startswith("sqlite")
+
+
+def words(name: str, default: Sequence[str] = ()) -> list[str]:
+    """The comma-separated items of the environment's value of `name`, else `default`."""
+    items = (item.strip() for item in env.str(name, default="").split(","))
+    return [item for item in items if item] or list(default)
+
+
+def switch(name: str, *, default: bool) -> bool:
+    """The environment's value of `name`, else `default`. Raises `ImproperlyConfigured` if it is neither on nor off."""
+    text: str = env.str(name, default="").strip()
+    if not text:
+        return default
+    if text.lower() not in ON | OFF:
+        raise ImproperlyConfigured(f"{name} has to be true or false, not “{text}”.")
+    return text.lower() in ON
 
 
 def number(name: str, default: float, least: float = 0, most: float = 1_000_000) -> float:

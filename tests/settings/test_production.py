@@ -156,3 +156,32 @@ def test_the_certificate_of_the_broker_is_verified_unless_its_address_says_other
 def test_celery_is_told_of_the_same_redis_in_its_own_words(url: str, broker: str) -> None:
     """It knew no transport `unix`, so that nothing was relayed; and its queues were in another database."""
     assert start("CELERY_BROKER_URL", REDIS_URL=url).stdout.split()[0] == broker
+
+
+@pytest.mark.parametrize(
+    "name", ["BRAZE_INTERNAL_EVENTS", "BRAZE_EXTRA_ENDPOINTS", "CSRF_TRUSTED_ORIGINS", "ALLOWED_HOSTS"]
+)
+def test_a_list_may_be_written_with_spaces(name: str) -> None:
+    """The second internal event was forwarded: no event has a type that begins with a space."""
+    done = start(f"{name} == ['https://one', 'https://two']", **{name: "https://one, https://two ,"})
+    assert done.stdout.split()[0] == "True"
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "FIELD_ENCRYPTION_KEYS"])
+def test_a_list_of_nothing_is_missing(name: str) -> None:
+    """Without a key, production started, and each account failed when its own was read."""
+    assert f"Production needs the environment variable {name}." in start(**{name: " , "}).stderr
+
+
+@pytest.mark.parametrize("name", ["BRAZE_ALLOW_REAL_HOSTS", "SECURE_SSL_REDIRECT"])
+@pytest.mark.parametrize(("value", "is_on"), [("", True), ("On", True), ("1", True), ("no", False), ("0", False)])
+def test_a_switch_that_is_empty_is_as_usual(name: str, value: str, is_on: bool) -> None:
+    assert start(name, **{name: value}).stdout.split()[0] == str(is_on)
+
+
+@pytest.mark.parametrize("name", ["BRAZE_ALLOW_REAL_HOSTS", "SECURE_SSL_REDIRECT"])
+def test_it_names_a_switch_that_is_neither_on_nor_off(name: str) -> None:
+    """A slip of the pen switched it off: nothing was sent, or http was not redirected."""
+    done = start(**{name: "ture"})
+    assert done.returncode != 0
+    assert f"{name} has to be true or false, not “ture”." in done.stderr
