@@ -1,11 +1,24 @@
 """Settings that every environment shares."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 from masivo_braze.clocks import every
-from settings.environment import BASE_DIR, VAR_DIR, broker_url, env, number, redis_url, switch, whole_number, words
+from settings.environment import (
+    BASE_DIR,
+    VAR_DIR,
+    broker_url,
+    env,
+    log_level,
+    number,
+    redis_url,
+    switch,
+    text,
+    whole_number,
+    words,
+)
 
 DEBUG = False
 ALLOWED_HOSTS: list[str] = words("ALLOWED_HOSTS")
@@ -81,7 +94,7 @@ FORMAT_MODULE_PATH = "masivo_braze.console.formats"
 USE_TZ = True
 STATIC_URL = "static/"
 #: Where `collectstatic` puts style sheets and scripts, and `web` serves them from.
-STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
+STATIC_ROOT = text("STATIC_ROOT", str(BASE_DIR / "staticfiles"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
@@ -123,7 +136,7 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": database(env.str("DATABASE_URL", default="") or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+DATABASES = {"default": database(text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}"))}
 
 REDIS_URL = redis_url()
 #: For connecting to Redis, and for each command: a Redis that hangs must not hold a process up for longer.
@@ -179,12 +192,25 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # --- Mail -------------------------------------------------------------------------------------------
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Django's settings for the mail server at `url`.
+
+    Raises `ImproperlyConfigured` for an invalid address, without showing it: it may hold a password.
+    """
+    with suppress(ValueError, ImproperlyConfigured):
+        config: dict[str, Any] = env.email_url_config(url)
+        return config
+    raise ImproperlyConfigured("EMAIL_URL has to be smtp://user:password@host:25, or smtp+tls://…:587.")
+
+
 #: `smtp://user:password@host:port`, `smtp+tls://…`; without it mails go nowhere.
-vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
+vars().update(mail(text("EMAIL_URL", "dummymail://")))
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="masivo-braze@localhost")
+DEFAULT_FROM_EMAIL: str = text("DEFAULT_FROM_EMAIL", "masivo-braze@localhost")
 #: The console's own address, such as https://console.example.com, for links in mails.
-CONSOLE_URL: str = env.str("CONSOLE_URL", default="")
+CONSOLE_URL: str = text("CONSOLE_URL")
 
 # --- Braze ------------------------------------------------------------------------------------------
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.
@@ -223,5 +249,5 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     # A line per tick and task, several a second, would bury what matters.
     "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": log_level("LOG_LEVEL")},
 }

@@ -19,8 +19,17 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
 
+
+def text(name: str, default: str = "") -> str:
+    """The environment's value of `name`, else `default`; empty counts as not set.
+
+    Not by `env`, which takes a value that begins with a dollar sign for the name of another variable.
+    """
+    return os.environ.get(name, "").strip() or default
+
+
 #: State of a development machine: database, embedded Redis, generated secrets. Never committed.
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+VAR_DIR = Path(text("VAR_DIR", str(BASE_DIR / "var")))
 
 #: Used if no embedded Redis has been started: a closed port, so that connections are clearly refused.
 NO_REDIS_URL = "redis://127.0.0.1:6390/0"
@@ -32,30 +41,40 @@ SANDBOX_PORT = 8010
 ON = frozenset({"true", "on", "ok", "yes", "y", "1"})
 OFF = frozenset({"false", "off", "no", "n", "0"})
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 #: Variables without which production does not start.
 REQUIRED = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
 
 
 def is_of_production() -> bool:
     """Whether everything that production requires is set, and the database is not SQLite."""
-    values = {name: env.str(name, default="").strip() for name in REQUIRED}
+    values = {name: text(name) for name in REQUIRED}
     return all(values.values()) and not values["DATABASE_URL"].startswith("sqlite")
 
 
 def words(name: str, default: Sequence[str] = ()) -> list[str]:
     """The comma-separated items of the environment's value of `name`, else `default`."""
-    items = (item.strip() for item in env.str(name, default="").split(","))
+    items = (item.strip() for item in text(name).split(","))
     return [item for item in items if item] or list(default)
 
 
 def switch(name: str, *, default: bool) -> bool:
     """The environment's value of `name`, else `default`. Raises `ImproperlyConfigured` if it is neither on nor off."""
-    text: str = env.str(name, default="").strip()
-    if not text:
+    value = text(name)
+    if not value:
         return default
-    if text.lower() not in ON | OFF:
-        raise ImproperlyConfigured(f"{name} has to be true or false, not “{text}”.")
-    return text.lower() in ON
+    if value.lower() not in ON | OFF:
+        raise ImproperlyConfigured(f"{name} has to be true or false, not “{value}”.")
+    return value.lower() in ON
+
+
+def log_level(name: str) -> str:
+    """The environment's value of `name` in capitals, else INFO. Raises `ImproperlyConfigured` if it is no level."""
+    level = text(name, "INFO").upper()
+    if level not in LOG_LEVELS:
+        raise ImproperlyConfigured(f"{name} has to be one of {', '.join(LOG_LEVELS)}, not “{level}”.")
+    return level
 
 
 def number(name: str, default: float, least: float = 0, most: float = 1_000_000) -> float:
@@ -69,13 +88,13 @@ def whole_number(name: str, default: int, least: int = 0, most: int = 1_000_000)
 
 
 def _number(parse: Callable[[str], N], kind: str, name: str, default: N, least: N, most: N) -> N:
-    text: str = env.str(name, default="").strip()
-    if not text:
+    given = text(name)
+    if not given:
         return default
     with suppress(ValueError):
-        if least <= (value := parse(text)) <= most:
+        if least <= (value := parse(given)) <= most:
             return value
-    raise ImproperlyConfigured(f"{name} has to be {kind} from {least} to {most}, not “{text}”.")
+    raise ImproperlyConfigured(f"{name} has to be {kind} from {least} to {most}, not “{given}”.")
 
 
 def redis_url() -> str:
@@ -93,7 +112,7 @@ def _redis_address(name: str) -> str:
 
     Raises `ImproperlyConfigured` for an invalid address, without showing it: it may hold a password.
     """
-    url: str = env.str(name, default="").strip()
+    url = text(name)
     if url and not _is_redis_url(url):
         raise ImproperlyConfigured(
             f"{name} has to be redis://:password@host:6379/0, rediss://… for TLS, or unix://path. Special characters "
@@ -148,7 +167,7 @@ def sandbox_port() -> int:
 
 def generated_secret(name: str, generate: Callable[[], str]) -> str:
     """The environment's value of `name`, else one generated once into `var/` and shared by all processes."""
-    value: str = env.str(name, default="")
+    value = text(name)
     if value:
         return value
     path = VAR_DIR / f"{name.lower()}.secret"

@@ -4,11 +4,11 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *
-from settings.environment import broker_url, env, switch, whole_number, words
+from settings.environment import broker_url, switch, text, whole_number, words
 
 
 def _required(name: str) -> str:
-    value: str = env.str(name, default="").strip()
+    value = text(name)
     if not value.strip(", "):  # a list of nothing is nothing, too
         raise ImproperlyConfigured(f"Production needs the environment variable {name}.")
     return value

@@ -10,7 +10,7 @@ from dev.processes import ROOT
 #: Of the settings, what only a developer's machine has.
 DEVELOPERS = {"DEBUG", "SANDBOX_PORT", "VAR_DIR"}
 READS = re.compile(
-    r'(?:env[.]\w+|number|whole_number|words|switch|_required|generated_secret|_redis_address)\(\s*"([A-Z_]+)"'
+    r'(?:env[.]\w+|number|whole_number|words|switch|text|log_level|_required|generated_secret|_redis_address)\(\s*"([A-Z_]+)"'
 )
 
 

@@ -185,3 +185,37 @@ def test_it_names_a_switch_that_is_neither_on_nor_off(name: str) -> None:
     done = start(**{name: "ture"})
     assert done.returncode != 0
     assert f"{name} has to be true or false, not “ture”." in done.stderr
+
+
+@pytest.mark.parametrize("url", ["smpt://u:s3cret@h:25", "smtp://u:s3c/ret@h:25", "smtp://u:s3cret@h:port", "h:25"])
+def test_it_names_a_mail_server_that_is_none_without_showing_its_password(url: str) -> None:
+    done = start(EMAIL_URL=url)
+    assert done.returncode != 0
+    assert "EMAIL_URL has to be smtp://" in done.stderr.splitlines()[-1]
+    assert "s3c" not in done.stderr
+
+
+def test_no_mail_is_sent_where_the_mail_server_is_empty() -> None:
+    assert start("EMAIL_BACKEND", EMAIL_URL="").stdout.split()[0] == "django.core.mail.backends.dummy.EmailBackend"
+
+
+@pytest.mark.parametrize(("value", "level"), [("", "INFO"), ("debug", "DEBUG"), (" Warning ", "WARNING")])
+def test_a_log_level_is_read_as_celery_reads_it(value: str, level: str) -> None:
+    """The workers' command lines take any case; Django ended each process with an error that named no variable."""
+    assert start("LOGGING['root']['level']", LOG_LEVEL=value).stdout.split()[0] == level
+
+
+def test_it_names_a_log_level_that_is_none() -> None:
+    done = start(LOG_LEVEL="chatty")
+    assert done.returncode != 0
+    assert "LOG_LEVEL has to be one of" in done.stderr.splitlines()[-1]
+
+
+def test_an_empty_directory_for_static_files_is_the_usual_one() -> None:
+    assert start("STATIC_ROOT", STATIC_ROOT="").stdout.split()[0] == str(ROOT / "staticfiles")
+
+
+def test_a_secret_may_begin_with_a_dollar_sign() -> None:
+    """It was taken for the name of another variable, and the key for missing."""
+    secret = f"${COMPLETE['SECRET_KEY']}"
+    assert start("SECRET_KEY", SECRET_KEY=secret).stdout.split()[0] == secret
