@@ -130,8 +130,8 @@ def database(url: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=30000;",
         }
     else:
-        config["CONN_HEALTH_CHECKS"] = True
-        config["CONN_MAX_AGE"] = 600
+        config.setdefault("CONN_HEALTH_CHECKS", True)
+        config.setdefault("CONN_MAX_AGE", 600)
         config["OPTIONS"] = {**_GIVEN_UP_IN_TIME, **config.get("OPTIONS", {})}
     return config
 

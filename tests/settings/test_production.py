@@ -219,3 +219,10 @@ def test_a_secret_may_begin_with_a_dollar_sign() -> None:
     """It was taken for the name of another variable, and the key for missing."""
     secret = f"${COMPLETE['SECRET_KEY']}"
     assert start("SECRET_KEY", SECRET_KEY=secret).stdout.split()[0] == secret
+
+
+def test_how_long_connections_are_kept_may_be_told_by_the_databases_address() -> None:
+    """Where a pooler is in between, none should be kept; it was passed over in silence."""
+    shown = "DATABASES['default']['CONN_MAX_AGE']"
+    assert start(shown).stdout.split()[0] == "600"
+    assert start(shown, DATABASE_URL=f"{COMPLETE['DATABASE_URL']}?conn_max_age=0").stdout.split()[0] == "0"
