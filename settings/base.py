@@ -16,6 +16,7 @@ from settings.environment import (
     redis_url,
     switch,
     text,
+    web_address,
     whole_number,
     words,
 )
@@ -210,7 +211,7 @@ vars().update(mail(text("EMAIL_URL", "dummymail://")))
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL: str = text("DEFAULT_FROM_EMAIL", "masivo-braze@localhost")
 #: The console's own address, such as https://console.example.com, for links in mails.
-CONSOLE_URL: str = text("CONSOLE_URL")
+CONSOLE_URL: str = web_address("CONSOLE_URL")
 
 # --- Braze ------------------------------------------------------------------------------------------
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.

@@ -1,6 +1,7 @@
 """The one reader of the environment, and the files under `var/` that stand in for it on a laptop."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -67,6 +68,13 @@ def switch(name: str, *, default: bool) -> bool:
     if value.lower() not in ON | OFF:
         raise ImproperlyConfigured(f"{name} has to be true or false, not “{value}”.")
     return value.lower() in ON
+
+
+def web_address(name: str) -> str:
+    """The environment's value of `name`, or "". Raises `ImproperlyConfigured` if a browser could not open it."""
+    if (url := text(name)) and not re.match(r"https?://[^/]", url):
+        raise ImproperlyConfigured(f"{name} has to be like https://console.example.com, not “{url}”.")
+    return url
 
 
 def log_level(name: str) -> str:

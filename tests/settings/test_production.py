@@ -226,3 +226,12 @@ def test_how_long_connections_are_kept_may_be_told_by_the_databases_address() ->
     shown = "DATABASES['default']['CONN_MAX_AGE']"
     assert start(shown).stdout.split()[0] == "600"
     assert start(shown, DATABASE_URL=f"{COMPLETE['DATABASE_URL']}?conn_max_age=0").stdout.split()[0] == "0"
+
+
+@pytest.mark.parametrize("url", ["console.example.com", "https:console.example.com", "https://"])
+def test_it_names_a_console_whose_address_is_none(url: str) -> None:
+    """The mails' links began with it, and led nowhere."""
+    done = start(CONSOLE_URL=url)
+    assert done.returncode != 0
+    assert f"CONSOLE_URL has to be like https://console.example.com, not “{url}”." in done.stderr
+    assert start("CONSOLE_URL", CONSOLE_URL="https://admin.example").stdout.split()[0] == "https://admin.example"
