@@ -1,15 +1,29 @@
 """Settings that every environment shares."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 from masivo_braze.clocks import every
-from settings.environment import BASE_DIR, VAR_DIR, broker_url, env, number, redis_url, whole_number
+from settings.environment import (
+    BASE_DIR,
+    VAR_DIR,
+    broker_url,
+    env,
+    log_level,
+    number,
+    redis_url,
+    switch,
+    text,
+    web_address,
+    whole_number,
+    words,
+)
 
 DEBUG = False
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS: list[str] = words("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS: list[str] = words("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose site and templates it replaces
@@ -81,7 +95,7 @@ FORMAT_MODULE_PATH = "masivo_braze.console.formats"
 USE_TZ = True
 STATIC_URL = "static/"
 #: Where `collectstatic` puts style sheets and scripts, and `web` serves them from.
-STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
+STATIC_ROOT = text("STATIC_ROOT", str(BASE_DIR / "staticfiles"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _ENGINES = ("django.db.backends.postgresql", "django.db.backends.sqlite3")
@@ -117,13 +131,13 @@ def database(url: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=30000;",
         }
     else:
-        config["CONN_HEALTH_CHECKS"] = True
-        config["CONN_MAX_AGE"] = 600
+        config.setdefault("CONN_HEALTH_CHECKS", True)
+        config.setdefault("CONN_MAX_AGE", 600)
         config["OPTIONS"] = {**_GIVEN_UP_IN_TIME, **config.get("OPTIONS", {})}
     return config
 
 
-DATABASES = {"default": database(env.str("DATABASE_URL", default="") or f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+DATABASES = {"default": database(text("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}"))}
 
 REDIS_URL = redis_url()
 #: For connecting to Redis, and for each command: a Redis that hangs must not hold a process up for longer.
@@ -179,23 +193,36 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # --- Mail -------------------------------------------------------------------------------------------
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Django's settings for the mail server at `url`.
+
+    Raises `ImproperlyConfigured` for an invalid address, without showing it: it may hold a password.
+    """
+    with suppress(ValueError, ImproperlyConfigured):
+        config: dict[str, Any] = env.email_url_config(url)
+        return config
+    raise ImproperlyConfigured("EMAIL_URL has to be smtp://user:password@host:25, or smtp+tls://…:587.")
+
+
 #: `smtp://user:password@host:port`, `smtp+tls://…`; without it mails go nowhere.
-vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
+vars().update(mail(text("EMAIL_URL", "dummymail://")))
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="masivo-braze@localhost")
+DEFAULT_FROM_EMAIL: str = text("DEFAULT_FROM_EMAIL", "masivo-braze@localhost")
 #: The console's own address, such as https://console.example.com, for links in mails.
-CONSOLE_URL: str = env.str("CONSOLE_URL", default="")
+CONSOLE_URL: str = web_address("CONSOLE_URL")
 
 # --- Braze ------------------------------------------------------------------------------------------
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.
-FIELD_ENCRYPTION_KEYS: list[str] = env.list("FIELD_ENCRYPTION_KEYS", default=[])
+FIELD_ENCRYPTION_KEYS: list[str] = words("FIELD_ENCRYPTION_KEYS")
 #: Base URLs allowed besides Braze's own hosts, for the sandbox and tests.
-BRAZE_EXTRA_ENDPOINTS: list[str] = env.list("BRAZE_EXTRA_ENDPOINTS", default=[])
+BRAZE_EXTRA_ENDPOINTS: list[str] = words("BRAZE_EXTRA_ENDPOINTS")
 #: Off outside production, so that no laptop writes to a merchant's workspace.
-BRAZE_ALLOW_REAL_HOSTS: bool = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=False)
+BRAZE_ALLOW_REAL_HOSTS: bool = switch("BRAZE_ALLOW_REAL_HOSTS", default=False)
 
 #: Event types that are never forwarded, besides Masivo's seven internal ones; exact names, case included.
-BRAZE_INTERNAL_EVENTS: list[str] = env.list("BRAZE_INTERNAL_EVENTS", default=[])
+BRAZE_INTERNAL_EVENTS: list[str] = words("BRAZE_INTERNAL_EVENTS")
 #: From connecting to the last byte of Braze's answer. Short times turn slow successes into unknown outcomes.
 BRAZE_READ_TIMEOUT_SECONDS = number("BRAZE_READ_TIMEOUT_SECONDS", 30.0, least=0.1)
 #: Almost three centuries: dates longer ago may be out of the calendar's range.
@@ -223,5 +250,5 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     # A line per tick and task, several a second, would bury what matters.
     "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": log_level("LOG_LEVEL")},
 }

@@ -1,11 +1,11 @@
 """A laptop: SQLite and generated secrets under `var/`, the embedded Redis, no calls to Braze itself."""
 
 from settings.base import *
-from settings.environment import env, fernet_key, generated_secret, sandbox_port, secret_key
+from settings.environment import fernet_key, generated_secret, sandbox_port, secret_key, switch, words
 
-DEBUG = env.bool("DEBUG", default=True)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+DEBUG = switch("DEBUG", default=True)
+ALLOWED_HOSTS = words("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 # A shell opened beside `make run` may use its sandbox.
-BRAZE_EXTRA_ENDPOINTS = env.list("BRAZE_EXTRA_ENDPOINTS", default=[f"http://127.0.0.1:{sandbox_port()}"])
+BRAZE_EXTRA_ENDPOINTS = words("BRAZE_EXTRA_ENDPOINTS", default=[f"http://127.0.0.1:{sandbox_port()}"])
 SECRET_KEY = generated_secret("SECRET_KEY", secret_key)
 FIELD_ENCRYPTION_KEYS = generated_secret("FIELD_ENCRYPTION_KEYS", fernet_key).split(",")

@@ -4,12 +4,12 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *
-from settings.environment import broker_url, env, whole_number
+from settings.environment import broker_url, switch, text, whole_number, words
 
 
 def _required(name: str) -> str:
-    value: str = env.str(name, default="").strip()
-    if not value:
+    value = text(name)
+    if not value.strip(", "):  # a list of nothing is nothing, too
         raise ImproperlyConfigured(f"Production needs the environment variable {name}.")
     return value
 
@@ -25,7 +25,8 @@ def _secret_key() -> str:
 
 
 def _encryption_keys() -> list[str]:
-    keys = [key.strip() for key in _required("FIELD_ENCRYPTION_KEYS").split(",") if key.strip()]
+    _required("FIELD_ENCRYPTION_KEYS")
+    keys = words("FIELD_ENCRYPTION_KEYS")
     for position, key in enumerate(keys, start=1):
         try:
             Fernet(key)
@@ -37,6 +38,7 @@ def _encryption_keys() -> list[str]:
     return keys
 
 
+_required("ALLOWED_HOSTS")
 SECRET_KEY = _secret_key()
 FIELD_ENCRYPTION_KEYS = _encryption_keys()
 DATABASES = {"default": database(_required("DATABASE_URL"))}
@@ -44,12 +46,11 @@ if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL: production runs on PostgreSQL (postgres://user:password@host/name).")
 REDIS_URL = _required("REDIS_URL")
 CELERY_BROKER_URL = broker_url(REDIS_URL)
-ALLOWED_HOSTS = [host.strip() for host in _required("ALLOWED_HOSTS").split(",")]
-BRAZE_ALLOW_REAL_HOSTS = env.bool("BRAZE_ALLOW_REAL_HOSTS", default=True)
+BRAZE_ALLOW_REAL_HOSTS = switch("BRAZE_ALLOW_REAL_HOSTS", default=True)
 
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
-SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+SECURE_SSL_REDIRECT = switch("SECURE_SSL_REDIRECT", default=True)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = whole_number("SECURE_HSTS_SECONDS", 3600, most=10**9)
 STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"}}

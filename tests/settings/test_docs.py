@@ -9,7 +9,8 @@ from dev.processes import ROOT
 
 #: Of the settings, what only a developer's machine has.
 DEVELOPERS = {"DEBUG", "SANDBOX_PORT", "VAR_DIR"}
-READS = re.compile(r'(?:env[.]\w+|number|whole_number|_required|generated_secret)\(\s*"([A-Z_]+)"')
+READERS = "number|whole_number|words|switch|text|web_address|log_level|_required|generated_secret|_redis_address"
+READS = re.compile(rf'(?:{READERS})\(\s*"([A-Z_]+)"')
 
 
 def test_the_readme_has_every_variable_that_the_settings_read() -> None:

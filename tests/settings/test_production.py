@@ -121,13 +121,17 @@ def test_a_database_that_vanishes_is_given_up_in_time_and_its_address_has_the_la
         "redis://:hush@redis.example:abc/0",
         "redis://redis.example:6379/hush",
         "redis://:p/hush@redis.example:6379/0",
+        "redis://:hush@redis.example/?db=one",
+        "REDIS://:hush@redis.example",
+        "amqp://user:hush@redis.example",
     ],
 )
-def test_an_address_of_redis_that_is_none_is_named_without_showing_it(url: str) -> None:
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL"])
+def test_an_address_of_redis_that_is_none_is_named_without_showing_it(name: str, url: str) -> None:
     """Workers started with it, failed each second, and sent nothing; or went to the host that a password names."""
-    done = start(REDIS_URL=url)
+    done = start(**{name: url})
     assert done.returncode != 0
-    assert "REDIS_URL has to be redis://" in done.stderr.splitlines()[-1]
+    assert f"{name} has to be redis://" in done.stderr.splitlines()[-1]
     assert "hush" not in done.stderr and "redis.example" not in done.stderr
 
 
@@ -138,3 +142,97 @@ def test_the_certificate_of_the_broker_is_verified_unless_its_address_says_other
     secure, lenient = "rediss://redis.example:6379/0", "rediss://redis.example:6379/0?ssl_cert_reqs=none"
     assert start(shown, **{name: secure}).stdout.split()[0] == f"{secure}?ssl_cert_reqs=required"
     assert start(shown, **{name: lenient}).stdout.split()[0] == lenient
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix://:p%40%2Fw@/run/redis.sock?db=2", "redis+socket://:p%40%2Fw@/run/redis.sock?virtual_host=2"),
+        ("unix:///run/redis.sock?password=p%40", "redis+socket://:p%40@/run/redis.sock?virtual_host=0"),
+        ("redis://redis.example/?db=3", "redis://redis.example/3"),
+        ("rediss://h/1?ssl_ca_certs=/etc/ca.pem", "rediss://h/1?ssl_ca_certs=/etc/ca.pem"),
+    ],
+)
+def test_celery_is_told_of_the_same_redis_in_its_own_words(url: str, broker: str) -> None:
+    """It knew no transport `unix`, so that nothing was relayed; and its queues were in another database."""
+    assert start("CELERY_BROKER_URL", REDIS_URL=url).stdout.split()[0] == broker
+
+
+@pytest.mark.parametrize(
+    "name", ["BRAZE_INTERNAL_EVENTS", "BRAZE_EXTRA_ENDPOINTS", "CSRF_TRUSTED_ORIGINS", "ALLOWED_HOSTS"]
+)
+def test_a_list_may_be_written_with_spaces(name: str) -> None:
+    """The second internal event was forwarded: no event has a type that begins with a space."""
+    done = start(f"{name} == ['https://one', 'https://two']", **{name: "https://one, https://two ,"})
+    assert done.stdout.split()[0] == "True"
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "FIELD_ENCRYPTION_KEYS"])
+def test_a_list_of_nothing_is_missing(name: str) -> None:
+    """Without a key, production started, and each account failed when its own was read."""
+    assert f"Production needs the environment variable {name}." in start(**{name: " , "}).stderr
+
+
+@pytest.mark.parametrize("name", ["BRAZE_ALLOW_REAL_HOSTS", "SECURE_SSL_REDIRECT"])
+@pytest.mark.parametrize(("value", "is_on"), [("", True), ("On", True), ("1", True), ("no", False), ("0", False)])
+def test_a_switch_that_is_empty_is_as_usual(name: str, value: str, is_on: bool) -> None:
+    assert start(name, **{name: value}).stdout.split()[0] == str(is_on)
+
+
+@pytest.mark.parametrize("name", ["BRAZE_ALLOW_REAL_HOSTS", "SECURE_SSL_REDIRECT"])
+def test_it_names_a_switch_that_is_neither_on_nor_off(name: str) -> None:
+    """A slip of the pen switched it off: nothing was sent, or http was not redirected."""
+    done = start(**{name: "ture"})
+    assert done.returncode != 0
+    assert f"{name} has to be true or false, not “ture”." in done.stderr
+
+
+@pytest.mark.parametrize("url", ["smpt://u:s3cret@h:25", "smtp://u:s3c/ret@h:25", "smtp://u:s3cret@h:port", "h:25"])
+def test_it_names_a_mail_server_that_is_none_without_showing_its_password(url: str) -> None:
+    done = start(EMAIL_URL=url)
+    assert done.returncode != 0
+    assert "EMAIL_URL has to be smtp://" in done.stderr.splitlines()[-1]
+    assert "s3c" not in done.stderr
+
+
+def test_no_mail_is_sent_where_the_mail_server_is_empty() -> None:
+    assert start("EMAIL_BACKEND", EMAIL_URL="").stdout.split()[0] == "django.core.mail.backends.dummy.EmailBackend"
+
+
+@pytest.mark.parametrize(("value", "level"), [("", "INFO"), ("debug", "DEBUG"), (" Warning ", "WARNING")])
+def test_a_log_level_is_read_as_celery_reads_it(value: str, level: str) -> None:
+    """The workers' command lines take any case; Django ended each process with an error that named no variable."""
+    assert start("LOGGING['root']['level']", LOG_LEVEL=value).stdout.split()[0] == level
+
+
+def test_it_names_a_log_level_that_is_none() -> None:
+    done = start(LOG_LEVEL="chatty")
+    assert done.returncode != 0
+    assert "LOG_LEVEL has to be one of" in done.stderr.splitlines()[-1]
+
+
+def test_an_empty_directory_for_static_files_is_the_usual_one() -> None:
+    assert start("STATIC_ROOT", STATIC_ROOT="").stdout.split()[0] == str(ROOT / "staticfiles")
+
+
+def test_a_secret_may_begin_with_a_dollar_sign() -> None:
+    """It was taken for the name of another variable, and the key for missing."""
+    secret = f"${COMPLETE['SECRET_KEY']}"
+    assert start("SECRET_KEY", SECRET_KEY=secret).stdout.split()[0] == secret
+
+
+def test_how_long_connections_are_kept_may_be_told_by_the_databases_address() -> None:
+    """Where a pooler is in between, none should be kept; it was passed over in silence."""
+    shown = "DATABASES['default']['CONN_MAX_AGE']"
+    assert start(shown).stdout.split()[0] == "600"
+    assert start(shown, DATABASE_URL=f"{COMPLETE['DATABASE_URL']}?conn_max_age=0").stdout.split()[0] == "0"
+
+
+@pytest.mark.parametrize("url", ["console.example.com", "https:console.example.com", "https://"])
+def test_it_names_a_console_whose_address_is_none(url: str) -> None:
+    """The mails' links began with it, and led nowhere."""
+    done = start(CONSOLE_URL=url)
+    assert done.returncode != 0
+    assert f"CONSOLE_URL has to be like https://console.example.com, not “{url}”." in done.stderr
+    assert start("CONSOLE_URL", CONSOLE_URL="https://admin.example").stdout.split()[0] == "https://admin.example"
