@@ -119,17 +119,20 @@ def limits_of(every: Iterable[BrazeSettings], endpoint: str) -> dict[int, Limit]
 
 
 def _tightest(settings: BrazeSettings, endpoint: str, others: Sequence[Any]) -> Limit:
-    """`others` has the windows and hourly limits of accounts that share the key."""
+    """`others` has the windows and hourly limits of accounts that share the key.
+
+    A window of no calls, or no length, which only code can save, counts as one of one: nothing else would be a limit.
+    """
     budget = budget_of(settings, endpoint)
     if endpoint == Endpoint.DELETE:
         return Limit(budget, DELETE_CALLS, DELETE_WINDOW_SECONDS)
     caps = [cap for cap in (settings.calls_per_hour, *(cap for _, _, cap in others)) if cap is not None]
     return Limit(
         budget,
-        settings.calls_per_window,
-        settings.window_seconds,
+        max(settings.calls_per_window, 1),
+        max(settings.window_seconds, 1),
         min(caps, default=None),
-        frozenset((calls, seconds) for calls, seconds, _ in others),
+        frozenset((max(calls, 1), max(seconds, 1)) for calls, seconds, _ in others),
     )
 
 
