@@ -392,3 +392,9 @@ def test_it_refuses_an_account_with_no_such_currency_or_time_zone(account: Accou
     with pytest.raises(ValidationError) as caught:
         account.full_clean()
     assert list(caught.value.message_dict) == [field]
+
+
+@pytest.mark.parametrize("slug", ["", "shop/1"])
+def test_it_refuses_a_slug_that_no_page_could_have_in_its_address(db: None, slug: str) -> None:
+    with pytest.raises(ValidationError, match="part of addresses"):
+        Account.objects.create(name="Shop", slug=slug)

@@ -37,7 +37,7 @@ class ArrivalAdmin(PageAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("", wrap(self.search), name="braze_arrival_changelist"),
-            path("<slug:slug>/", wrap(self.timeline), name="braze_arrival_timeline"),
+            path("<str:slug>/", wrap(self.timeline), name="braze_arrival_timeline"),
         ]
 
     def search(self, request: HttpRequest) -> HttpResponse:

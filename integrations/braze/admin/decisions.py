@@ -21,7 +21,7 @@ from integrations.braze.models import BrazePurchase, Delivery
 from integrations.braze.recovery import resolution
 from integrations.outbox.admin import to_the_second
 from integrations.outbox.deadlocks import through_deadlocks
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.console.base import ModelAdmin
 
 #: Most changes decided about at once; the person is told that the rest is left.
@@ -112,7 +112,7 @@ def decide(
             messages.warning(request, "Nothing was chosen.")
             return None
         reason = request.POST.get("reason", "").replace("\0", "").strip()
-        if not (error := _fault(reason, decision)):
+        if not (error := _fault(reason, decision) or _news(page, request, chosen, decision)):
             listed, arrived = (ids_among(request.POST.getlist(name)) for name in ("listed", "arrived"))
             said = Said(request.user.get_username(), reason, listed, arrived)
             _carry_out(page, request, chosen, decision, said, asked=len(chosen))
@@ -140,6 +140,14 @@ def _fault(reason: str, decision: Decision) -> str:
     if len(reason) > MOST_OF_REASON:
         return f"The reason is {len(reason):,} characters long: say it in {MOST_OF_REASON} or fewer."
     return ""
+
+
+def _news(page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision) -> str:
+    """That more of the chosen have come into doubt since the page was shown, of which nobody was warned; or ""."""
+    if decision.asks != "doubtful" or "warned" not in request.POST:
+        return ""
+    more = resolution.doubtful(_named(page, request, chosen)) - ids_among(request.POST["warned"].split(","))
+    return f"Of {_changes(len(more))} more, Braze's answer was lost since this page was shown." if more else ""
 
 
 def _ticked(request: HttpRequest) -> int:
@@ -176,11 +184,12 @@ def _ask(
         "more": max(len(chosen) - SHOWN, 0),
         "purchases": _in_words(request, purchases) if len(purchases) <= MOST_PURCHASES else [],
         "chosen": ",".join(map(str, chosen)),
+        "warned": ",".join(map(str, sorted(doubtful))),
         "checkbox_name": ACTION_CHECKBOX_NAME,
         "first": chosen[0],
         "reason": reason,
         "most_of_reason": MOST_OF_REASON,
-        "reason_error": error,
+        "error": error,
     }
     return TemplateResponse(request, "admin/braze/failedsync/decision.html", context)
 
@@ -208,9 +217,14 @@ def _in_words(request: HttpRequest, purchases: list[BrazePurchase]) -> list[dict
 def _carry_out(
     page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, said: Said, asked: int
 ) -> None:
-    done, in_part = through_deadlocks(lambda: _done(page, request, chosen, decision, said))
+    done, in_part, skipped = through_deadlocks(lambda: _done(page, request, chosen, decision, said))
     mine = {entry.pk for entry in done} & set(chosen)
-    _tell(request, decision, len(mine), len(done) - len(mine), asked - len(mine) - len(in_part))
+    _tell(request, decision, len(mine), len(done) - len(mine), asked - len(mine) - len(in_part) - len(skipped))
+    if skipped:
+        words = (
+            f"{_changes(len(skipped))} {_were(len(skipped))} skipped: the customer exists again, and is not deleted."
+        )
+        messages.warning(request, words)
     if in_part:
         has, them = ("has", "it") if len(in_part) == 1 else ("have", "them")
         messages.warning(
@@ -222,17 +236,20 @@ def _carry_out(
 @transaction.atomic
 def _done(
     page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, said: Said
-) -> tuple[list[OutboxEntry], list[OutboxEntry]]:
-    """The entries that were changed, and the chosen ones of which something is left in doubt."""
+) -> tuple[list[OutboxEntry], list[OutboxEntry], list[OutboxEntry]]:
+    """The entries that were changed, the chosen ones of which something is left in doubt, and those now skipped."""
+    named = list(_named(page, request, chosen).values_list("pk", flat=True))
     done = decision.carry_out(_named(page, request, chosen), said)
     left = _named(page, request, chosen).exclude(pk__in=[entry.pk for entry in done])
     in_part = list(left) if said.listed else []
+    skipped = list(OutboxEntry.objects.filter(pk__in=named, status=Status.SKIPPED))
     for entries, words in (
         (done, f"{decision.done}: {said.reason}" if said.reason else decision.done),
         (in_part, f"{decision.done} in part"),
+        (skipped, "skipped, since the customer exists again"),
     ):
         LogEntry.objects.log_actions(request.user.pk, entries, CHANGE, words.capitalize())  # type: ignore[arg-type]
-    return done, in_part
+    return done, in_part, skipped
 
 
 def _tell(request: HttpRequest, decision: Decision, done: int, siblings: int, missed: int) -> None:

@@ -90,6 +90,7 @@ class FailedSyncAdmin(ByReasonAdmin):
             "show_save": False,
             "show_save_and_continue": False,
             "may_decide": self.has_change_permission(request),
+            "may_ask": may_view_payloads(request),
             **(extra_context or {}),
         }
         return super().change_view(request, object_id, form_url, context)
@@ -100,8 +101,11 @@ class FailedSyncAdmin(ByReasonAdmin):
         return redirect("admin:outbox_outboxentry_history", object_id)
 
     def ask_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask Braze about the customer, and show the answer beside what is believed here. Changes nothing."""
-        if not self.has_change_permission(request):
+        """Ask Braze about the customer, and show the answer beside what is believed here. Changes nothing.
+
+        What Braze holds is personal data, on the timeline as here.
+        """
+        if not (self.has_change_permission(request) and may_view_payloads(request)):
             raise PermissionDenied
         entry = self.get_queryset(request).select_related("account").filter(pk=pk).first()
         if entry is None:

@@ -42,10 +42,10 @@ class HealthAdmin(PageAdmin):
     def get_urls(self) -> list[URLPattern]:
         views = (
             ("", self.overview, "changelist"),
-            ("*/now/", self.overview_now, "overview_now"),  # cannot be an account's slug, which has no asterisk
-            ("<slug:slug>/", self.account, "account"),
-            ("<slug:slug>/now/", self.account_now, "account_now"),
-            ("<slug:slug>/act/", self.act, "act"),
+            ("*/now/", self.overview_now, "overview_now"),  # no form takes an asterisk in an account's slug
+            ("<str:slug>/", self.account, "account"),
+            ("<str:slug>/now/", self.account_now, "account_now"),
+            ("<str:slug>/act/", self.act, "act"),
         )
         wrap = self.admin_site.admin_view
         return [path(route, wrap(view), name=f"braze_accounthealth_{name}") for route, view, name in views]

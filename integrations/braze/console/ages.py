@@ -3,11 +3,13 @@
 Ids grow with time, so the first entry since some moment is found by binary search.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
-from django.db.models import Max, Min, QuerySet
+from django.db.models import IntegerField, Max, Min, OuterRef, QuerySet, Subquery
 
 from integrations.outbox.models import OutboxEntry
+from masivo_braze.loyalty.models import Account
 
 #: Nothing is counted beyond this: nobody would act differently on more.
 MOST = 100_000
@@ -35,3 +37,17 @@ def newest() -> int:
 def counted(rows: "QuerySet[OutboxEntry]", most: int = MOST) -> int:
     """How many rows there are, but at most `most`."""
     return rows.order_by()[:most].count()
+
+
+class _Counted(Subquery):
+    """The number of the subquery's rows."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = IntegerField()
+
+
+def counted_by_account(rows: "QuerySet[OutboxEntry]", account_ids: Collection[int], most: int = MOST) -> dict[int, int]:
+    """The same by account, in one query; the rows' index has to begin with the account."""
+    mine = rows.filter(account_id=OuterRef("pk")).order_by().values("pk")[:most]
+    accounts = Account.objects.filter(pk__in=account_ids).order_by()
+    return dict(accounts.annotate(number=_Counted(mine)).values_list("pk", "number"))

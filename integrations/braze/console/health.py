@@ -91,16 +91,15 @@ def overview(accounts: Sequence[Account], now: datetime, shown: slice = slice(No
         tone, _ = standing.in_words(one, {}, now)
         return (BAD, BUSY, GOOD, OFF).index(tone), not failed[one.account.pk], one.account.name, one.account.pk
 
-    return [
-        _standing(one, failed[one.account.pk] | _on_the_way(one.account.pk), now)
-        for one in sorted(standing.facts(accounts, now), key=need)[shown]
-    ]
+    found = sorted(standing.facts(accounts, now), key=need)[shown]
+    on_the_way = _on_the_way([one.account.pk for one in found])
+    return [_standing(one, failed[one.account.pk] | on_the_way[one.account.pk], now) for one in found]
 
 
 def of(account: Account, now: datetime) -> Health:
     """One account in full."""
     (facts,) = standing.facts([account], now)
-    counts, settings = _failed([account.pk])[account.pk] | _on_the_way(account.pk), facts.ready.settings
+    counts, settings = _failed([account.pk])[account.pk] | _on_the_way([account.pk])[account.pk], facts.ready.settings
     today, is_cut = _today(account.pk, now)
     return Health(
         standing=_standing(facts, counts, now),
@@ -129,10 +128,14 @@ def _pending(account_id: int) -> "QuerySet[OutboxEntry]":
     return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
 
 
-def _on_the_way(account_id: int) -> dict[str, int]:
-    """Numbers of unsettled changes by status; each status has a partial index."""
-    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
-    return {status: ages.counted(mine.filter(status=status)) for status in (Status.PENDING, Status.BUFFERED)}
+def _on_the_way(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
+    """Numbers of unsettled changes, by account and status; each status has a partial index."""
+    counts: dict[int, dict[str, int]] = {pk: {} for pk in account_ids}
+    for status in (Status.PENDING, Status.BUFFERED):
+        rows = OutboxEntry.objects.filter(integration=NAME, status=status)
+        for account_id, number in ages.counted_by_account(rows, account_ids).items():
+            counts[account_id][status] = number
+    return counts
 
 
 def _failed(account_ids: Collection[int]) -> dict[int, dict[str, int]]:

@@ -79,24 +79,22 @@ class Facts:
 
 
 def facts(accounts: Sequence[Account], now: datetime) -> list[Facts]:
-    """For all accounts in as many queries as for one, except for the limits of those with a backlog."""
+    """For all accounts in as many queries as for one."""
     ids = [account.pk for account in accounts]
     settings = BrazeSettings.objects.in_bulk(ids, field_name="account_id")
     states = BrazeState.objects.in_bulk(ids, field_name="account_id")
     paces, sinces = rates.pace(ids, now), _sinces(ids, now)
-    return [
-        _with_limits(
-            Facts(
-                account=account,
-                ready=readiness.judge(settings.get(account.pk), states.get(account.pk), now),
-                state=states.get(account.pk),
-                pace=paces.get(account.pk, Pace()),
-                since=sinces[account.pk],
-            ),
-            now,
+    found = [
+        Facts(
+            account=account,
+            ready=readiness.judge(settings.get(account.pk), states.get(account.pk), now),
+            state=states.get(account.pk),
+            pace=paces.get(account.pk, Pace()),
+            since=sinces[account.pk],
         )
         for account in accounts
     ]
+    return _with_limits(found, now)
 
 
 def in_words(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, str]:
@@ -104,26 +102,31 @@ def in_words(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str,
     return _moving(one, counts, now) if one.ready.is_ready else _held(one.ready, one.state)
 
 
-def used_up_until(settings: BrazeSettings, limit: Limit, now: datetime) -> datetime | None:
-    """When the clock hour ends, if the hourly limit is used up; else None."""
-    hour = clock_hour(now)
-    if limit.per_hour is None or sum(rates.calls_since(settings, hour).values()) < limit.per_hour:
-        return None
-    return hour + timedelta(hours=1)
-
-
 def clock_hour(now: datetime) -> datetime:
     """When the current clock hour began, in UTC, by which Braze counts."""
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _with_limits(one: Facts, now: datetime) -> Facts:
-    settings = one.ready.settings
-    if settings is None or not one.ready.is_ready or not one.since.is_late(now):
+def _with_limits(found: Sequence[Facts], now: datetime) -> list[Facts]:
+    late = {
+        one.account.pk: one.ready.settings
+        for one in found
+        if one.ready.settings and one.ready.is_ready and one.since.is_late(now)
+    }
+    limits = limiter.limits_of(late.values(), Endpoint.TRACK) if late else {}
+    hour = clock_hour(now)
+    capped = [settings for pk, settings in late.items() if limits[pk].per_hour is not None]
+    calls = rates.calls_with_keys(capped, hour) if capped else {}
+    return [_with_limit(one, limits.get(one.account.pk), calls.get(one.account.pk, 0), hour) for one in found]
+
+
+def _with_limit(one: Facts, limit: Limit | None, calls: int, hour: datetime) -> Facts:
+    """`calls` are those of this clock hour; if the hourly limit is used up, it is until the hour ends."""
+    if limit is None:
         return one
-    limit = limiter.limit_of(settings, Endpoint.TRACK)
-    spacing = timedelta(microseconds=limit.spacing_us)
-    return replace(one, spacing=spacing, used_up_until=used_up_until(settings, limit, now))
+    is_used_up = limit.per_hour is not None and calls >= limit.per_hour
+    until = hour + timedelta(hours=1) if is_used_up else None
+    return replace(one, spacing=timedelta(microseconds=limit.spacing_us), used_up_until=until)
 
 
 def _sinces(account_ids: Sequence[int], now: datetime) -> dict[int, Since]:

@@ -12,9 +12,11 @@ accounts that share a key share its budget, and the key itself is nowhere:
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from integrations.braze.delivery import connection
 from integrations.braze.models import BrazeSettings, Delivery, Endpoint, fingerprint
@@ -87,12 +89,9 @@ class Slots:
         return self.granted > 0
 
 
+_FIELDS = ("calls_per_window", "window_seconds", "calls_per_hour")
 _LIMITS = Prepared(
-    lambda shared, pk: (
-        BrazeSettings.objects.filter(fingerprint=shared)
-        .exclude(pk=pk)
-        .values_list("calls_per_window", "window_seconds", "calls_per_hour")
-    )
+    lambda shared, pk: BrazeSettings.objects.filter(fingerprint=shared).exclude(pk=pk).values_list(*_FIELDS)
 )
 
 
@@ -101,18 +100,39 @@ def limit_of(settings: BrazeSettings, endpoint: str) -> Limit:
 
     Accounts with the same key at the same host are one caller to Braze: the tightest of their limits hold for all.
     """
+    shared = fingerprint.of(settings.rest_endpoint, settings.api_key)
+    asked = shared and endpoint != Endpoint.DELETE
+    return _tightest(settings, endpoint, _LIMITS.rows(shared=shared, pk=settings.pk) if asked else [])
+
+
+def limits_of(every: Iterable[BrazeSettings], endpoint: str) -> dict[int, Limit]:
+    """The same for many accounts in one query, by account."""
+    shared = {each: fingerprint.of(each.rest_endpoint, each.api_key) for each in every}
+    rows = BrazeSettings.objects.filter(fingerprint__in=set(shared.values()) - {""})
+    limits: dict[str, list[tuple[int, list[Any]]]] = defaultdict(list)
+    for key, pk, *limit in rows.values_list("fingerprint", "pk", *_FIELDS):
+        limits[key].append((pk, limit))
+    return {
+        each.account_id: _tightest(each, endpoint, [limit for pk, limit in limits[key] if pk != each.pk])
+        for each, key in shared.items()
+    }
+
+
+def _tightest(settings: BrazeSettings, endpoint: str, others: Sequence[Any]) -> Limit:
+    """`others` has the windows and hourly limits of accounts that share the key.
+
+    A window of no calls, or no length, which only code can save, counts as one of one: nothing else would be a limit.
+    """
     budget = budget_of(settings, endpoint)
     if endpoint == Endpoint.DELETE:
         return Limit(budget, DELETE_CALLS, DELETE_WINDOW_SECONDS)
-    shared = fingerprint.of(settings.rest_endpoint, settings.api_key)
-    others = _LIMITS.rows(shared=shared, pk=settings.pk) if shared else []
     caps = [cap for cap in (settings.calls_per_hour, *(cap for _, _, cap in others)) if cap is not None]
     return Limit(
         budget,
-        settings.calls_per_window,
-        settings.window_seconds,
+        max(settings.calls_per_window, 1),
+        max(settings.window_seconds, 1),
         min(caps, default=None),
-        frozenset((calls, seconds) for calls, seconds, _ in others),
+        frozenset((max(calls, 1), max(seconds, 1)) for calls, seconds, _ in others),
     )
 
 

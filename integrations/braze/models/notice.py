@@ -21,6 +21,7 @@ class Notice(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     tried_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
+    told = models.JSONField(default=list, help_text="Ids of the people who got it: a further try leaves them out.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "topic", "cause"], name="braze_one_notice")]

@@ -36,8 +36,9 @@ def send_again(entries: "QuerySet[OutboxEntry]") -> list[OutboxEntry]:
     """
     locked = _locked(entries)
     back = _came_back(locked)
+    skipped = {entry.pk for entry in back}
     _update(back, status=Status.SKIPPED, error="the customer exists again", settled_at=database_now())
-    chosen = [entry for entry in locked if entry not in back]
+    chosen = [entry for entry in locked if entry.pk not in skipped]
     _follow_orders_made_again(chosen)
     _forget_refused_lines(chosen)
     for account_id, theirs in _by_account(chosen).items():
@@ -86,11 +87,20 @@ def _follow_orders_made_again(chosen: Collection[OutboxEntry]) -> None:
 
 def _forget_refused_lines(chosen: Collection[OutboxEntry]) -> None:
     """Delete the rows of lines of which Braze accepted nothing: unchanged, they would only be refused again."""
-    refused = [row for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal]
-    for row in refused:
-        line = BrazePurchase.objects.filter(account_id=row.account_id, order_id=row.order_id, line=row.line)
-        if not line.exclude(fate=Fate.REJECTED).exists():
-            line.delete()
+    refused = {_line(row) for row in _purchases(chosen, (Fate.REJECTED,)) if not row.is_reversal}
+    orders: dict[int, set[str]] = defaultdict(set)
+    for account_id, order_id, _ in refused:
+        orders[account_id].add(order_id)
+    fates: dict[object, dict[int, str]] = defaultdict(dict)
+    for account_id, theirs in orders.items():
+        for row in BrazePurchase.objects.filter(account_id=account_id, order_id__in=theirs).defer("properties"):
+            fates[_line(row)][row.pk] = row.fate
+    wholly = [fates[line] for line in refused if set(fates[line].values()) == {Fate.REJECTED}]
+    BrazePurchase.objects.filter(pk__in=[pk for each in wholly for pk in each]).delete()
+
+
+def _line(row: BrazePurchase) -> tuple[int, str, int]:
+    return row.account_id, row.order_id, row.line
 
 
 @transaction.atomic
@@ -115,10 +125,14 @@ def treat_as_delivered(
     in_part = _shown(left, locked)
     chosen = [entry for entry in locked if entry.pk in doubted and entry.pk not in in_part]
     refused = _shown(_purchases(chosen, (Fate.REJECTED,)), locked)
-    partly = [entry for entry in chosen if entry.pk in refused]
-    _update([entry for entry in chosen if entry not in partly], status=Status.DELIVERED, error=words, settled_at=now)
-    for entry in partly:
-        _update([entry], status=Status.REJECTED, worst=Status.REJECTED, error=refused[entry.pk])
+    whole = [entry for entry in chosen if entry.pk not in refused]
+    _update(whole, status=Status.DELIVERED, error=words, settled_at=now)
+    by_reason: dict[str, list[OutboxEntry]] = defaultdict(list)
+    for entry in chosen:
+        if entry.pk in refused:
+            by_reason[refused[entry.pk]].append(entry)
+    for reason, partly in by_reason.items():
+        _update(partly, status=Status.REJECTED, worst=Status.REJECTED, error=reason)
     _let_be_reversed(chosen, refused)
     _capture_closings([entry for entry in locked if entry.pk in in_part])
     _wake(chosen)
@@ -224,7 +238,8 @@ def _apart(locked: Collection[OutboxEntry], named: Collection[int]) -> list[Outb
 
 
 def _in_doubt(locked: Collection[OutboxEntry], apart: Collection[OutboxEntry]) -> "QuerySet[BrazePurchase]":
-    chosen = [entry for entry in locked if entry not in apart]
+    left_out = {entry.pk for entry in apart}
+    chosen = [entry for entry in locked if entry.pk not in left_out]
     reversals = _purchases(apart, (Fate.UNKNOWN,)).filter(is_reversal=True)
     return _purchases(chosen, (Fate.UNKNOWN,)).exclude(pk__in=list(reversals.values_list("pk", flat=True)))
 

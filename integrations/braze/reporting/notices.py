@@ -7,6 +7,7 @@ by the next run. A mail that cannot be sent is tried again a few times, and hold
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from smtplib import SMTPRecipientsRefused, SMTPResponseException
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
@@ -25,6 +26,8 @@ from masivo_braze.loyalty.models import Account
 
 logger = logging.getLogger(__name__)
 
+#: Failures of one person's mail: a server that refuses it, and an address that no header can hold. Others' may go.
+OF_ONE = (SMTPRecipientsRefused, SMTPResponseException, ValueError)
 #: How long after a failure a mail is tried again, and how often in all; after that it is no longer news.
 RETRY_AFTER = timedelta(minutes=5)
 MOST_TRIES = 5
@@ -47,16 +50,22 @@ def find_causes() -> list[int]:
 
 
 def send(notice_id: int) -> bool:
-    """Mail one notice, unless another process has taken it or it was sent; whether it was sent by this call."""
+    """Mail one notice, unless another process has taken it or it was sent.
+
+    Whether everybody has it by this call.
+    """
     now = database_now()
     if not _due(now).filter(pk=notice_id).update(tries=F("tries") + 1, tried_at=now):
         return False
     notice = Notice.objects.select_related("account").get(pk=notice_id)
-    people = notice.account.members.filter(is_active=True).exclude(email="")
+    people = notice.account.members.filter(is_active=True).exclude(email="").exclude(pk__in=notice.told)
     try:
-        _mail(notice, sorted(people.values_list("email", flat=True)))
+        failed = _mail(notice, list(people.order_by("email").values_list("pk", "email")))
     except OSError as error:  # as smtplib's errors and time-outs are
-        logger.warning("notice %s could not be mailed: %s", notice_id, type(error).__name__)
+        failed = [error]
+    if failed:
+        words = ", ".join(type(error).__name__ for error in failed)
+        logger.warning("notice %s could not be mailed to everybody: %s", notice_id, words)
         return False
     Notice.objects.filter(pk=notice_id).update(sent_at=database_now())
     return True
@@ -130,12 +139,25 @@ def _day(midnight: datetime) -> str:
 # --- the mail -------------------------------------------------------------------------------------------
 
 
-def _mail(notice: Notice, addresses: list[str]) -> None:
-    """One mail per person, over one connection. Raises `OSError`."""
+def _mail(notice: Notice, people: Sequence[tuple[int, str]]) -> list[Exception]:
+    """One mail per person (id, address), over one connection, and noted at once; returns the failures of single mails.
+
+    Raises `OSError` if the server is of no use.
+    """
     subject, body = _paused(notice) if notice.topic == Topic.PAUSED else _first_rejection(notice)
-    mails = [EmailMessage(subject, body, to=[address]) for address in addresses]
-    if mails:
-        get_connection().send_messages(mails)
+    failed: list[Exception] = []
+    if not people:
+        return failed
+    with get_connection() as connection:
+        for pk, address in people:
+            try:
+                connection.send_messages([EmailMessage(subject, body, to=[address])])
+            except OF_ONE as error:
+                failed.append(error)
+                continue
+            notice.told.append(pk)
+            notice.save(update_fields=["told"])
+    return failed
 
 
 def _paused(notice: Notice) -> tuple[str, str]:

@@ -1,3 +1,4 @@
+from typing import Any
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -30,3 +31,12 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Raises `ValidationError` for a slug that no page's address can have, so that lists of accounts can be shown.
+
+        Forms are stricter than this.
+        """
+        if not self.slug or "/" in self.slug:
+            raise ValidationError({"slug": "A slug is part of addresses: it needs a character, and no slash."})
+        super().save(*args, **kwargs)

@@ -215,14 +215,19 @@ def test_who_needs_somebody_comes_first(account: Account, braze: BrazeSettings) 
 def test_many_accounts_are_told_of_by_as_many_queries_as_one(
     account: Account, braze: BrazeSettings, django_assert_num_queries: Callable[..., Any]
 ) -> None:
-    """But for the counts of those that are shown, and the limits of those that have a backlog."""
+    """Also where all of them wait, as when the workers are down: some share a key, and have an hourly limit."""
     accounts = [Account.objects.create(name=f"Shop {number}", slug=f"shop-{number}") for number in range(30)]
-    for one in accounts:
-        BrazeSettings.objects.create(account=one, is_enabled=True, api_key="key", rest_endpoint=braze.rest_endpoint)
+    for number, one in enumerate(accounts):
+        key = f"key-{number % 20}"
+        BrazeSettings.objects.create(account=one, is_enabled=True, api_key=key, rest_endpoint=braze.rest_endpoint)
+    BrazeSettings.objects.update(calls_per_hour=1_000)
+    for one in (account, *accounts):
+        entries(one, 2, ago(hours=1))
     with CaptureQueriesContext(connection) as of_one:
         health.overview([account], NOW)
     with django_assert_num_queries(len(of_one)):
-        assert len(health.overview([account, *accounts], NOW, slice(0, 1))) == 1
+        found = health.overview([account, *accounts], NOW)
+    assert {one.waiting for one in found} == {2} and len(found) == 31
 
 
 def test_it_counts_by_account_and_status(account: Account, braze: BrazeSettings) -> None:

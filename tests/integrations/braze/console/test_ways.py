@@ -1,5 +1,6 @@
 """The ways between the console's pages, and lists that are shown in part."""
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.urls import reverse
 
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.lists import CappedPaginator
-from masivo_braze.loyalty.models import Customer, Order, OrderLine
+from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
 from tests.integrations.braze.admin.test_failed_syncs import refused, text_of  # noqa: F401
 from tests.integrations.braze.console.test_pages import ARRIVAL, ada, skipped  # noqa: F401
 
@@ -91,3 +92,18 @@ def test_the_timeline_of_an_order_shows_nothing_of_another_customer_s_of_that_nu
     OrderLine.objects.create(order=order, sku="SECRET", quantity=1, value=5)
     assert admin_client.get(page).context["preview"] is None
     assert "SECRET" in text_of(admin_client.get(f"{ARRIVAL}shop/?customer=c2&order=o1"))
+
+
+@pytest.mark.parametrize("slug", ["shop.example", "Śklep 1"])
+def test_an_account_whose_slug_no_form_would_take_has_its_pages_and_hurts_no_other(
+    ada: Customer,  # noqa: F811
+    admin_client: Client,
+    slug: str,
+) -> None:
+    other = Account.objects.create(name="The other shop", slug=slug)
+    Customer.objects.create(account=other, external_id="only there")
+    overview = admin_client.get("/admin/braze/accounthealth/").content.decode()
+    (page,) = re.findall(r'<a[^>]* href="([^"]*)"[^>]*>\s*The other shop', overview)
+    assert "Health of The other shop" in admin_client.get(page).content.decode()
+    found = admin_client.get("/admin/braze/arrival/", {"q": "only there"}, follow=True)
+    assert "Customer only there" in found.content.decode()

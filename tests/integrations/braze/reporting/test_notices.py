@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from smtplib import SMTPRecipientsRefused
 
 import pytest
 from django.conf import settings as django_settings
@@ -152,6 +153,29 @@ def test_a_mail_server_that_fails_is_tried_again_later_and_not_for_ever(
     assert Notice.objects.get().tries == notices.MOST_TRIES
     Notice.objects.update(tried_at=database_now() - notices.RETRY_AFTER * 2)
     assert notices.find_causes() == []
+
+
+def test_one_whose_mail_is_refused_keeps_nobody_else_from_theirs(
+    member: User, account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has it does not get it again with the further tries."""
+    account.members.add(*(User.objects.create_user(name, f"{name}@example.com") for name in ("bob", "cleo")))
+    send_all = EmailBackend.send_messages
+
+    def refuse_bob(backend: EmailBackend, mails: list[mail.EmailMessage]) -> int:
+        if any(one.to == ["bob@example.com"] for one in mails):
+            raise SMTPRecipientsRefused({"bob@example.com": (550, b"No such user")})
+        return int(send_all(backend, mails))
+
+    monkeypatch.setattr(EmailBackend, "send_messages", refuse_bob)
+    pause()
+    assert [told.to for told in tick()] == [["ada@example.com"], ["cleo@example.com"]]
+    Notice.objects.update(tried_at=database_now() - notices.RETRY_AFTER * 2)
+    assert tick() == []
+    monkeypatch.undo()
+    Notice.objects.update(tried_at=database_now() - notices.RETRY_AFTER * 2)
+    assert [told.to for told in tick()] == [["bob@example.com"]]
+    assert Notice.objects.get().sent_at is not None
 
 
 def test_it_is_sent_once_where_two_workers_have_it(member: User, braze: BrazeSettings) -> None:
