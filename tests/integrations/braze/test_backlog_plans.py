@@ -9,12 +9,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.postgres.functions import RandomUUID
 from django.db import connection, transaction
 
 from integrations.braze.composing import taking
 from integrations.braze.composing.taking import Pass
 from integrations.braze.delivery import ledger, splitting
 from integrations.braze.delivery.ledger import carried
+from integrations.braze.erasure import payloads, retention
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate
 from integrations.outbox import oldest, sweep, transitions
@@ -134,6 +136,24 @@ def test_what_waits_is_no_candidate(account: Account, believed: str) -> None:
     taken = OutboxEntry.objects.filter(pk__in=[entry.pk for entry in Pass(account.pk).take(database_now())])
     assert taken.exists()
     assert not taken.filter(customer_external_id="c-1").exists()
+
+
+@pytest.mark.parametrize("clean", [retention.purge, payloads.forget_old])
+def test_requests_are_purged_beside_many_changes_to_be_decided_about(
+    account: Account, clean: Callable[[], int]
+) -> None:
+    """With half a million of them, a batch took longer than an hour's purge may: nothing was removed any more."""
+    add(account, Status.REJECTED, "nearly", Status.REJECTED)
+    OutboxEntry.objects.update(batch=RandomUUID())
+    old = database_now() - timedelta(days=31)
+    Delivery.objects.bulk_create(Delivery(account=account, finished_at=old, body=b"x") for _ in range(200))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_outboxentry, braze_delivery")
+        cursor.execute("SET LOCAL work_mem TO '64kB'")  # as little for these as the default is for millions
+    with wasted() as found:
+        assert clean() == 200
+    assert found
+    assert max(found.values()) <= EACH * COUNT, found
 
 
 def take_back(request: Delivery) -> None:
