@@ -16,7 +16,7 @@ from integrations.braze.composing import relay, taking
 from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement
 from integrations.braze.erasure import scrubbing
 from integrations.braze.integration import BrazeIntegration
-from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from integrations.braze.models import BrazeSettings, BrazeState, DeletedCustomer, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import sweep as sweeping
 from integrations.outbox.clock import database_now
@@ -297,3 +297,27 @@ def test_the_sweep_wakes_few_relays_of_accounts_that_may_not_send(
     nudged.clear()
     sweeping.sweep()
     assert set(nudged) == {account.pk, *(each.pk for each in asleep)}
+
+
+def test_one_account_with_many_deleted_customers_keeps_no_other_from_being_scrubbed(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the first account's were scrubbed before any of the next: with a hundred thousand, for hours."""
+    other, third = (Account.objects.create(name=slug, slug=slug) for slug in ("other", "third"))
+    for each, number in ((account, 9), (other, 9), (third, 1)):
+        DeletedCustomer.objects.bulk_create(
+            DeletedCustomer(account=each, external_id=f"c{place}", last_entry=0) for place in range(number)
+        )
+    clock, turns = [0.0], []
+
+    def take_long(account_id: int, customers: Any) -> set[str]:
+        clock[0] += 0.6 * scrubbing.SLICE_SECONDS
+        turns.append(account_id)
+        return set()
+
+    monkeypatch.setattr(scrubbing, "TOGETHER", 1)
+    monkeypatch.setattr(scrubbing, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(scrubbing.erasing, "erase", take_long)
+    tasks.scrub()
+    tasks.scrub()
+    assert set(turns[:3]) == {account.pk, other.pk, third.pk}
