@@ -14,7 +14,7 @@ from django.utils import timezone
 from integrations.braze import tasks
 from integrations.braze.composing import relay, taking
 from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement
-from integrations.braze.erasure import scrubbing
+from integrations.braze.erasure import erasing, scrubbing
 from integrations.braze.integration import BrazeIntegration
 from integrations.braze.models import BrazeSettings, BrazeState, DeletedCustomer, Delivery
 from integrations.braze.sandbox import SandboxServer
@@ -317,7 +317,7 @@ def test_one_account_with_many_deleted_customers_keeps_no_other_from_being_scrub
 
     monkeypatch.setattr(scrubbing, "TOGETHER", 1)
     monkeypatch.setattr(scrubbing, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(scrubbing.erasing, "erase", take_long)
+    monkeypatch.setattr(erasing, "erase", take_long)
     tasks.scrub()
     tasks.scrub()
     assert set(turns[:3]) == {account.pk, other.pk, third.pk}
