@@ -1,5 +1,7 @@
 """Braze as an integration of the outbox."""
 
+from collections.abc import Collection
+
 from integrations.braze.models import BrazeSettings
 from integrations.outbox.models import Topic
 
@@ -28,3 +30,8 @@ class BrazeIntegration:
         from integrations.braze.tasks import relay
 
         relay.apply_async((account_id,), expires=5)
+
+    def asleep(self, account_ids: Collection[int]) -> set[int]:
+        from integrations.braze.delivery import readiness
+
+        return readiness.not_ready(account_ids)

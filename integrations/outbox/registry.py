@@ -1,5 +1,6 @@
 """The table of integrations: what each is called, which changes it wants, and how its relay is woken."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from integrations.outbox.models import Topic
@@ -15,6 +16,9 @@ class Integration(Protocol):
 
     def nudge(self, account_id: int) -> None:
         """Ask for the account's pending entries to be relayed; returns without waiting for the work."""
+
+    def asleep(self, account_ids: Collection[int]) -> set[int]:
+        """Which of these accounts relay nothing at present, being paused, for instance."""
 
 
 _integrations: dict[str, Integration] = {}

@@ -167,6 +167,12 @@ def named(manifests: Iterable[dict[str, Any]]) -> set[int]:
     return {pk for line in lines for pk in line["entries"]}
 
 
+def purchases_of(manifests: Iterable[dict[str, Any]]) -> "QuerySet[BrazePurchase]":
+    """The purchases on their way that these manifests name: by primary key, too; they are kept for ever, so many."""
+    lines = (line for manifest in manifests for line in manifest.get("purchases", ()))
+    return BrazePurchase.objects.filter(pk__among=[line["purchase"] for line in lines], fate=Fate.BUFFERED)
+
+
 def carried(manifests: Iterable[dict[str, Any]]) -> "QuerySet[OutboxEntry]":
     """The buffered entries that these manifests name: by primary key, so that no index on the request is needed."""
     return OutboxEntry.objects.filter(pk__among=named(manifests), status__unindexed=Status.BUFFERED)
@@ -178,4 +184,5 @@ def _dissolve(deliveries: "QuerySet[Delivery]") -> None:
     ids = list(manifests)
     Delivery.objects.filter(pk__among=ids).update(outcome=Outcome.DISSOLVED, finished_at=database_now(), body=b"")
     carried(manifests.values()).filter(batch__among=ids).update(status=Status.PENDING, batch=None)
-    BrazePurchase.objects.filter(delivery_id__in=ids, fate=Fate.BUFFERED).update(fate=Fate.PENDING, delivery_id=None)
+    purchases = purchases_of(manifests.values()).filter(delivery_id__among=ids)
+    purchases.update(fate=Fate.PENDING, delivery_id=None)

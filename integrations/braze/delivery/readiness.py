@@ -1,10 +1,12 @@
 """Whether requests of an account may be sent right now, and if not, why, in words."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 
 from integrations.braze.models import BrazeSettings, BrazeState, endpoints
 from integrations.outbox.clock import database_now
@@ -37,6 +39,14 @@ def of(account_id: int, now: datetime | None = None) -> Readiness:
     settings = settings_of(account_id)
     state = state_of(account_id) if settings else None
     return replace(judge(settings, state, now), account_state=state)
+
+
+def not_ready(account_ids: Collection[int]) -> set[int]:
+    """Which of these accounts are not healthy. Keys are decrypted only of those that their state lets send."""
+    is_held = Q(paused_at__isnull=False) | Q(held_at__isnull=False) | Q(backoff_until__gt=database_now())
+    held = BrazeState.objects.filter(is_held, account_id__in=account_ids).values_list("account_id", flat=True)
+    others = BrazeSettings.objects.filter(account_id__in=set(account_ids).difference(held), is_enabled=True)
+    return set(account_ids).difference(settings.account_id for settings in others if judge(settings, None).is_ready)
 
 
 def settings_of(account_id: int, key_share: bool = False) -> BrazeSettings | None:

@@ -42,9 +42,8 @@ def split(delivery: Delivery) -> list[Delivery]:
         mine.filter(pk__in=_entries(part)).update(batch=half.pk)
         _move_purchases(part, half.pk)
     mine.update(status=Status.PENDING, batch=None)
-    BrazePurchase.objects.filter(delivery_id=delivery.pk, fate=Fate.BUFFERED).update(
-        fate=Fate.PENDING, delivery_id=None
-    )
+    left = ledger.purchases_of([delivery.manifest]).filter(delivery_id=delivery.pk)
+    left.update(fate=Fate.PENDING, delivery_id=None)
     return halves
 
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
+from integrations.braze.erasure import referred
 from integrations.braze.models import Delivery
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OPEN, OutboxEntry
@@ -33,11 +34,12 @@ def forget_settled(ids: Collection[UUID]) -> None:
 
 
 def _forget(requests: "QuerySet[Delivery]", most: int = BATCH) -> int:
-    undecided = OutboxEntry.objects.filter(status__in=OPEN, batch__isnull=False).values("batch")
-    full = requests.filter(finished_at__isnull=False).exclude(body=b"").exclude(pk__in=undecided)
+    full = requests.filter(finished_at__isnull=False).exclude(body=b"")
     gone = 0
-    while gone < most and (emptied := _empty_batch(full)):
-        gone += emptied
+    for ids in referred.not_referred_to(full, OutboxEntry.objects.filter(status__in=OPEN), BATCH):
+        gone += _empty_batch(full.filter(pk__among=ids))
+        if gone >= most:
+            break
     return gone
 
 
@@ -45,5 +47,5 @@ def _forget(requests: "QuerySet[Delivery]", most: int = BATCH) -> int:
 def _empty_batch(requests: "QuerySet[Delivery]") -> int:
     """Requests that somebody else has locked are left to the next run: waiting for them could end in a deadlock."""
     free = requests.select_for_update(skip_locked=True)
-    ids = list(free.values_list("pk", flat=True)[:BATCH])
+    ids = list(free.values_list("pk", flat=True))
     return Delivery.objects.filter(pk__in=ids).update(body=b"") if ids else 0

@@ -1,7 +1,7 @@
 """Removes settled entries and finished requests by age. Purchases and the mirror stay for ever."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 
-from integrations.braze.erasure import erasing
+from integrations.braze.erasure import erasing, referred
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeState, Delivery
 from integrations.outbox.clock import database_now
@@ -33,10 +33,16 @@ def purge(most: int = 100_000) -> int:
     """
     before = database_now() - timedelta(days=settings.BRAZE_RETENTION_DAYS)
     entries = OutboxEntry.objects.filter(integration=NAME, status__in=DONE, settled_at__lt=before)
-    open_entries = OutboxEntry.objects.exclude(status__in=DONE).filter(batch__isnull=False)
-    requests = Delivery.objects.filter(finished_at__lt=before).exclude(pk__in=open_entries.values("batch"))
-    gone = _delete_in_batches(entries.order_by("pk"), most, _note_events)
-    return gone + _delete_in_batches(requests.order_by("created_at"), most)
+    open_entries = OutboxEntry.objects.exclude(status__in=DONE)
+    requests = referred.not_referred_to(Delivery.objects.filter(finished_at__lt=before), open_entries, BATCH)
+    gone = _delete_in_batches(_oldest(entries.order_by("pk")), most, _note_events)
+    return gone + _delete_in_batches((Delivery.objects.filter(pk__in=ids) for ids in requests), most)
+
+
+def _oldest(entries: "QuerySet[OutboxEntry]") -> "Iterator[QuerySet[OutboxEntry]]":
+    """The first of them, again and again, since those that were there are gone by then."""
+    while ids := list(entries.values_list("pk", flat=True)[:BATCH]):
+        yield entries.filter(pk__in=ids)
 
 
 def _note_events(entries: "QuerySet[OutboxEntry]") -> None:
@@ -50,7 +56,7 @@ def _note_events(entries: "QuerySet[OutboxEntry]") -> None:
 
 
 def _delete_in_batches(
-    rows: "QuerySet[Any]", most: int, say: "Callable[[QuerySet[Any]], None]" = lambda chosen: None
+    batches: "Iterable[QuerySet[Any]]", most: int, say: "Callable[[QuerySet[Any]], None]" = lambda chosen: None
 ) -> int:
     """`say` is called with each batch before it is deleted.
 
@@ -58,14 +64,14 @@ def _delete_in_batches(
     """
     gone = 0
     try:
-        while gone < most:
-            chosen = rows.filter(pk__in=list(rows.values_list("pk", flat=True)[:BATCH]))
+        for chosen in batches:
             say(chosen)
-            if not (deleted := _delete(chosen)):
-                break
+            deleted = _delete(chosen)
             gone += deleted
+            if not deleted or gone >= most:
+                break
     except DatabaseError:
-        logger.exception("purge of %s failed", rows.model._meta.verbose_name_plural)
+        logger.exception("a purge failed after %s rows", gone)
     return gone
 
 

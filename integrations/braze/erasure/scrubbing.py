@@ -10,7 +10,7 @@ from collections.abc import Collection
 from time import monotonic
 from typing import Any
 
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, Max, OuterRef, Q, QuerySet
 from django.db.models.signals import post_delete
 
 from integrations.braze.erasure import erasing
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 TOGETHER = 500
 #: One tick does one bounded slice.
 SLICE_SECONDS = 10.0
+
+#: The account that had its turn last in this process: the next turn, also of the next tick, is another's.
+_last = 0
 
 
 def connect() -> None:
@@ -47,12 +50,17 @@ def note_deletion(instance: Customer, **_: Any) -> None:
 
 
 def work_off() -> int:
-    """Scrub deleted customers, for a bounded time; returns how many rows were looked at, each once."""
+    """Scrub deleted customers, for a bounded time; returns how many rows were looked at, each once.
+
+    The accounts take turns: one may have deleted a hundred thousand customers, which takes hours.
+    """
+    global _last
     seen: set[int] = set()
     failed: set[int] = set()
     end = monotonic() + SLICE_SECONDS
     while monotonic() < end and (rows := _next(seen, failed)):
         seen.update(row.pk for row in rows)
+        _last = rows[0].account_id
         try:
             _scrub(rows)
         except Exception:  # whatever is wrong with one account's records must not hold up the others
@@ -66,7 +74,9 @@ def _next(seen: Collection[int] = (), failed: Collection[int] = ()) -> list[Dele
 
     Rows that were `seen` and accounts that `failed` are left to the next tick.
     """
-    due = DeletedCustomer.objects.alias(is_waiting=Exists(_on_the_way())).order_by("account_id", "pk")
+    had_its_turn = ExpressionWrapper(Q(account_id__lte=_last), BooleanField())
+    due = DeletedCustomer.objects.alias(is_waiting=Exists(_on_the_way()), had_its_turn=had_its_turn)
+    due = due.order_by("had_its_turn", "account_id", "pk")
     due = due.filter(Q(scrubbed_at=None) | Q(is_waiting=False)).exclude(account_id__in=failed)
     rows = list(due.exclude(pk__among=seen)[:TOGETHER])
     return [row for row in rows if row.account_id == rows[0].account_id]

@@ -1,6 +1,7 @@
 """Whatever the database believes of a state's frequency, a relay and a flush look at what they move, and at no more."""
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -8,12 +9,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.postgres.functions import RandomUUID
 from django.db import connection, transaction
 
 from integrations.braze.composing import taking
 from integrations.braze.composing.taking import Pass
+from integrations.braze.delivery import ledger, splitting
 from integrations.braze.delivery.ledger import carried
+from integrations.braze.erasure import payloads, retention
 from integrations.braze.integration import NAME
+from integrations.braze.models import BrazePurchase, Delivery, Fate
 from integrations.outbox import oldest, sweep, transitions
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
@@ -133,13 +138,73 @@ def test_what_waits_is_no_candidate(account: Account, believed: str) -> None:
     assert not taken.filter(customer_external_id="c-1").exists()
 
 
+@pytest.mark.parametrize("clean", [retention.purge, payloads.forget_old])
+def test_requests_are_purged_beside_many_changes_to_be_decided_about(
+    account: Account, clean: Callable[[], int]
+) -> None:
+    """With half a million of them, a batch took longer than an hour's purge may: nothing was removed any more."""
+    add(account, Status.REJECTED, "nearly", Status.REJECTED)
+    OutboxEntry.objects.update(batch=RandomUUID())
+    old = database_now() - timedelta(days=31)
+    Delivery.objects.bulk_create(Delivery(account=account, finished_at=old, body=b"x") for _ in range(200))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_outboxentry, braze_delivery")
+        cursor.execute("SET LOCAL work_mem TO '64kB'")  # as little for these as the default is for millions
+    with wasted() as found:
+        assert clean() == 200
+    assert found
+    assert max(found.values()) <= EACH * COUNT, found
+
+
+def take_back(request: Delivery) -> None:
+    with transaction.atomic():
+        ledger.dissolve_unstarted(request.account_id)
+
+
+def halve(request: Delivery) -> None:
+    with transaction.atomic():
+        splitting.split(request)
+
+
+@pytest.mark.parametrize("undo", [take_back, halve])
+def test_the_purchases_of_a_request_are_found_among_all_that_were_ever_sent(
+    account: Account, undo: Callable[[Delivery], None]
+) -> None:
+    """They are kept for ever; each request that was taken back or halved went through all of them."""
+    request = sold(account, COUNT)
+    with wasted("braze_brazepurchase") as found:
+        undo(request)
+    assert found
+    assert max(found.values()) <= 100, found
+
+
+def sold(account: Account, before: int) -> Delivery:
+    """A request of a customer's two purchases, after so many that were delivered."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO braze_brazepurchase (account_id, customer_external_id, order_id, line, part, is_reversal,"
+            " purchase_id, product_id, price, quantity, currency, time, properties, fate, error, delivery_id,"
+            " created_at)"
+            " SELECT %s, 'c', 'o' || n, 1, 1, false, n, 'CD', 1, 1, 'USD', now(), '{}', 'delivered', '',"
+            " gen_random_uuid(), now() FROM generate_series(1, %s) n",
+            [account.pk, before],
+        )
+        cursor.execute("ANALYZE braze_brazepurchase")
+    ids = list(BrazePurchase.objects.order_by("-pk").values_list("pk", flat=True)[:2])
+    lines = [{"customer": "c", "entries": [], "purchase": pk} for pk in ids]
+    body = zlib.compress(b'{"purchases": [{}, {}]}')
+    request = Delivery.objects.create(account=account, manifest={"purchases": lines}, purchases=2, body=body)
+    BrazePurchase.objects.filter(pk__in=ids).update(fate=Fate.BUFFERED, delivery_id=request.pk)
+    return request
+
+
 @contextmanager
-def wasted() -> Iterator[dict[str, int]]:
+def wasted(table: str = "outbox_outboxentry") -> Iterator[dict[str, int]]:
     """By statement, the most rows that a node of its plan read in all, whether it then gave them or not."""
     found: dict[str, int] = {}
 
     def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if "outbox_outboxentry" in sql and not sql.startswith("INSERT"):
+        if table in sql and not sql.startswith("INSERT"):
             with transaction.atomic(), connection.connection.cursor() as cursor:
                 cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {sql}", params)
                 plan = "\n".join(line for (line,) in cursor.fetchall())

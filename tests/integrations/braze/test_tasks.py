@@ -9,15 +9,18 @@ import pytest
 import redis
 from django.db import OperationalError, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from integrations.braze import tasks
 from integrations.braze.composing import relay, taking
 from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement
-from integrations.braze.erasure import scrubbing
-from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from integrations.braze.erasure import erasing, scrubbing
+from integrations.braze.integration import BrazeIntegration
+from integrations.braze.models import BrazeSettings, BrazeState, DeletedCustomer, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import sweep as sweeping
 from integrations.outbox.clock import database_now
+from integrations.outbox.models import OutboxEntry
 from integrations.outbox.tasks import sweep
 from masivo_braze.celery import app
 from masivo_braze.loyalty.models import Account, Customer
@@ -256,3 +259,65 @@ def test_a_tick_that_takes_longer_than_its_period_is_not_joined_by_the_next(
     assert not was_joined
     tick()
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    "setting, state",
+    [
+        pytest.param({}, {"paused_at": timezone.now(), "pause_kind": "refused"}, id="paused"),
+        pytest.param({}, {"held_at": timezone.now(), "held_by": "anna"}, id="paused by somebody"),
+        pytest.param({}, {"failures": 1, "backoff_until": timezone.now() + timedelta(days=1)}, id="backing off"),
+        pytest.param({"is_enabled": False}, {}, id="switched off"),
+        pytest.param({"api_key": ""}, {}, id="incomplete"),
+    ],
+)
+def test_the_sweep_wakes_few_relays_of_accounts_that_may_not_send(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch, setting: Any, state: Any
+) -> None:
+    """A thousand of them woke a thousand relays a second; everybody else's waited behind these, or were given up."""
+    nudged: list[int] = []
+    monkeypatch.setattr(BrazeIntegration, "nudge", lambda self, account_id: nudged.append(account_id))
+    monkeypatch.setattr(sweeping, "ASLEEP_NUDGED", 2)
+    Customer.objects.create(account=account, external_id="c1")
+    asleep = [Account.objects.create(name=f"Shop {number}", slug=f"shop-{number}") for number in range(6)]
+    for each in asleep:
+        made = BrazeSettings.objects.create(
+            account=each, is_enabled=True, api_key="k", rest_endpoint=braze.rest_endpoint
+        )
+        BrazeSettings.objects.filter(pk=made.pk).update(**setting or {"is_enabled": True})
+        BrazeState.objects.filter(account=each).update(**state or {"failures": 0})
+        OutboxEntry.objects.create(
+            account=each, integration="braze", kind="event", customer_external_id="c", subject="1"
+        )
+    sweeping.sweep()
+    assert account.pk in nudged
+    assert len(nudged) == 3  # what a relay notices, such as a restored database, is noticed there, too
+    BrazeState.objects.update(paused_at=None, held_at=None, backoff_until=None)
+    BrazeSettings.objects.filter(account__in=asleep).update(is_enabled=True, api_key="k")
+    nudged.clear()
+    sweeping.sweep()
+    assert set(nudged) == {account.pk, *(each.pk for each in asleep)}
+
+
+def test_one_account_with_many_deleted_customers_keeps_no_other_from_being_scrubbed(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the first account's were scrubbed before any of the next: with a hundred thousand, for hours."""
+    other, third = (Account.objects.create(name=slug, slug=slug) for slug in ("other", "third"))
+    for each, number in ((account, 9), (other, 9), (third, 1)):
+        DeletedCustomer.objects.bulk_create(
+            DeletedCustomer(account=each, external_id=f"c{place}", last_entry=0) for place in range(number)
+        )
+    clock, turns = [0.0], []
+
+    def take_long(account_id: int, customers: Any) -> set[str]:
+        clock[0] += 0.6 * scrubbing.SLICE_SECONDS
+        turns.append(account_id)
+        return set()
+
+    monkeypatch.setattr(scrubbing, "TOGETHER", 1)
+    monkeypatch.setattr(scrubbing, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(erasing, "erase", take_long)
+    tasks.scrub()
+    tasks.scrub()
+    assert set(turns[:3]) == {account.pk, other.pk, third.pk}
