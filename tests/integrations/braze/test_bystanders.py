@@ -142,6 +142,14 @@ def reversed_in_doubt(case: Case) -> None:
     case.settle()
 
 
+def reversed_and_deleted(case: Case) -> None:
+    case.settle()
+    reverse(case.order)
+    case.order.delete()
+    case.settle()
+    assert case.sandbox.summary()["revenue"] == {"USD": "0.00"}
+
+
 def created_again_in_doubt(case: Case) -> None:
     case.in_doubt()
     case.one.delete()
@@ -189,7 +197,7 @@ def lost_commits(case: Case) -> None:
 OF_ORDER = [
     refused, too_many, wrong_key, saved_settings, deleted_in_doubt, no_longer_wanted, no_longer_wanted_in_doubt,
     cannot_be_mapped, edited_before_it_left, treated_as_delivered, discarded, reversed_in_doubt,
-    created_again_in_doubt, renamed_audience, deleted_audience, sent_anew, scrubbed,
+    created_again_in_doubt, reversed_and_deleted, renamed_audience, deleted_audience, sent_anew, scrubbed,
 ]  # fmt: skip
 
 

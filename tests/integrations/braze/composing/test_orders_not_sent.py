@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from integrations.braze.models import BrazePurchase, BrazeSettings
+from integrations.braze.composing import relay
+from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState
 from integrations.braze.recovery import resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
@@ -72,6 +73,12 @@ def test_what_may_have_arrived_and_is_no_longer_wanted_stays_in_doubt(
     assert of_order(in_doubt) == {"unknown"}
     assert fates() == ["unknown"]
     assert BrazePurchase.objects.get().settled_at is not None
+
+
+def test_what_is_sent_again_is_on_its_way_with_its_next_request(in_doubt: Order) -> None:
+    BrazeState.objects.update(backoff_until=None)
+    relay.relay(in_doubt.account_id)
+    assert fates() == ["buffered"]
 
 
 def test_what_was_turned_away_goes_with_its_customer(turned_away: Order, sync: Sync) -> None:
