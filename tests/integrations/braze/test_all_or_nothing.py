@@ -16,7 +16,6 @@ from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.doubts import Sync
 
-
 BreaksOff = Callable[..., None]
 
 

@@ -70,6 +70,13 @@ def test_it_takes_what_is_ready_already_just_once() -> None:
     assert len(claim_all()) == 3
 
 
+def test_it_hands_out_nothing_while_more_are_in_flight_than_may_be() -> None:
+    """As where an account comes on probation with several on their way."""
+    buffer.push(ACCOUNT, deliveries(4))
+    assert len(buffer.claim_some(ACCOUNT, 3)) == 3
+    assert buffer.claim(ACCOUNT, most=1) is None
+
+
 def test_it_does_not_make_ready_again_what_is_in_flight() -> None:
     pushed = deliveries(1)
     buffer.push(ACCOUNT, pushed)
