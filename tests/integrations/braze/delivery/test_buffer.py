@@ -70,6 +70,15 @@ def test_it_takes_what_is_ready_already_just_once() -> None:
     assert len(claim_all()) == 3
 
 
+def test_it_tells_what_somebody_may_be_sending() -> None:
+    pushed = deliveries(3)
+    buffer.push(ACCOUNT, pushed)
+    buffer.claim_some(ACCOUNT, 2)
+    assert buffer.claimed(ACCOUNT, ids(pushed)) == set(ids(pushed[:2]))
+    buffer.release(ACCOUNT, pushed[0].pk)
+    assert buffer.claimed(ACCOUNT, ids(pushed)) == {pushed[1].pk}
+
+
 def test_what_was_claimed_and_could_not_be_started_is_ahead_of_the_others_again() -> None:
     pushed = deliveries(4)
     buffer.push(ACCOUNT, pushed)
