@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db.models import Model
 
 from integrations.braze.composing import relay
 from integrations.braze.delivery import client, commits, ledger, profiles, settlement, verdicts
@@ -57,7 +58,7 @@ def breaks_off(monkeypatch: pytest.MonkeyPatch) -> BreaksOff:
 
 
 def rows() -> list[dict[str, Any]]:
-    models = (Delivery, OutboxEntry, BrazePurchase, BrazeProfile, BrazeState)
+    models: tuple[type[Model], ...] = (Delivery, OutboxEntry, BrazePurchase, BrazeProfile, BrazeState)
     return [row for model in models for row in model._default_manager.order_by("pk").values()]
 
 
