@@ -111,3 +111,12 @@ def test_it_shares_nothing_with_what_it_was_given() -> None:
     mirrored = profile(attributes)
     mirror.accept(mirrored, {"b": 2})
     assert attributes == {"a": 1}
+
+
+def test_it_remembers_all_that_was_sent_of_late() -> None:
+    one = profile()
+    mirror.touch(one, ["email"], 1_000.0)
+    mirror.touch(one, ["phone"], 1_001.0)
+    assert one.recent == {"email": 1_000.0, "phone": 1_001.0}
+    mirror.touch(one, ["phone"], 1_000.0 + mirror.RECENT_SECONDS)
+    assert one.recent == {"phone": 1_000.0 + mirror.RECENT_SECONDS}

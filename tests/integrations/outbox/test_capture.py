@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models.signals import post_init
 from django.test.utils import CaptureQueriesContext
 
+from integrations.outbox import capture, changes
 from integrations.outbox.models import OutboxEntry, Status, Subscription, Topic
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership, Order, OrderLine
 
@@ -180,6 +181,29 @@ def test_it_skips_what_waits_for_a_customer_who_is_deleted(account: Account, wan
     ]
     assert of_one[0].error == "customer deleted"
     assert OutboxEntry.objects.get(customer_external_id=two.external_id).status == Status.PENDING
+
+
+def test_it_skips_only_what_waits_for_an_integration_that_wants_deletions(account: Account, want: Want) -> None:
+    """Nor does it count what another account's integration wants."""
+    want(Topic.EVENTS)
+    want(Topic.EVENTS, Topic.CUSTOMER_DELETED, integration="other")
+    elsewhere = Account.objects.create(name="Elsewhere", slug="elsewhere")
+    Subscription.objects.create(account=elsewhere, integration="braze", topic=Topic.CUSTOMER_DELETED)
+    one = customer(account)
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    one.delete()
+    statuses = dict(OutboxEntry.objects.filter(kind="event").values_list("integration", "status"))
+    assert statuses == {"braze": Status.PENDING, "other": Status.SKIPPED}
+
+
+def test_it_skips_what_waits_for_several_who_are_deleted_together(account: Account, want_all: None) -> None:
+    people = [customer(account, name) for name in ("c1", "c2", "c3")]
+    capture.record([changes.customer_deleted(one) for one in people[:2]])
+    skipped = OutboxEntry.objects.filter(status=Status.SKIPPED)
+    assert set(skipped.values_list("customer_external_id", "kind")) == {
+        ("c1", "customer_created"), ("c2", "customer_created")
+    }  # fmt: skip
+    assert not skipped.filter(settled_at=None).exists()
 
 
 # --- events and orders ------------------------------------------------------------------------------------

@@ -102,3 +102,18 @@ def test_a_holder_whose_connection_broke_frees_it_on_another(account: Account) -
         held.confirm()
     with hold(account.pk, "braze", TTL) as next_one:
         assert next_one
+
+
+def test_one_account_s_revocation_leaves_all_other_leases_alone(account: Account) -> None:
+    other = Account.objects.create(name="Other", slug="other")
+    with (
+        hold(account.pk, "braze", TTL) as revoked,
+        hold(other.pk, "braze", TTL) as of_another,
+        hold(account.pk, "other", TTL) as of_another_integration,
+    ):
+        lease.revoke(account.pk, "braze")
+        assert revoked and of_another and of_another_integration
+        of_another.confirm()
+        of_another_integration.confirm()
+        with pytest.raises(LeaseLost):
+            revoked.confirm()

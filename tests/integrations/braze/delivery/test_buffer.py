@@ -70,6 +70,29 @@ def test_it_takes_what_is_ready_already_just_once() -> None:
     assert len(claim_all()) == 3
 
 
+def test_it_tells_what_somebody_may_be_sending() -> None:
+    pushed = deliveries(3)
+    buffer.push(ACCOUNT, pushed)
+    buffer.claim_some(ACCOUNT, 2)
+    assert buffer.claimed(ACCOUNT, ids(pushed)) == set(ids(pushed[:2]))
+    buffer.release(ACCOUNT, pushed[0].pk)
+    assert buffer.claimed(ACCOUNT, ids(pushed)) == {pushed[1].pk}
+
+
+def test_what_was_claimed_and_could_not_be_started_is_ahead_of_the_others_again() -> None:
+    pushed = deliveries(4)
+    buffer.push(ACCOUNT, pushed)
+    buffer.unclaim(ACCOUNT, buffer.claim_some(ACCOUNT, 2))
+    assert [claim.id for claim in claim_all()] == ids(pushed)
+
+
+def test_it_hands_out_nothing_while_more_are_in_flight_than_may_be() -> None:
+    """As where an account comes on probation with several on their way."""
+    buffer.push(ACCOUNT, deliveries(4))
+    assert len(buffer.claim_some(ACCOUNT, 3)) == 3
+    assert buffer.claim(ACCOUNT, most=1) is None
+
+
 def test_it_does_not_make_ready_again_what_is_in_flight() -> None:
     pushed = deliveries(1)
     buffer.push(ACCOUNT, pushed)

@@ -71,6 +71,16 @@ def test_a_clock_that_jumps_brings_no_slot_forward(seconds: int) -> None:
         assert first.wait_seconds * 1_000_000 >= of.ahead_seconds * 1_000_000
 
 
+def test_a_wait_goes_by_after_a_clock_went_back() -> None:
+    """Also where nobody gets a slot meanwhile: else it began anew each time somebody asks, until the old time."""
+    of = limit(calls=1, window=10)
+    assert not reserve(of).is_granted
+    clock_goes(of, -HOUR)
+    first, second = reserve(of), reserve(of)
+    assert not first.is_granted
+    assert second.wait_seconds < first.wait_seconds <= of.spacing_us / 1_000_000
+
+
 def test_a_clock_that_goes_back_keeps_small_limits_apart() -> None:
     """Where nothing is granted ahead of time, the next slot is still a whole spacing from the last one."""
     of = limit(calls=1, window=10)

@@ -166,3 +166,16 @@ def test_an_index_beyond_what_was_sent_makes_its_array_unknown(account: Account,
     settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
     assert set(BrazePurchase.objects.values_list("fate", flat=True)) == {"unknown"}
     assert OutboxEntry.objects.get(kind="event").status == "delivered"
+
+
+def test_an_order_that_is_refused_in_part_and_else_in_doubt_waits_for_a_decision(
+    account: Account, change: Customer
+) -> None:
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    ledger.start(delivery.pk)
+    named, nameless = b'{"type":"bad","input_array":"purchases","index":0}', b'{"type":"odd","input_array":"purchases"}'
+    body = b'{"message":"success","errors":[%s,%s]}' % (named, nameless)
+    settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
+    assert list(BrazePurchase.objects.order_by("pk").values_list("fate", flat=True)) == ["rejected", "unknown"]
+    assert OutboxEntry.objects.get(kind="order").status == "unknown"

@@ -82,6 +82,18 @@ def test_a_refusal_of_the_old_key_does_not_pause_the_new_one(
     assert sandbox.profile("c1") is not None
 
 
+def test_what_fails_of_older_settings_makes_the_account_back_off_all_the_same(
+    account: Account, braze: BrazeSettings
+) -> None:
+    Customer.objects.create(account=account, external_id="c1")
+    relay.relay(account.pk)
+    on_its_way = Delivery.objects.get()
+    assert ledger.start(on_its_way.pk)
+    braze.save()
+    settlement.settle(on_its_way.pk, verdicts.of_answer(Answer(503, b"{}"), "key"), 503)
+    assert BrazeState.objects.get().failures == 1
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_settings_saved_while_a_refusal_is_settled_are_not_paused(

@@ -40,6 +40,17 @@ def test_each_answer_counts_after_the_one_before(
     assert flush.flush(account.pk) == 0
 
 
+def test_an_answer_that_came_too_late_keeps_no_other_from_being_settled(account: Account, braze: BrazeSettings) -> None:
+    for name in ("c1", "c2"):
+        Customer.objects.create(account=account, external_id=name)
+        relay.relay(account.pk)
+    late, other = ledger.start_all(Delivery.objects.values_list("pk", flat=True))
+    assert settlement.settle(late, verdicts.silent())
+    answers = [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201) for pk in (late, other)]
+    assert settlement.settle_all(account.pk, answers) == {other}
+    assert dict(Delivery.objects.values_list("pk", "outcome")) == {late: "unknown", other: "accepted"}
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_answers_are_settled_by_the_server_that_takes_over_from_one_that_is_read_only(

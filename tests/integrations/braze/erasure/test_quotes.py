@@ -97,6 +97,15 @@ def test_it_goes_from_what_everybody_else_s_changes_say_as_well(quoted: Customer
     assert {orjson.loads(each)["errors"][0]["type"] for each in kept()} == {"no [removed]"}
 
 
+def test_each_reason_stays_with_its_own_change(quoted: Customer) -> None:
+    others = OutboxEntry.objects.filter(customer_external_id="c2").exclude(error="").order_by("pk")
+    for entry in others:
+        OutboxEntry.objects.filter(pk=entry.pk).update(error=f"{entry.pk}: no Ada Lovelace")
+    quoted.delete()
+    tasks.scrub()
+    assert [entry.error for entry in others.all()] == [f"{entry.pk}: no [removed]" for entry in others]
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("model", [OutboxEntry, BrazePurchase, BrazeState])

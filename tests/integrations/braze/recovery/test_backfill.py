@@ -133,6 +133,13 @@ def test_what_is_purged_of_others_keeps_no_event_from_being_captured(history: Ac
     assert captured() == EVERYTHING
 
 
+def test_one_account_s_progress_says_nothing_of_another_s(history: Account, braze: BrazeSettings) -> None:
+    other = Account.objects.create(name="Other", slug="other")
+    backfill.begin(history.pk)
+    assert backfill.progress(other.pk) is None
+    assert backfill.progress(history.pk) == backfill.Step("customers", 0, 0)
+
+
 @pytest.mark.parametrize("name", ["backfill", "backfills", "purge", "scrub"])
 def test_what_takes_its_time_has_a_queue_that_no_change_waits_in(name: str) -> None:
     assert django_settings.CELERY_TASK_ROUTES[f"integrations.braze.tasks.{name}"] == {"queue": "upkeep"}

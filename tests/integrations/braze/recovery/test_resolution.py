@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -17,6 +18,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from tests.integrations.braze.doubts import fulfilled, reverse, settle_all
 
 Sync = Callable[[], None]
 
@@ -209,6 +211,35 @@ def test_a_decision_of_one_account_leaves_another_s_order_of_the_same_name_alone
     assert fates == {"o1": "unknown", "o2": "discarded"}
     assert OutboxEntry.objects.get(account=other, subject="9o1").status == "unknown"
     assert set(BrazePurchase.objects.filter(account=account).values_list("fate", flat=True)) == {"discarded"}
+
+
+def test_a_refused_deletion_is_sent_again_though_another_account_has_a_customer_of_that_id(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    one = Customer.objects.create(account=account, external_id="c1")
+    Customer.objects.create(account=Account.objects.create(name="Other", slug="other"), external_id="c1")
+    sync()
+    sandbox.faults.add(status=400, endpoint="delete", times=1)
+    one.delete()
+    sync()
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    sync()
+    assert sandbox.profile("c1") is None
+
+
+def test_a_reversal_that_is_refused_twice_is_in_no_doubt(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    sync()
+    sandbox.faults.add(status=400, contains=':R"')
+    reverse(order)
+    settle_all(sync)
+    resolution.send_again(OutboxEntry.objects.filter(status="rejected"))
+    settle_all(sync)
+    assert BrazePurchase.objects.get(is_reversal=True).fate == "rejected"
+    assert not OutboxEntry.objects.filter(status="unknown").exists()
 
 
 @pytest.fixture

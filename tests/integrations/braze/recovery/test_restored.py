@@ -14,7 +14,9 @@ from integrations.braze.composing import relay
 from integrations.braze.delivery import commits, flush, readiness, sender
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox import lease
 from integrations.outbox.clock import database_now
+from integrations.outbox.lease import LeaseLost
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 
@@ -174,3 +176,26 @@ def test_whatever_the_time_of_the_backup_what_was_open_when_the_loss_was_noticed
     sync()
     call_command("braze_restored", since=database_now().isoformat())
     assert OutboxEntry.objects.get(kind="event").status == "unknown"
+
+
+def test_what_is_held_has_ended_with_one_reason(account: Account, order: Order, sync: Sync) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    call_command("braze_restored", since="2025-11-23T09:30:00Z")
+    held = OutboxEntry.objects.filter(status="unknown")
+    assert held.count() == 3
+    assert not held.filter(settled_at=None).exists()
+    words = "The database was restored to 2025-11-23 09:30 UTC: this may have been sent since."
+    assert set(held.values_list("error", flat=True)) == {words}
+
+
+def test_a_relay_that_began_before_it_commits_nothing_after_it(account: Account, order: Order, sync: Sync) -> None:
+    with lost_afterwards():
+        sync()
+    sync()
+    with lease.hold(account.pk, "braze", relay.LEASE) as held:
+        call_command("braze_restored", since=database_now().isoformat())
+        assert held is not None
+        with pytest.raises(LeaseLost):
+            held.confirm()
