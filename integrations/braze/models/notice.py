@@ -21,7 +21,12 @@ class Notice(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     tried_at = models.DateTimeField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
-    told = models.JSONField(default=list, help_text="Ids of the people who got it: a further try leaves them out.")
+    #: The database has the default, too: during a deployment, workers of the version before insert rows without it.
+    told = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="Ids of the people who got it: a further try leaves them out.",
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "topic", "cause"], name="braze_one_notice")]

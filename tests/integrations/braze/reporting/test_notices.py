@@ -9,6 +9,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
+from django.db import connection
 
 from integrations.braze import tasks
 from integrations.braze.account import steering
@@ -176,6 +177,17 @@ def test_one_whose_mail_is_refused_keeps_nobody_else_from_theirs(
     Notice.objects.update(tried_at=database_now() - notices.RETRY_AFTER * 2)
     assert [told.to for told in tick()] == [["bob@example.com"]]
     assert Notice.objects.get().sent_at is not None
+
+
+def test_a_worker_of_the_version_before_can_still_note_a_cause(account: Account) -> None:
+    """During a deployment, after the migration: it knows nothing of who has been told."""
+    columns = "account_id, topic, cause, created_at, tries"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {Notice._meta.db_table} ({columns}) VALUES (%s, 'paused', '1', %s, 0)",
+            [account.pk, str(database_now())],
+        )
+    assert Notice.objects.get().told == []
 
 
 def test_it_is_sent_once_where_two_workers_have_it(member: User, braze: BrazeSettings) -> None:
