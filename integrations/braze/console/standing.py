@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from integrations.braze.console import ages, rates
 from integrations.braze.console.rates import Pace
-from integrations.braze.delivery import limiter, readiness
+from integrations.braze.delivery import connection, limiter, readiness
 from integrations.braze.delivery.limiter import Limit
 from integrations.braze.delivery.readiness import Readiness
 from integrations.braze.integration import NAME
@@ -66,7 +66,7 @@ class Facts:
     """What an account's state depends on, apart from its numbers.
 
     `spacing` is how far apart the rate limit keeps requests; until `used_up_until` the hourly limit lets none pass.
-    Both are looked up only if something waits.
+    Both are looked up only if something waits, and so is why Redis cannot be used ("" if it can).
     """
 
     account: Account
@@ -76,6 +76,7 @@ class Facts:
     since: Since
     spacing: timedelta = timedelta(0)
     used_up_until: datetime | None = None
+    redis: str = ""
 
 
 def facts(accounts: Sequence[Account], now: datetime) -> list[Facts]:
@@ -117,7 +118,9 @@ def _with_limits(found: Sequence[Facts], now: datetime) -> list[Facts]:
     hour = clock_hour(now)
     capped = [settings for pk, settings in late.items() if limits[pk].per_hour is not None]
     calls = rates.calls_with_keys(capped, hour) if capped else {}
-    return [_with_limit(one, limits.get(one.account.pk), calls.get(one.account.pk, 0), hour) for one in found]
+    redis = connection.trouble() if late else ""
+    found = [_with_limit(one, limits.get(one.account.pk), calls.get(one.account.pk, 0), hour) for one in found]
+    return [replace(one, redis=redis) for one in found] if redis else found
 
 
 def _with_limit(one: Facts, limit: Limit | None, calls: int, hour: datetime) -> Facts:
@@ -178,13 +181,15 @@ def _moving(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, 
         return BUSY, f"catching up: {amount}, about {_duration(number / pace.per_second)}"
     if now - since < patience or (pace.last and now - pace.last < patience):
         return BUSY, f"catching up: {amount}"
-    return BAD, f"standing still: {amount}, the oldest since {_moment(since)}. Are the workers running?"
+    why = f"Redis cannot be used ({one.redis})." if one.redis else "Are the workers running?"
+    return BAD, f"standing still: {amount}, the oldest since {_moment(since)}. {why}"
 
 
 def _is_probed(one: Facts, state: BrazeState, before: datetime) -> bool:
-    """Whether the account is on probation and still being tried: not if its backoff ended before `before` and nothing
-    is
-    in flight."""
+    """Whether the account is on probation and still being tried.
+
+    Not if its backoff ended before `before` and nothing is in flight.
+    """
     is_left = state.backoff_until and state.backoff_until < before and not one.since.is_in_flight
     is_late = one.since.oldest and one.since.oldest < before
     return bool(one.ready.on_probation and state.last_error and not one.used_up_until and not (is_left and is_late))

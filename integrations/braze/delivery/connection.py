@@ -15,6 +15,8 @@ from integrations.braze import lua
 
 logger = logging.getLogger(__name__)
 
+#: Whoever only asks whether Redis can be used waits no longer for it: a page, for instance.
+ASK_SECONDS = 0.5
 #: More than a process has threads; the library's own limit is 100.
 MOST_CONNECTIONS = 10_000
 
@@ -33,6 +35,22 @@ def client() -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[redis.ReadOnlyError],  # with no retries, all that this does is close the connection
     )
+
+
+def trouble() -> str:
+    """Why Redis cannot be written to, as the name of an error; "" if it can. One connection of its own, and short."""
+    asked = redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=ASK_SECONDS,
+        socket_connect_timeout=ASK_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        with asked:
+            asked.set("braze:answers", 1, px=1_000)
+    except (redis.RedisError, OSError) as error:
+        return type(error).__name__
+    return ""
 
 
 @cache

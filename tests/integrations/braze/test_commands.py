@@ -85,6 +85,13 @@ def test_it_reports_how_long_the_oldest_request_has_waited(account: Account, bra
     assert why.startswith("shop: the oldest request has waited for 9") and "Are the workers running" in why
 
 
+@pytest.mark.made_up
+def test_it_says_that_requests_wait_for_redis(account: Account, braze: BrazeSettings, no_redis: None) -> None:
+    long_ago = database_now() - timedelta(minutes=5)
+    Delivery.objects.create(account=account, endpoint="track", created_at=long_ago)
+    assert run("braze_status").splitlines()[-1].endswith(" s. Redis cannot be used (ConnectionError).")
+
+
 def test_it_reports_an_account_without_settings_not_at_all(account: Account, braze: BrazeSettings) -> None:
     Account.objects.create(name="Other", slug="other")
     assert [line["account"] for line in json.loads(run("braze_status", "--json"))["accounts"]] == ["shop"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from integrations.braze.delivery import connection
 from integrations.braze.reporting import status
 from integrations.braze.reporting.status import COUNTED, AccountStatus
 
@@ -49,7 +50,9 @@ def _cell(index: int, cell: str, width: int) -> str:
 
 def _details(accounts: list[AccountStatus]) -> list[str]:
     lines = [f"{a.account} is {a.readiness.state}: {a.readiness.detail}" for a in accounts if a.readiness.detail]
-    lines += [_late_in_words(account) for account in accounts if _is_late(account)]
+    late = [account for account in accounts if _is_late(account)]
+    trouble = connection.trouble() if late else ""
+    lines += [_late_in_words(account, trouble) for account in late]
     return ["", *lines] if lines else []
 
 
@@ -57,6 +60,8 @@ def _is_late(account: AccountStatus) -> bool:
     return account.readiness.is_ready and account.oldest_buffered_seconds > LONG_SECONDS
 
 
-def _late_in_words(account: AccountStatus) -> str:
+def _late_in_words(account: AccountStatus, trouble: str) -> str:
     waits = f"{account.account}: the oldest request has waited for {account.oldest_buffered_seconds:,.0f} s."
+    if trouble:
+        return f"{waits} Redis cannot be used ({trouble})."
     return f"{waits} Are the workers running, or is the rate limit used up?"

@@ -100,6 +100,25 @@ def test_requests_that_nobody_sends_are_told(account: Account, braze: BrazeSetti
     )
 
 
+def test_who_stands_still_because_redis_is_down_is_told_so(
+    account: Account, braze: BrazeSettings, no_redis: None
+) -> None:
+    entries(account, 6, ago(minutes=1))
+    assert standing(account).words == (
+        "standing still: 6 waiting, the oldest since 2026-11-24 11:59:00. Redis cannot be used (ConnectionError)."
+    )
+
+
+def test_a_redis_that_is_full_is_told(account: Account, braze: BrazeSettings, redis_client: Any) -> None:
+    entries(account, 6, ago(minutes=1))
+    redis_client.config_set("maxmemory", 1)
+    try:
+        assert standing(account).words.endswith("Redis cannot be used (OutOfMemoryError).")
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    assert standing(account).words.endswith("Are the workers running?")
+
+
 def test_an_answer_that_is_overdue_is_told(account: Account, braze: BrazeSettings) -> None:
     sent = composed(account, ago(minutes=2), started_at=ago(minutes=1), deadline=NOW + timedelta(seconds=1))
     assert standing(account).words == "healthy"
