@@ -331,3 +331,10 @@ def test_it_refuses_to_backfill_where_nothing_is_synced(history: Account) -> Non
     BrazeSettings.objects.create(account=history, is_enabled=False, sync_events=True)
     assert "Nothing of shop is synced" in str(refused("braze_backfill", "--account", "shop")[1])
     assert "There is no account “shpo”" in str(refused("braze_backfill", "--account", "shpo")[1])
+
+
+@pytest.mark.parametrize("command", ["braze_drain", "braze_accounting"])
+def test_an_empty_slug_is_no_account_and_not_all(account: Account, braze: BrazeSettings, command: str) -> None:
+    """As from a shell variable that is not set."""
+    with pytest.raises(CommandError, match="“”"):
+        run(command, "--account", "")

@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         every = BrazeSettings.objects.select_related("account").order_by("account__slug")
-        if options["account"]:
+        if options["account"] is not None:
             every = every.filter(account__slug=options["account"])
             if not every:
                 raise CommandError(f"No account “{options['account']}” has Braze settings.")

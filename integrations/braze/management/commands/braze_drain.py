@@ -43,9 +43,9 @@ class Command(BaseCommand):
 
 
 def _accounts(slug: str | None) -> dict[int, str]:
-    accounts = Account.objects.filter(slug=slug) if slug else Account.objects.filter(braze__isnull=False)
+    accounts = Account.objects.filter(braze__isnull=False) if slug is None else Account.objects.filter(slug=slug)
     slugs = dict(accounts.order_by("slug").values_list("pk", "slug"))
-    if slug and not slugs:
+    if slug is not None and not slugs:
         raise CommandError(f"There is no account “{slug}”.")
     return slugs
 
