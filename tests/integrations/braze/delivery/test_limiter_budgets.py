@@ -1,6 +1,7 @@
 """Whose limit it is: accounts with the same key at the same host are one caller to Braze."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from pytest_django import Settings
 from integrations.braze.composing import relay
 from integrations.braze.delivery import connection, flush, limiter
 from integrations.braze.delivery.limiter import Limit
-from integrations.braze.models import BrazeSettings, Endpoint
+from integrations.braze.models import BrazeSettings, Delivery, Endpoint
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer
 from tests.integrations.braze.delivery.limits import (
     away_from_the_turn_of_the_hour,
@@ -218,6 +220,24 @@ def test_a_forgotten_hour_is_counted_from_the_ledger_of_all_who_share_the_key(
     relay.relay(sharer.pk)
     flush.flush(sharer.pk)
     assert sandbox.summary()["requests"]["track"] == 1
+
+
+def test_an_hour_is_counted_from_requests_that_left_in_it_to_the_same_endpoint_with_the_same_key() -> None:
+    """Whatever else is counted holds an account up for the rest of the hour, for others' requests at that."""
+    away_from_the_turn_of_the_hour()
+    one, sharing, stranger = shop("a"), shop("b"), shop("c", api_key="key-2")
+    now = database_now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for settings, endpoint, started_at in [
+        (one, Endpoint.TRACK, hour),
+        (sharing, Endpoint.TRACK, now),
+        (stranger, Endpoint.TRACK, now),
+        (one, Endpoint.DELETE, now),
+        (one, Endpoint.TRACK, hour - timedelta(microseconds=1)),
+        (one, Endpoint.TRACK, None),
+    ]:
+        Delivery.objects.create(account_id=settings.account_id, endpoint=endpoint, started_at=started_at)
+    assert limiter.calls_this_hour(one, Endpoint.TRACK) == 2
 
 
 def test_requests_that_were_taken_back_use_up_nothing_of_the_limit(

@@ -17,6 +17,7 @@ from tests.integrations.braze.delivery.limits import (
     never,
     reserve,
     server_us,
+    slot_key,
 )
 
 pytestmark = pytest.mark.usefixtures("redis_client")
@@ -143,6 +144,32 @@ def test_it_charges_slots_of_the_next_hour_to_that_one() -> None:
     connection.client().hset(hour_key(of), mapping={"hour": hour - 1, "latest": hour - 1, "used": 2})
     assert limiter.reserve(of, never, wanted=50).granted == 3
     assert connection.client().hmget(hour_key(of), "hour", "used") == [str(hour).encode(), b"3"]
+
+
+def test_a_cap_of_one_is_one_an_hour() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=1)
+    assert limiter.reserve(of, lambda: 0, wanted=5).granted == 1
+    assert not limiter.reserve(of, never).is_granted
+
+
+@pytest.mark.parametrize("cap", [1, 5])
+def test_what_lies_in_an_hour_that_was_counted_before_is_handed_out_apart(
+    cap: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the ledger knows of that hour is asked only once nothing of the hour before it is left to hand out."""
+    monkeypatch.setattr(limiter, "LONGEST_WAIT_SECONDS", 4 * HOUR)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # before the ledger is asked: these slots are hours apart
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=200, window=194 * HOUR, per_hour=cap)
+    reserve(of)
+    this_hour = server_us() // 1_000_000 // HOUR
+    connection.client().hset(hour_key(of), mapping={"hour": this_hour, "used": 0, "latest": this_hour + 1})
+    connection.client().set(slot_key(of), server_us())
+    assert limiter.reserve(of, never, wanted=3).granted == 1
+    asked: list[bool] = []
+    assert limiter.reserve(of, lambda: asked.append(True) or 0).is_granted
+    assert asked
 
 
 @pytest.fixture

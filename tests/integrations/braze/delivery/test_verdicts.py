@@ -302,6 +302,13 @@ def test_it_checks_what_braze_says_it_processed_against_what_was_sent() -> None:
     assert found.fate("events", 0) == ObjectFate.DELIVERED
 
 
+def test_it_checks_how_many_customers_braze_says_it_deleted() -> None:
+    """A deletion's answer has another name for its count: one that was overlooked would never be looked at."""
+    found = verdict(201, {"message": "success", "deleted": 2})
+    assert verdicts.miscounted(found, {"deletions": 2}) == ""
+    assert verdicts.miscounted(found, {"deletions": 3}) == "Braze counted 2 deletions and 0 errors of 3 sent."
+
+
 @pytest.mark.parametrize("processed", [None, "2", 2.0, True])
 def test_it_believes_only_whole_numbers_of_processed_objects(processed: Any) -> None:
     found = verdict(201, {"message": "success", "events_processed": processed})

@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from integrations.braze.composing import relay
 from integrations.braze.delivery import commits, flush, readiness, sender
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
+from integrations.braze.recovery import restored
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import lease
 from integrations.outbox.clock import database_now
@@ -125,6 +126,23 @@ def test_a_person_resumes_it_and_what_is_in_doubt_is_held(
     Event.objects.create(account=account, customer=order.customer, type="LATER")
     sync()
     assert sandbox.summary()["events"] == 2
+
+
+def test_what_waited_is_held_from_now_on_and_for_this_reason_alone(account: Account, order: Order, sync: Sync) -> None:
+    """It was neither refused before, nor does it go on waiting for anything."""
+    with lost_afterwards():
+        sync()
+    sync()
+    waiting = OutboxEntry.objects.filter(status="pending", kind__in=["event", "order", "order_line"])
+    waiting.update(parked=True, due_at=database_now())
+    begun = database_now()
+    restored.resume(account.pk, begun)
+    held = OutboxEntry.objects.filter(status="unknown")
+    assert held.count() == 3
+    for entry in held:
+        assert entry.error.endswith("this may have been sent since.")
+        assert entry.settled_at and entry.settled_at >= begun
+        assert (entry.parked, entry.due_at) == (False, None)
 
 
 def test_a_redis_that_is_behind_means_nothing(account: Account, order: Order, sync: Sync, redis_client: Any) -> None:
