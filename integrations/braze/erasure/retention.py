@@ -40,8 +40,10 @@ def purge(most: int = 100_000) -> int:
 
 
 def _oldest(entries: "QuerySet[OutboxEntry]") -> "Iterator[QuerySet[OutboxEntry]]":
-    """The first of them, again and again, since those that were there are gone by then."""
-    while ids := list(entries.values_list("pk", flat=True)[:BATCH]):
+    """A batch at a time, each from where the last one ended: there may be millions before it that have to stay."""
+    after = 0
+    while ids := list(entries.filter(pk__gt=after).values_list("pk", flat=True)[:BATCH]):
+        after = ids[-1]
         yield entries.filter(pk__in=ids)
 
 

@@ -156,6 +156,22 @@ def test_requests_are_purged_beside_many_changes_to_be_decided_about(
     assert max(found.values()) <= EACH * COUNT, found
 
 
+def test_changes_are_purged_behind_many_that_wait(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an account that is switched off, for example. Each batch went through all of them anew."""
+    monkeypatch.setattr(retention, "BATCH", 100)
+    add(account, Status.PENDING, "nearly", Status.PENDING)
+    old = database_now() - timedelta(days=31)
+    OutboxEntry.objects.bulk_create(
+        OutboxEntry(account=account, integration=NAME, status=Status.DELIVERED, settled_at=old) for _ in range(1_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_outboxentry")
+    with wasted("settled_at") as found:
+        assert retention.purge() == 1_000
+    assert found
+    assert sum(found.values()) <= EACH * COUNT, found
+
+
 def take_back(request: Delivery) -> None:
     with transaction.atomic():
         ledger.dissolve_unstarted(request.account_id)

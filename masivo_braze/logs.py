@@ -1,0 +1,53 @@
+"""Says in one line that the database or Redis is away, without a traceback.
+
+While one of them is, each tick and task fails the same way, several a second. Their tracebacks, of up to a hundred
+lines each, would fill the disk within days and bury what matters, and all they tell is in the error's own words.
+"""
+
+import logging
+from collections.abc import Iterator
+from copy import copy
+
+import redis
+from django.db import InterfaceError, OperationalError
+from kombu.exceptions import OperationalError as BrokerError
+
+#: SQLSTATEs of a PostgreSQL that breaks off connections or takes none: their classes. None: it did not even answer.
+_BROKEN_OFF = ("08", "57P")
+
+
+class Brief(logging.Formatter):
+    """Other handlers still get the traceback: the record itself stays as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or not any(map(_is_away, _chain(error))):
+            return super().format(record)
+        brief = copy(record)
+        brief.msg, brief.args = _in_one_line(record.getMessage(), error), ()
+        brief.exc_info = brief.exc_text = brief.stack_info = None
+        return super().format(brief)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, (redis.ConnectionError, redis.TimeoutError, BrokerError)):
+        return True
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return False
+    state = getattr(error.__cause__, "sqlstate", "")  # SQLite's errors have none: a missing table is one of them
+    return state is None or state.startswith(_BROKEN_OFF)
+
+
+def _in_one_line(message: str, error: BaseException) -> str:
+    """The message's first line; the error's, too, unless the message quotes it."""
+    first, words = (text.partition("\n")[0] for text in (message, str(error)))
+    return first if words in first else f"{first}: {type(error).__name__}: {words}"

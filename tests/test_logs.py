@@ -1,0 +1,68 @@
+"""What is logged over and over while the database or Redis is away is one line each time."""
+
+import logging
+import logging.config
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from celery import Celery
+from celery.beat import Scheduler
+from django.conf import settings
+from django.db import OperationalError
+from django.db.backends.postgresql.base import DatabaseWrapper
+
+from dev.ports import free_port
+
+logger = logging.getLogger("integrations.braze.tasks")
+
+
+@pytest.fixture
+def written(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What the console shows of all that was logged."""
+    described: dict[str, Any] = settings.LOGGING["formatters"]  # type: ignore[assignment]
+    formatter = logging.config.DictConfigurator({}).configure_formatter(dict(described["line"]))
+    return lambda: "\n".join(map(formatter.format, caplog.records))
+
+
+def no_server() -> None:
+    """Raises what Django does where nothing listens."""
+    with DatabaseWrapper({}).wrap_database_errors:
+        psycopg.connect(f"host=127.0.0.1 port={free_port()} user=nobody dbname=nothing")
+
+
+def broken_off() -> None:
+    raise OperationalError("terminating connection") from psycopg.errors.AdminShutdown("terminating connection")
+
+
+@pytest.mark.parametrize("fail", [no_server, broken_off])
+def test_a_database_that_is_away_takes_one_line(fail: Callable[[], None], written: Callable[[], str]) -> None:
+    try:
+        fail()
+    except OperationalError as error:
+        logger.exception("senders of account 7 could not be woken")
+        words = str(error).partition("\n")[0]
+    assert written().splitlines() == [written()]
+    assert written().endswith(f"senders of account 7 could not be woken: OperationalError: {words}")
+
+
+def test_a_tick_that_cannot_be_published_takes_one_line(written: Callable[[], str]) -> None:
+    app = Celery(broker=f"redis://127.0.0.1:{free_port()}", set_as_current=False)
+    app.conf.task_publish_retry = False
+    app.conf.broker_transport_options = {"max_retries": 0}
+    app.conf.beat_schedule = {"sweep": {"task": "integrations.outbox.tasks.sweep", "schedule": 1}}
+    scheduler = Scheduler(app=app)
+    scheduler.apply_entry(scheduler.schedule["sweep"])
+    assert written().splitlines() == [written()]
+    assert "Couldn't apply scheduled task sweep" in written()
+    assert "refused" in written()
+
+
+def test_any_other_failure_has_its_traceback(written: Callable[[], str]) -> None:
+    """A deadlock, too: the database is there, and where it happened is of interest."""
+    try:
+        raise OperationalError("deadlock detected") from psycopg.errors.DeadlockDetected("deadlock detected")
+    except OperationalError:
+        logger.exception("it failed")
+    assert "Traceback" in written()
