@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 
-from integrations.braze.erasure import erasing, referred
+from integrations.braze.erasure import erasing, payloads, referred
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeState, Delivery
 from integrations.outbox.clock import database_now
@@ -26,7 +26,7 @@ DONE = (Status.DELIVERED, Status.SKIPPED, Status.DISCARDED)
 WITH_THE_CHANGE = "removed with the change"
 
 
-def purge(most: int = 100_000) -> int:
+def purge(most: int = payloads.MOST) -> int:
     """Delete settled entries and finished requests older than `BRAZE_RETENTION_DAYS`; returns how many rows.
 
     A request stays as long as an entry that is not done refers to it.
@@ -68,9 +68,8 @@ def _delete_in_batches(
     try:
         for chosen in batches:
             say(chosen)
-            deleted = _delete(chosen)
-            gone += deleted
-            if not deleted or gone >= most:
+            gone += _delete(chosen)
+            if gone >= most:
                 break
     except DatabaseError:
         logger.exception("a purge failed after %s rows", gone)

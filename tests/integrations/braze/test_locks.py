@@ -202,6 +202,23 @@ def test_what_is_removed_by_age_waits_for_nobodys_lock(
     assert clean() == 1
 
 
+def test_a_purge_goes_on_where_all_of_its_first_batch_is_locked(
+    account: Account, braze: BrazeSettings, beside_us: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 1)
+    old = database_now() - timedelta(days=400)
+    for _ in range(3):
+        OutboxEntry.objects.create(
+            account=account, integration="braze", kind="customer_updated", customer_external_id="c1", status="delivered",
+            settled_at=old,
+        )  # fmt: skip
+    first = OutboxEntry.objects.order_by("pk")[:1].get()
+    with transaction.atomic():
+        list(OutboxEntry.objects.filter(pk=first.pk).select_for_update())
+        assert goes_on(beside_us(retention.purge))
+        assert list(OutboxEntry.objects.all()) == [first]
+
+
 def test_a_purge_that_waits_for_the_state_of_one_account_holds_up_no_other(
     account: Account, braze: BrazeSettings, beside_us: Beside
 ) -> None:
