@@ -209,8 +209,8 @@ def test_a_purge_goes_on_where_all_of_its_first_batch_is_locked(
     old = database_now() - timedelta(days=400)
     for _ in range(3):
         OutboxEntry.objects.create(
-            account=account, integration="braze", kind="customer_updated", customer_external_id="c1", status="delivered",
-            settled_at=old,
+            account=account, integration="braze", kind="customer_updated", customer_external_id="c1",
+            status="delivered", settled_at=old,
         )  # fmt: skip
     first = OutboxEntry.objects.order_by("pk")[:1].get()
     with transaction.atomic():
