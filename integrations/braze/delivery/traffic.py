@@ -47,8 +47,8 @@ def steer(state: BrazeState, verdict: Verdict, started_at: datetime | None, now:
     if verdict.traffic == Traffic.AS_BEFORE:
         return
     if verdict.traffic == Traffic.GO_ON:
-        if state.failures:  # a wait that Braze asked for is not over because a request before it went well
-            _change(state, failures=0, backoff_until=None, last_error="")
+        if state.failures:
+            _end_probation(state, now)
     elif verdict.traffic == Traffic.WAIT:
         until = _not_before(state, now + timedelta(seconds=verdict.wait_seconds))
         _change(state, backoff_until=until, last_error=verdict.words)
@@ -60,6 +60,12 @@ def steer(state: BrazeState, verdict: Verdict, started_at: datetime | None, now:
         _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
     else:
         _pause(state, verdict, now)
+
+
+def _end_probation(state: BrazeState, now: datetime) -> None:
+    """But not the wait, if there is one: what went well left before it began, and Braze may have asked for it."""
+    is_waiting = state.backoff_until is not None and state.backoff_until > now
+    _change(state, failures=0, **({} if is_waiting else {"backoff_until": None, "last_error": ""}))
 
 
 def _is_backed_off_from(state: BrazeState, started_at: datetime | None) -> bool:
