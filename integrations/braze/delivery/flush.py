@@ -89,7 +89,7 @@ def settle_silent() -> None:
     An account of which somebody has something locked is left to the next call: all accounts share the caller's threads.
     """
     locked: set[int] = set()
-    for account_id, delivery_id in _unclaimed(ledger.silent()):
+    for account_id, delivery_id in [*_unclaimed(ledger.silent()), *_unclaimed(ledger.dated_ahead(), are_sure=False)]:
         if account_id in locked:
             continue
         try:
@@ -101,19 +101,22 @@ def settle_silent() -> None:
             logger.exception("request %s could not be settled", delivery_id)
 
 
-def _unclaimed(silent: Sequence[tuple[int, UUID]]) -> list[tuple[int, UUID]]:
+def _unclaimed(silent: Sequence[tuple[int, UUID]], are_sure: bool = True) -> list[tuple[int, UUID]]:
     """Without those whose claim has not run out yet.
 
     A claim lasts as long as a request can take, by another clock: if the database's was set forward, senders still wait
-    for their answers. If Redis fails, the database's clock counts alone.
+    for their answers. If Redis fails, the database's clock counts alone, unless it was set back (`are_sure` is False).
     """
     by_account: dict[int, list[UUID]] = defaultdict(list)
     for account_id, delivery_id in silent:
         by_account[account_id].append(delivery_id)
     claimed: set[UUID] = set()
-    with suppress(redis.RedisError):
+    try:
         for account_id, ids in by_account.items():
             claimed |= buffer.claimed(account_id, ids)
+    except redis.RedisError:
+        if not are_sure:
+            return []
     return [each for each in silent if each[1] not in claimed]
 
 

@@ -140,8 +140,17 @@ def silent() -> list[tuple[int, UUID]]:
 
     The oldest first.
     """
-    in_flight = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
-    return list(in_flight.filter(deadline__lt=database_now()).order_by("deadline").values_list("account_id", "pk"))
+    return _in_flight(deadline__lt=database_now())
+
+
+def dated_ahead() -> list[tuple[int, UUID]]:
+    """Those that were started later than now, as the clock was set back since: their deadlines tell nothing."""
+    return _in_flight(deadline__gt=database_now() + SILENT_AFTER)
+
+
+def _in_flight(**deadline: datetime) -> list[tuple[int, UUID]]:
+    started = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
+    return list(started.filter(**deadline).order_by("deadline").values_list("account_id", "pk"))
 
 
 def dissolve_unstarted(account_id: int) -> None:
