@@ -251,6 +251,10 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     # A line per tick and task, several a second, would bury what matters.
-    "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
+    "loggers": {
+        **{name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
+        # So would a line for each connection to Braze that is closed since there are enough of them.
+        "urllib3.connectionpool": {"level": "ERROR"},
+    },
     "root": {"handlers": ["console"], "level": log_level("LOG_LEVEL")},
 }
