@@ -10,7 +10,7 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze.composing import relay as relaying
-from integrations.braze.delivery import buffer, lanes, readiness
+from integrations.braze.delivery import buffer, commits, lanes, readiness
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.erasure import payloads, retention, scrubbing
 from integrations.braze.integration import NAME
@@ -93,6 +93,13 @@ def notify() -> None:
     """Every 15 seconds: find what members have to be told by mail, and send it."""
     for notice_id in notices.find_causes():
         tell.apply_async((notice_id,), expires=60)
+
+
+@shared_task(ignore_result=True)
+@one_at_a_time
+def notice_losses() -> None:
+    """Every 15 seconds: find accounts whose database was restored from a backup."""
+    commits.notice_losses()
 
 
 @shared_task(ignore_result=True)
