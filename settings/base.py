@@ -180,6 +180,7 @@ CELERY_TASK_ROUTES = {
     "integrations.braze.tasks.probe_account": {"queue": "probation"},
     # A mail server that hangs must not hold up a sync.
     "integrations.braze.tasks.notify": {"queue": "notices"},
+    "integrations.braze.tasks.notice_losses": {"queue": "notices"},
     "integrations.braze.tasks.tell": {"queue": "notices"},
 }
 # `expires` is the period: a tick that no worker takes in time is dropped, as the next one is due anyway.
@@ -189,6 +190,11 @@ CELERY_BEAT_SCHEDULE = {
     "scrub": {"task": "integrations.braze.tasks.scrub", "schedule": every(15), "options": {"expires": 15.0}},
     "backfills": {"task": "integrations.braze.tasks.backfills", "schedule": every(15), "options": {"expires": 15.0}},
     "notify": {"task": "integrations.braze.tasks.notify", "schedule": every(15), "options": {"expires": 15.0}},
+    "losses": {
+        "task": "integrations.braze.tasks.notice_losses",
+        "schedule": every(15),
+        "options": {"expires": 15.0},
+    },
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": every(1), "options": {"expires": 1.0}},
 }
 
@@ -251,6 +257,10 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     # A line per tick and task, several a second, would bury what matters.
-    "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
+    "loggers": {
+        **{name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
+        # So would a line for each connection to Braze that is closed since there are enough of them.
+        "urllib3.connectionpool": {"level": "ERROR"},
+    },
     "root": {"handlers": ["console"], "level": log_level("LOG_LEVEL")},
 }

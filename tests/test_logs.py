@@ -66,3 +66,8 @@ def test_any_other_failure_has_its_traceback(written: Callable[[], str]) -> None
     except OperationalError:
         logger.exception("it failed")
     assert "Traceback" in written()
+
+
+def test_a_connection_that_is_not_kept_takes_no_line() -> None:
+    """There are more than a pool keeps whenever many accounts at one host are slow at once."""
+    assert not logging.getLogger("urllib3.connectionpool").isEnabledFor(logging.WARNING)

@@ -9,7 +9,7 @@ class BrazeConfig(AppConfig):
     def ready(self) -> None:
         from integrations.braze import checks
         from integrations.braze.account import activation
-        from integrations.braze.delivery import lanes, probes, shutdown
+        from integrations.braze.delivery import lanes, shutdown
         from integrations.braze.erasure import scrubbing
         from integrations.braze.integration import BrazeIntegration
         from integrations.outbox import registry
@@ -18,6 +18,5 @@ class BrazeConfig(AppConfig):
         activation.connect()
         checks.connect()
         lanes.connect()
-        probes.connect()
         scrubbing.connect()
         shutdown.connect()

@@ -10,7 +10,7 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze.composing import relay as relaying
-from integrations.braze.delivery import buffer, lanes, probes, readiness
+from integrations.braze.delivery import buffer, commits, lanes, readiness
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.erasure import payloads, retention, scrubbing
 from integrations.braze.integration import NAME
@@ -81,7 +81,7 @@ def flush_backlog(account_id: int) -> None:
 @shared_task(ignore_result=True)
 def probe_account(account_id: int) -> None:
     """One request at a time, on a worker apart: an account whose Braze hangs holds up no other."""
-    probes.run(account_id, partial(_flush, on_probation=True))
+    _flush(account_id, on_probation=True)
 
 
 @shared_task(ignore_result=True)
@@ -104,6 +104,13 @@ def notify() -> None:
     """Every 15 seconds: find what members have to be told by mail, and send it."""
     for notice_id in notices.find_causes():
         tell.apply_async((notice_id,), expires=60)
+
+
+@shared_task(ignore_result=True)
+@one_at_a_time
+def notice_losses() -> None:
+    """Every 15 seconds: find accounts whose database was restored from a backup."""
+    commits.notice_losses()
 
 
 @shared_task(ignore_result=True)
@@ -139,8 +146,11 @@ def _is_kept_free() -> bool:
 
 
 def _flush(account_id: int, on_probation: bool, gives_way: bool = False) -> None:
-    if not lanes.run(account_id, partial(flushing.flush, account_id, on_probation, gives_way)):
-        return
+    work = partial(flushing.flushing, account_id, on_probation, gives_way)
+    lanes.run(account_id, work, partial(_take_up_again, account_id))
+
+
+def _take_up_again(account_id: int) -> None:
     with suppress(redis.RedisError, OperationalError):  # the next tick comes anyway
         wake_flush(account_id, 1, readiness.of(account_id).on_probation, has_backlog=True)
 

@@ -1,7 +1,6 @@
 """Finds what nudges have missed: accounts with entries that are ready to be relayed."""
 
 import logging
-import random
 from collections.abc import Collection
 
 from django.db.models import OuterRef, Q, Subquery
@@ -14,10 +13,6 @@ from masivo_braze.loyalty.models import Account
 
 logger = logging.getLogger(__name__)
 
-#: Of the accounts that are asleep, so many are nudged all the same, chosen anew by each sweep: their relays have
-#: something to see to now and then, such as whether the database has lost commits.
-ASLEEP_NUDGED = 20
-
 
 def sweep() -> list[int]:
     """Nudge each account that has an entry ready to be relayed; returns their ids.
@@ -28,7 +23,7 @@ def sweep() -> list[int]:
     due = OutboxEntry.objects.filter(account_id=OuterRef("pk"), status=Status.PENDING, pk__gte=0)
     due = due.filter(Q(parked=False, due_at=None) | Q(due_at__lte=database_now())).order_by("integration", "pk")
     accounts = Account.objects.alias(first=Subquery(due.values("pk")[:1])).filter(first__isnull=False)
-    account_ids = list(accounts.values_list("pk", flat=True))
+    account_ids = list(accounts.order_by().values_list("pk", flat=True))
     left_out = {integration.name: _left_out(integration, account_ids) for integration in integrations()}
     for account_id in account_ids:
         nudge.publish(account_id, [name for name, theirs in left_out.items() if account_id in theirs])
@@ -38,8 +33,7 @@ def sweep() -> list[int]:
 def _left_out(integration: Integration, account_ids: Collection[int]) -> set[int]:
     """Accounts that this integration is not nudged for; none if it fails to say which are asleep."""
     try:
-        asleep = integration.asleep(account_ids)
+        return integration.asleep(account_ids)
     except Exception:  # one integration's trouble must not keep the others' accounts from being woken
         logger.exception("%s does not say which accounts are asleep", integration.name)
         return set()
-    return asleep.difference(random.sample(sorted(asleep), min(ASLEEP_NUDGED, len(asleep))))

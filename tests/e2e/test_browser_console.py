@@ -47,6 +47,24 @@ def test_the_health_page_refreshes_itself(browser: Browser, failed: Failed, acco
     browser.looks_right("health-standing-still")
 
 
+#: A server that takes a question and never answers it, and a clock on which time-outs are short.
+SILENT = """
+const timeout = AbortSignal.timeout;
+AbortSignal.timeout = (milliseconds) => timeout.call(AbortSignal, milliseconds / 100);
+window.fetch = (_, { signal }) => new Promise((_, refuse) => signal?.addEventListener("abort", refuse));
+"""
+
+
+def test_the_health_page_says_so_when_the_server_takes_the_question_and_does_not_answer(
+    browser: Browser,  # noqa: F811
+    failed: Failed,  # noqa: F811
+) -> None:
+    """The last state stayed on the page for as long as the connection did, as if nothing had changed since."""
+    browser.open("/admin/braze/accounthealth/shop/")
+    browser.driver.execute_script(SILENT)
+    browser.until(lambda: "the server does not answer" in now(browser, "#fresh"))
+
+
 #: Of each chart: the colours that its datasets have, and those that are drawn.
 DRAWN = """return ['objects', 'failures'].map((id) => Chart.getChart(id)).map((chart) => chart.data.datasets.map(
     (set, index) => [set.backgroundColor, chart.getDatasetMeta(index).dataset?.options.backgroundColor

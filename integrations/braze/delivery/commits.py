@@ -27,6 +27,8 @@ REASON = (
 )
 #: As `raise.lua` has it; longer ones are none of ours, and no float tells them apart.
 _NUMBER = re.compile(rb"[0-9]{1,15}")
+#: Accounts whose counters are asked for together.
+LOOKED_AT = 1_000
 #: Plain SQL, because Django would need a second query to read the new value.
 _COUNT = (
     f'UPDATE "{BrazeState._meta.db_table}" SET commits = commits + 1 WHERE account_id = %s RETURNING ledger_id, commits'
@@ -80,6 +82,21 @@ def has_lost_commits(state: BrazeState | None) -> bool:
     return True
 
 
+def notice_losses() -> None:
+    """Look at all accounts, also those that have nothing to send or may not, and pause those whose commits were lost.
+
+    What is captured until a loss is noticed is in doubt later on. Raises `redis.RedisError`.
+    """
+    noticed = {"paused_at__isnull": False, "pause_kind": PauseKind.RESTORED}
+    states = list(BrazeState.objects.exclude(**noticed).only("account_id", "ledger_id", "commits"))
+    for start in range(0, len(states), LOOKED_AT):
+        some = states[start : start + LOOKED_AT]
+        told = connection.client().mget([key(state) for state in some])
+        for state, found in zip(some, told, strict=True):
+            if _number(found) > state.commits:
+                has_lost_commits(state)
+
+
 def may_go_on(state: BrazeState | None) -> bool:
     """False if commits were lost. A Redis that does not answer proves nothing, and nothing can be sent anyway."""
     try:
@@ -102,6 +119,10 @@ def _told(state: BrazeState) -> int:
         if "WRONGTYPE" not in str(error):
             raise
         return 0
+    return _number(found)
+
+
+def _number(found: object) -> int:
     return int(found) if isinstance(found, bytes) and _NUMBER.fullmatch(found) else 0
 
 

@@ -1,17 +1,19 @@
 """The flush: sends ready requests within the rate limit, each started by one sender, and settles them.
 
 One thread per account claims, starts and settles, several requests per statement; a few threads of its own only wait
-for Braze. So an account whose Braze hangs holds up no other account's threads.
+for Braze. While Braze takes its time, the former thread goes on with other accounts (`lanes.py`), so an account whose
+Braze hangs holds up no other.
 """
 
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from typing import TypeVar
 from uuid import UUID
 
@@ -43,6 +45,7 @@ from integrations.outbox.prepared import Prepared
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Work = Generator["list[Future[Sent]]", None, int]
 
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
@@ -57,6 +60,8 @@ LOOK_AGAIN_SECONDS = 0.05
 LOOK_UNASKED_SECONDS = 1.0
 #: A request unanswered for this long holds up its account's thread, which then goes on sending beyond its slice.
 HELD_UP_SECONDS = 1.0
+#: After this long without an answer, the thread is offered to others. Shorter, and each request would need two threads.
+SLOW_SECONDS = 0.2
 #: After an answer, wait this long for more: settling several together costs little more than settling one.
 TOGETHER_SECONDS = 0.005
 
@@ -84,7 +89,7 @@ def settle_silent() -> None:
     An account of which somebody has something locked is left to the next call: all accounts share the caller's threads.
     """
     locked: set[int] = set()
-    for account_id, delivery_id in _unclaimed(ledger.silent()):
+    for account_id, delivery_id in [*_unclaimed(ledger.silent()), *_unclaimed(ledger.dated_ahead(), are_sure=False)]:
         if account_id in locked:
             continue
         try:
@@ -96,19 +101,22 @@ def settle_silent() -> None:
             logger.exception("request %s could not be settled", delivery_id)
 
 
-def _unclaimed(silent: Sequence[tuple[int, UUID]]) -> list[tuple[int, UUID]]:
+def _unclaimed(silent: Sequence[tuple[int, UUID]], are_sure: bool = True) -> list[tuple[int, UUID]]:
     """Without those whose claim has not run out yet.
 
     A claim lasts as long as a request can take, by another clock: if the database's was set forward, senders still wait
-    for their answers. If Redis fails, the database's clock counts alone.
+    for their answers. If Redis fails, the database's clock counts alone, unless it was set back (`are_sure` is False).
     """
     by_account: dict[int, list[UUID]] = defaultdict(list)
     for account_id, delivery_id in silent:
         by_account[account_id].append(delivery_id)
     claimed: set[UUID] = set()
-    with suppress(redis.RedisError):
+    try:
         for account_id, ids in by_account.items():
             claimed |= buffer.claimed(account_id, ids)
+    except redis.RedisError:
+        if not are_sure:
+            return []
     return [each for each in silent if each[1] not in claimed]
 
 
@@ -127,8 +135,18 @@ def flush(account_id: int, on_probation: bool | None = None, gives_way: bool = F
     Stops if the account is on probation and `on_probation` is False, or the reverse: other threads are for that then.
     With None, either is sent. `gives_way`: pause after each settlement, if other accounts need the machine.
     """
+    work = flushing(account_id, on_probation, gives_way)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return int(end.value)
+
+
+def flushing(account_id: int, on_probation: bool | None = None, gives_way: bool = False) -> Work:
+    """The same, as work that any thread may continue whenever it yields the requests that it waits for."""
     with ThreadPoolExecutor(buffer.IN_FLIGHT, thread_name_prefix=f"braze-{account_id}") as senders:
-        return _Flush(account_id, on_probation, senders, gives_way).run()
+        return (yield from _Flush(account_id, on_probation, senders, gives_way).run())
 
 
 @dataclass(slots=True)
@@ -140,9 +158,10 @@ class _Flush:
     in_flight: "dict[Future[Sent], Sending]" = field(default_factory=dict)
     sent: int = 0
     look_at: float = 0.0
+    answered_at: float = 0.0
 
-    def run(self) -> int:
-        """Send until there is nothing more to do.
+    def run(self) -> Work:
+        """Send until there is nothing more to do; returns how many it dealt with.
 
         If anything fails, what is in flight is settled before it is raised.
         """
@@ -152,7 +171,8 @@ class _Flush:
                 may_send = (time.monotonic() < end or self._is_held_up(end)) and not shutdown.has_begun()
                 # What is in flight when the slice ends may turn out to be slow: the thread then goes on sending.
                 goes_on = goes_on and (self._send_ready() if may_send else bool(self.in_flight))
-                self._settle_answered()
+                if not self._settle_answered() and self._out_for() > SLOW_SECONDS:
+                    yield list(self.in_flight)
             except Exception as error:
                 may_pass = isinstance(error, redis.RedisError) and bool(self.in_flight)
                 goes_on = goes_on and may_pass
@@ -170,7 +190,7 @@ class _Flush:
         if self.in_flight and not lanes.is_asked(self.account_id) and time.monotonic() < self.look_at:
             return True
         self.look_at = time.monotonic() + LOOK_UNASKED_SECONDS
-        room = buffer.IN_FLIGHT - len(self.in_flight)
+        room = 0 if self._is_silent() and lanes.are_crowded() else buffer.IN_FLIGHT - len(self.in_flight)
         ready = self._readiness() if room and not buffer.is_empty(self.account_id) else None
         if ready is None or ready.settings is None:
             return bool(self.in_flight)
@@ -186,9 +206,17 @@ class _Flush:
 
         Requests sent after the slice do not count, or a slow Braze and a backlog would keep the thread for ever.
         """
-        before = (sending.slot for sending in self.in_flight.values() if sending.slot < end)
-        oldest = min(before, default=float("inf"))
-        return time.monotonic() - oldest > HELD_UP_SECONDS
+        return self._out_for(end) > HELD_UP_SECONDS
+
+    def _is_silent(self) -> bool:
+        """Whether Braze has answered nothing since the oldest request in flight left, which was a while ago."""
+        silent_for = time.monotonic() - self.answered_at
+        return HELD_UP_SECONDS < self._out_for() < silent_for
+
+    def _out_for(self, before: float = inf) -> float:
+        """For how many seconds the oldest of the requests in flight, of those that left before then, has been out."""
+        left = (sending.slot for sending in self.in_flight.values() if sending.slot < before)
+        return time.monotonic() - min(left, default=inf)
 
     def _readiness(self) -> readiness.Readiness | None:
         ready = readiness.of(self.account_id)
@@ -262,14 +290,15 @@ class _Flush:
         with suppress(redis.RedisError):
             buffer.release(self.account_id, *delivery_ids)
 
-    def _settle_answered(self) -> None:
-        """Settle together what has been answered; wait briefly for an answer if there is none yet."""
+    def _settle_answered(self) -> bool:
+        """Settle together what has been answered; wait briefly for an answer if there is none yet. False: none came."""
         if not self.in_flight:
-            return
+            return False
         if not wait(self.in_flight, LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
-            return
+            return False
         ended = [(self.in_flight.pop(done), done.result()) for done in wait(self.in_flight, TOGETHER_SECONDS).done]
         self.look_at, begun = 0.0, time.monotonic()  # there is room again
+        self.answered_at = begun
         answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
         self.sent += len(ended)
         with ExitStack() as afterwards:  # whatever fails, the last one first
@@ -283,6 +312,7 @@ class _Flush:
             refill(self.account_id)
         if self.gives_way and not shutdown.has_begun():
             give_way(self.account_id, time.monotonic() - begun)
+        return True
 
 
 _UNCHANGED = Prepared(

@@ -1,42 +1,93 @@
-"""One thread per process and account: a second wake-up makes the first thread go on, instead of starting another."""
+"""One lane per process and account: a second wake-up makes the first thread go on, instead of starting another.
 
+An account whose Braze takes its time is set aside: its thread goes on with other accounts, and a few threads apart take
+it up again when there is an answer. If many accounts began to hang at once and kept their threads, all others would
+have to wait until the last request had timed out.
+"""
+
+import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_shutdown
+from django.db import close_old_connections
+
+logger = logging.getLogger(__name__)
 
 #: After this long, other accounts have their turn.
 TURN_SECONDS = 5.0
 #: How long a computing thread may keep the interpreter (Python's default: 5 ms). Sending a request takes some thirty
 #: round trips, and after each the thread may have to wait for that of an account with a backlog.
 SWITCH_SECONDS = 0.001
+#: Requests that a process waits for in accounts set aside. Each has a thread of its own, so they must have an end.
+MOST_ASIDE = 2_000
+#: Threads that take up again what was set aside: each has a connection to the database.
+TAKING_UP = 16
+ENDED_EVERY_SECONDS = 0.05
+
+#: An account's work. Whenever all it can do is wait for some request, it names those it waits for; it may then be
+#: continued by another thread.
+Work = Iterator[Collection["Future[Any]"]]
 
 _lock = threading.Lock()
 #: Account being worked on in this process → whether it was woken again meanwhile.
 _busy: dict[int, bool] = {}
+#: Those of them that are set aside.
+_aside: "dict[int, _Lane]" = {}
+#: Outside of workers nothing is set aside: whoever calls waits for the end of the work.
+_most_aside = 0
+_taking_up = ThreadPoolExecutor(TAKING_UP, thread_name_prefix="braze-answered")
+
+
+@dataclass(slots=True)
+class _Lane:
+    """`begin` begins the work anew; `work` is under way, and waits for `requests` while the lane is set aside."""
+
+    account_id: int
+    begin: Callable[[], Work]
+    unfinished: Callable[[], object]
+    work: Work
+    end: float
+    requests: int = 0
 
 
 def connect() -> None:
-    worker_init.connect(switch_often, dispatch_uid="braze.switch_often")
+    worker_init.connect(set_up, dispatch_uid="braze.lanes")
+    worker_shutdown.connect(wait_for_all, dispatch_uid="braze.lanes.end")
 
 
-def switch_often(**_: Any) -> None:
+def set_up(**_: Any) -> None:
+    global _most_aside
     sys.setswitchinterval(SWITCH_SECONDS)
+    _most_aside = MOST_ASIDE
 
 
-def run(account_id: int, work: Callable[[], object]) -> bool:
+def wait_for_all(**_: Any) -> None:
+    """Of a worker that stops, until what was set aside has been settled, or `shutdown` ends the process."""
+    while _busy:
+        time.sleep(ENDED_EVERY_SECONDS)
+
+
+def run(account_id: int, begin: Callable[[], Work], unfinished: Callable[[], object]) -> None:
     """Do the work, and repeat it for as long as `run` is called for the account meanwhile.
 
-    True if the turn was over with more to do: the caller has to see that the work is taken up again. If a thread of
-    this process is already at it, that thread repeats the work, and this call returns False at once.
+    `unfinished` is called if the turn was over with more to do: it has to see that the work is taken up again. If a
+    thread of this process is already at it, that thread repeats the work, and this call returns at once.
     """
     with _lock:
         is_free = account_id not in _busy
         _busy[account_id] = not is_free
-    return is_free and _work(account_id, work)
+        lane = _aside.pop(account_id, None)
+    if is_free:
+        lane = _Lane(account_id, begin, unfinished, begin(), time.monotonic() + TURN_SECONDS)
+    if lane:
+        _go_on(lane)
 
 
 def is_asked(account_id: int) -> bool:
@@ -48,19 +99,61 @@ def is_asked(account_id: int) -> bool:
         return True
 
 
-def _work(account_id: int, work: Callable[[], object]) -> bool:
-    end = time.monotonic() + TURN_SECONDS
+def are_crowded() -> bool:
+    """Whether as many requests are waited for in accounts set aside as may be."""
+    with _lock:
+        return _is_full()
+
+
+def _go_on(lane: _Lane) -> None:
+    """Until the work has ended, its turn is over, or it is set aside."""
     while True:
         try:
-            work()
+            for requests in lane.work:
+                if _set_aside(lane, requests):
+                    return
         except BaseException:
-            _leave(account_id)
+            _leave(lane.account_id)
             raise
-        if time.monotonic() >= end:
-            _leave(account_id)
-            return True
-        if _ends(account_id):
+        if time.monotonic() >= lane.end:
+            _leave(lane.account_id)
+            lane.unfinished()
+            return
+        if _ends(lane.account_id):
+            return
+        lane.work = lane.begin()
+
+
+def _set_aside(lane: _Lane, requests: "Collection[Future[Any]]") -> bool:
+    """False if the thread has to stay with it: it was asked for more, or there is no room."""
+    with _lock:
+        if _busy[lane.account_id] or not _most_aside or _is_full():
             return False
+        lane.requests = len(requests)
+        _aside[lane.account_id] = lane
+    for request in requests:
+        request.add_done_callback(partial(_answered, lane.account_id))
+    return True
+
+
+def _is_full() -> bool:
+    return bool(_most_aside) and sum(lane.requests for lane in _aside.values()) >= _most_aside
+
+
+def _answered(account_id: int, _: "Future[Any]") -> None:
+    """In the thread that has the answer, whose only work is to wait for it. Whoever has the lane sees it by itself."""
+    with _lock:
+        lane = _aside.pop(account_id, None)
+    if lane:
+        _taking_up.submit(_take_up, lane)
+
+
+def _take_up(lane: _Lane) -> None:
+    close_old_connections()  # as before each task
+    try:
+        _go_on(lane)
+    except Exception:
+        logger.exception("flush of account %s broke off", lane.account_id)
 
 
 def _leave(account_id: int) -> None:

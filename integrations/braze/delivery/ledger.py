@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from integrations.braze.delivery import client, transport
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
+from integrations.braze.models.account import CLOCKS_DIFFER
 from integrations.outbox.clock import NOW, database_now, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
@@ -140,8 +141,17 @@ def silent() -> list[tuple[int, UUID]]:
 
     The oldest first.
     """
-    in_flight = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
-    return list(in_flight.filter(deadline__lt=database_now()).order_by("deadline").values_list("account_id", "pk"))
+    return _in_flight(deadline__lt=database_now())
+
+
+def dated_ahead() -> list[tuple[int, UUID]]:
+    """Those that were started later than now, as the clock was set back since: their deadlines tell nothing."""
+    return _in_flight(deadline__gt=database_now() + SILENT_AFTER + CLOCKS_DIFFER)
+
+
+def _in_flight(**deadline: datetime) -> list[tuple[int, UUID]]:
+    started = Delivery.objects.filter(started_at__isnull=False, finished_at=None)
+    return list(started.filter(**deadline).order_by("deadline").values_list("account_id", "pk"))
 
 
 def dissolve_unstarted(account_id: int) -> None:

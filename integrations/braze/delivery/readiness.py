@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from integrations.braze.models import BrazeSettings, BrazeState, endpoints
+from integrations.braze.models.account import CLOCKS_DIFFER
 from integrations.outbox.clock import database_now
 from integrations.outbox.prepared import Prepared
 
@@ -43,7 +44,9 @@ def of(account_id: int, now: datetime | None = None) -> Readiness:
 
 def not_ready(account_ids: Collection[int]) -> set[int]:
     """Which of these accounts are not healthy. Keys are decrypted only of those that their state lets send."""
-    is_held = Q(paused_at__isnull=False) | Q(held_at__isnull=False) | Q(backoff_until__gt=database_now())
+    now = database_now()
+    is_backing_off = Q(backoff_until__gt=now) & ~Q(backoff_from__gt=now + CLOCKS_DIFFER)
+    is_held = Q(paused_at__isnull=False) | Q(held_at__isnull=False) | is_backing_off
     held = BrazeState.objects.filter(is_held, account_id__in=account_ids).values_list("account_id", flat=True)
     others = BrazeSettings.objects.filter(account_id__in=set(account_ids).difference(held), is_enabled=True)
     return set(account_ids).difference(settings.account_id for settings in others if judge(settings, None).is_ready)
@@ -68,9 +71,14 @@ def judge(settings: BrazeSettings | None, state: BrazeState | None, now: datetim
         return Readiness(settings, "paused", state.pause_reason)
     if state and state.held_at:
         return Readiness(settings, "paused", held_in_words(state))
-    if state and state.backoff_until and state.backoff_until > (now or database_now()):
+    if state and state.backoff_until and _is_backing_off(state, now or database_now()):
         return Readiness(settings, "backing off", state.last_error)
     return Readiness(settings, "healthy", on_probation=bool(state and state.failures))
+
+
+def _is_backing_off(state: BrazeState, now: datetime) -> bool:
+    until = state.waits_until(now)
+    return until is not None and until > now
 
 
 def held_in_words(state: BrazeState) -> str:

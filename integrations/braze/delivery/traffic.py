@@ -47,34 +47,39 @@ def steer(state: BrazeState, verdict: Verdict, started_at: datetime | None, now:
     if verdict.traffic == Traffic.AS_BEFORE:
         return
     if verdict.traffic == Traffic.GO_ON:
-        if state.failures:  # a wait that Braze asked for is not over because a request before it went well
-            _change(state, failures=0, backoff_until=None, last_error="")
+        if state.failures:
+            _end_probation(state, now)
     elif verdict.traffic == Traffic.WAIT:
-        until = _not_before(state, now + timedelta(seconds=verdict.wait_seconds))
-        _change(state, backoff_until=until, last_error=verdict.words)
+        _wait(state, now, verdict.wait_seconds, last_error=verdict.words)
     elif verdict.traffic == Traffic.BACK_OFF:
-        if _is_backed_off_from(state, started_at):
+        if _is_backed_off_from(state, started_at, now):
             return
         seconds = backoff_seconds(state.failures, random.random())  # noqa: S311
-        until = _not_before(state, now + timedelta(seconds=seconds))
-        _change(state, failures=state.failures + 1, backoff_until=until, last_error=verdict.words)
+        _wait(state, now, seconds, failures=state.failures + 1, last_error=verdict.words)
     else:
         _pause(state, verdict, now)
 
 
-def _is_backed_off_from(state: BrazeState, started_at: datetime | None) -> bool:
+def _end_probation(state: BrazeState, now: datetime) -> None:
+    """But not the wait, if there is one: what went well left before it began, and Braze may have asked for it."""
+    until = state.waits_until(now)
+    is_waiting = until is not None and until > now
+    _change(state, failures=0, **({} if is_waiting else {"backoff_until": None, "last_error": ""}))
+
+
+def _is_backed_off_from(state: BrazeState, started_at: datetime | None, now: datetime) -> bool:
     """Whether the request left before the last backoff began, as nothing is started during one.
 
     It was in flight together with the one that failed first, and what one outage does to all of them is one failure.
     """
-    if not state.failures or state.backoff_until is None or started_at is None:
-        return False
-    return started_at < state.backoff_until
+    until = state.waits_until(now)
+    return bool(state.failures and until and started_at and started_at < until)
 
 
-def _not_before(state: BrazeState, until: datetime) -> datetime:
+def _wait(state: BrazeState, now: datetime, seconds: float, **changes: Any) -> None:
     """A wait that Braze asked for is not over sooner because a request before it failed, or was told to wait less."""
-    return max(until, state.backoff_until or until)
+    until = now + timedelta(seconds=seconds)
+    _change(state, backoff_from=now, backoff_until=max(until, state.waits_until(now) or until), **changes)
 
 
 def _change(state: BrazeState, **changes: Any) -> None:

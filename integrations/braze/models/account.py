@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -30,6 +30,8 @@ class UnknownPolicy(models.TextChoices):
 
 #: Hourly limits have a field of their own, and a typing error here could stop an account for years.
 LONGEST_WINDOW_SECONDS = 3600
+#: Clocks are set right by less than this all the time; by more, what was dated before tells nothing about durations.
+CLOCKS_DIFFER = timedelta(minutes=1)
 #: Of a shorter key, nothing is shown.
 SHORTEST_SHOWN = 12
 
@@ -262,6 +264,9 @@ class BrazeState(models.Model):
     )
     held_by = models.CharField(max_length=150, blank=True)
     held_reason = models.TextField(blank=True)
+    backoff_from = models.DateTimeField(
+        null=True, blank=True, help_text="When the wait was set. If that is yet to come, the clock was set back since."
+    )
     backoff_until = models.DateTimeField(null=True, blank=True)
     failures = models.PositiveIntegerField(
         default=0, help_text="Requests that failed since the last one Braze answered."
@@ -282,3 +287,11 @@ class BrazeState(models.Model):
 
     def __str__(self) -> str:
         return f"Braze state of {self.account}"
+
+    def waits_until(self, now: datetime) -> datetime | None:
+        """When the last backoff ends or ended. None if the clock was set back since it was set.
+
+        It could last for as much longer as that, and for how long it has lasted is not known.
+        """
+        was_set_back = self.backoff_from is not None and self.backoff_from > now + CLOCKS_DIFFER
+        return None if was_set_back else self.backoff_until

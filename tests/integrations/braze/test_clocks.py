@@ -4,15 +4,18 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
+import redis
 import time_machine
+from django.db.models import F
 from django.utils import timezone
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, flush, ledger, sender, settlement
+from integrations.braze.delivery import buffer, flush, ledger, readiness, sender, settlement
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
-from integrations.braze.models import BrazeSettings, Delivery, Outcome
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Outcome
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
@@ -110,6 +113,69 @@ def test_a_claim_that_ends_too_late_keeps_no_request_from_being_settled(
     redis_client.zincrby(f"braze:{{{account.pk}}}:flight", 3_600_000, str(request.pk))
     flush.settle_silent()
     assert Delivery.objects.get().outcome == "unknown"
+
+
+def set_back() -> None:
+    """The database's clock, by an hour: from then on, what was stored before is dated an hour ahead."""
+    hour = timedelta(hours=1)
+    BrazeState.objects.update(backoff_from=F("backoff_from") + hour, backoff_until=F("backoff_until") + hour)
+    Delivery.objects.update(started_at=F("started_at") + hour, deadline=F("deadline") + hour)
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_wait_is_not_prolonged_because_the_database_s_clock_was_set_back(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync, status: int
+) -> None:
+    """The account stood still for an hour. How long it has waited is not known, so it tries again."""
+    sandbox.faults.add(status=status, retry_after=0.05, times=1)
+    sync()
+    assert readiness.of(account.pk).state == "backing off"
+    assert readiness.not_ready([account.pk]) == {account.pk}
+    set_back()
+    assert readiness.of(account.pk).state == "healthy"
+    assert readiness.not_ready([account.pk]) == set()
+    settle_all(sync)
+    assert counts() == {"delivered": 4}
+
+
+def test_a_failure_after_the_database_s_clock_was_set_back_makes_it_wait_as_long_as_any_other(
+    account: Account, change: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Neither until the old time, nor not at all as if its request had been in flight with the first."""
+    sandbox.faults.add(status=503, times=2)
+    sync()
+    set_back()
+    sync()
+    state = BrazeState.objects.get()
+    assert state.failures == 2
+    assert state.backoff_until is not None
+    assert timedelta(0) < state.backoff_until - database_now() < timedelta(seconds=2)
+
+
+def test_what_a_dead_worker_left_is_settled_though_the_database_s_clock_was_set_back(
+    account: Account, change: Customer
+) -> None:
+    relay.relay(account.pk)
+    request = Delivery.objects.get()
+    assert buffer.claim(account.pk)
+    assert ledger.start(request.pk)
+    set_back()
+    flush.settle_silent()
+    assert Delivery.objects.get().outcome == "", "its claim has not run out: somebody may be sending it"
+    buffer.release(account.pk, request.pk)
+    flush.settle_silent()
+    assert Delivery.objects.get().outcome == "unknown"
+
+
+def test_what_is_being_sent_is_not_given_up_because_redis_fails_after_the_database_s_clock_was_set_back(
+    account: Account, change: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.relay(account.pk)
+    assert ledger.start(Delivery.objects.get().pk)
+    set_back()
+    monkeypatch.setattr(buffer, "claimed", mock.Mock(side_effect=redis.ConnectionError()))
+    flush.settle_silent()
+    assert Delivery.objects.get().outcome == ""
 
 
 def _sync_with_a_culprit(account: Account, sandbox: SandboxServer, sync: Sync) -> None:

@@ -2,6 +2,9 @@
 (function () {
   "use strict";
   const EVERY_MS = 2000;
+  // A page takes a second or two at most. Without an end, one answer that never came would leave the last state on the
+  // page, as if it were new.
+  const LONGEST_MS = 10000;
   // Names of the stylesheet's colours, which differ by light and dark.
   const COLOURS = ["--teal", "--amber", "--violet", "--grey"];
   const BAD_COLOURS = ["--red", "--amber", "--grey", "--violet"];
@@ -91,7 +94,11 @@
   async function refresh() {
     const fresh = document.getElementById("fresh");
     try {
-      const answer = await fetch(live.dataset.url, { headers: { "X-Requested-With": "fetch" }, redirect: "error" });
+      const answer = await fetch(live.dataset.url, {
+        headers: { "X-Requested-With": "fetch" },
+        redirect: "error",
+        signal: AbortSignal.timeout(LONGEST_MS),
+      });
       if (!answer.ok) throw new Error(String(answer.status));
       replace(await answer.text());
       fresh.textContent = "Refreshed at " + clock(new Date(), data().zone, "2-digit") + " " + data().zone;

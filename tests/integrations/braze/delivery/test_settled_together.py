@@ -1,16 +1,20 @@
 """Answers that are settled in one transaction count as they would one after the other."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.delivery import flush, ledger, readiness, settlement, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.delivery.settlement import Answered
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer
 
 FAILED, FINE, REFUSED = Answer(500, b"{}"), Answer(201, b'{"message": "success"}'), Answer(401, b"{}")
+WAIT = Answer(429, b'{"message": "Too many."}', {"Retry-After": "30"})
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,24 @@ def test_each_answer_counts_after_the_one_before(
     state = BrazeState.objects.get()
     assert (state.failures, state.paused_at is not None) == (failures, is_paused)
     assert flush.flush(account.pk) == 0
+
+
+@pytest.mark.parametrize("answers", [[WAIT, FINE], [FAILED, WAIT, FINE], [WAIT, FAILED, FINE]])
+def test_what_was_in_flight_and_goes_well_does_not_end_a_wait(
+    account: Account, braze: BrazeSettings, answers: list[Answer]
+) -> None:
+    """Braze asked for it after that request had left, whether or not another one failed besides."""
+    for number, _ in enumerate(answers):
+        Customer.objects.create(account=account, external_id=f"c{number}")
+        relay.relay(account.pk)
+    ids = ledger.start_all(Delivery.objects.values_list("pk", flat=True))
+    told = zip(ids, answers, strict=True)
+    settlement.settle_all(account.pk, [Answered(pk, verdicts.of_answer(one, braze.api_key)) for pk, one in told])
+    state, ready = BrazeState.objects.get(), readiness.of(account.pk)
+    assert state.backoff_until is not None
+    assert state.backoff_until - database_now() > timedelta(seconds=25)
+    assert (state.failures, ready.state, ready.on_probation) == (0, "backing off", False)
+    assert state.last_error
 
 
 def test_an_answer_that_came_too_late_keeps_no_other_from_being_settled(account: Account, braze: BrazeSettings) -> None:
