@@ -110,8 +110,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status")
     def outcome(self, entry: OutboxEntry) -> str:
-        words = entry.get_status_display()
-        return f"{words}: {Truncator(entry.error).chars(90)}" if entry.error else words
+        return Truncator(entry.outcome).chars(100)
 
     @admin.display(description="in Masivo")
     def about(self, entry: OutboxEntry) -> str:

@@ -119,7 +119,7 @@ def test_a_failed_sync_is_found_fixed_at_the_source_and_retried(
     browser.click("button[value=send_again]")
     sync()
     browser.open(f"/admin/braze/arrival/?q={failed['refused'].subject}")
-    assert "accepted by Braze" in browser.text("#timeline")
+    assert "Braze accepted the request" in browser.text("#timeline")
     assert "To be sent again, by admin" in browser.text("#timeline")
     browser.looks_right("timeline-retried")
     assert sandbox.summary()["events"] == 2

@@ -144,8 +144,7 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="fate")
     def outcome(self, purchase: BrazePurchase) -> str:
-        words = purchase.get_fate_display()
-        return f"{words}: {purchase.error}" if purchase.error else words
+        return purchase.outcome
 
 
 @admin.register(BrazeProfile)

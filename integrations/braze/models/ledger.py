@@ -49,7 +49,10 @@ class Delivery(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     status_code = models.PositiveSmallIntegerField("status", null=True, blank=True)
     outcome = models.CharField(max_length=16, choices=Outcome.choices, blank=True)
-    answer = models.TextField(blank=True, help_text="Braze's words, the key redacted, cut to 2,000 characters.")
+    answer = models.TextField(
+        blank=True,
+        help_text="Braze's words, or what kept Braze from answering; without the key, cut to 2,000 characters.",
+    )
     attributes = models.PositiveIntegerField(default=0)
     events = models.PositiveIntegerField(default=0)
     purchases = models.PositiveIntegerField(default=0)

@@ -4,20 +4,23 @@ import re
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
+from integrations.braze.composing import relay
+from integrations.braze.console import timeline
 from integrations.braze.models import BrazeProfile, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.loyalty.models import Account, Customer, Event
+from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 from tests.integrations.braze.console.pages import ARRIVAL, client_of
-from tests.integrations.braze.failed_syncs import text_of
+from tests.integrations.braze.failed_syncs import act, confirm, text_of
 
 
 @pytest.mark.parametrize("term", ["c/1", "ada@example.com", "ADA@example.com", " o1 ", "the event"])
 def test_a_search_leads_to_the_record(ada: Customer, admin_client: Client, term: str) -> None:
     term = str(Event.objects.get().pk) if term == "the event" else term
     page = text_of(admin_client.get(ARRIVAL, {"q": term}, follow=True))
-    assert "captured:" in page and "accepted by Braze" in page
+    assert "captured:" in page and "Braze accepted the request" in page
     assert '"first_name": "Ada"' in page
 
 
@@ -54,7 +57,7 @@ def test_records_with_the_same_id_are_offered(ada: Customer, account: Account, a
 def test_payloads_need_their_permission(ada: Customer, account: Account, sandbox: SandboxServer) -> None:
     viewer, operator = client_of("Viewer", account), client_of("Operator", account)
     page = text_of(viewer.get(f"{ARRIVAL}shop/", {"customer": "c/1"}))
-    assert "accepted by Braze" in page and "Ada" not in page
+    assert "Braze accepted the request" in page and "Ada" not in page
     assert viewer.post(f"{ARRIVAL}shop/?customer=c/1").status_code == 403
     assert '"first_name": "Ada"' in text_of(operator.get(f"{ARRIVAL}shop/", {"customer": "c/1"}))
 
@@ -82,14 +85,15 @@ def test_an_event_whose_id_cannot_be_one_is_told_of(ada: Customer, admin_client:
 
 def test_an_events_id_may_be_written_in_capitals(ada: Customer, admin_client: Client) -> None:
     capitals = str(Event.objects.get().pk).upper()
-    assert "accepted by Braze" in text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "event": capitals}))
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "event": capitals}))
+    assert "Braze accepted the request" in page
 
 
 @pytest.mark.parametrize("before", ["9" * 30, "9" * 5_000, "-1", "x"])
 def test_a_place_in_a_timeline_that_is_none_is_its_beginning(ada: Customer, admin_client: Client, before: str) -> None:
     page = admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1", "before": before})
     assert page.status_code == 200
-    assert "accepted by Braze" in text_of(page)
+    assert "Braze accepted the request" in text_of(page)
 
 
 def test_a_refused_change_says_brazes_words(refused: OutboxEntry, admin_client: Client) -> None:
@@ -98,6 +102,44 @@ def test_a_refused_change_says_brazes_words(refused: OutboxEntry, admin_client: 
     assert "Times are UTC." in page
     assert "<b>poison</b>" in page  # unescaped by text_of
     assert b"<b>poison</b>" not in admin_client.get(f"{ARRIVAL}shop/", {"customer": "c2"}).content
+
+
+def test_what_a_person_treated_as_delivered_is_not_said_to_be_accepted_by_braze(
+    unknown: list[OutboxEntry], admin_client: Client
+) -> None:
+    confirm(admin_client, "treat_as_delivered", act(admin_client, "treat_as_delivered", unknown))
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c1", "order": "o1"}))
+    assert "delivered: treated as delivered by admin" in page
+    assert "accepted by Braze" not in page
+
+
+def test_what_a_person_discarded_is_called_discarded_and_not_unsent(
+    unknown: list[OutboxEntry], admin_client: Client
+) -> None:
+    """It was sent, and may have arrived: somebody who adds up revenue has to know."""
+    confirm(admin_client, "discard", act(admin_client, "discard", unknown), reason="a test order")
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c1", "order": "o1"}))
+    assert page.count("discarded by admin: a test order") == 4  # two changes and two purchases
+    assert "never sent" not in page and "discarded: discarded" not in page
+    listed = text_of(admin_client.get("/admin/braze/brazepurchase/"))
+    assert "discarded by admin: a test order" in listed and "never sent" not in listed
+
+
+def test_purchases_beyond_those_that_are_shown_are_told_of(
+    ada: Customer, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds up what was sent would else miss them."""
+    OrderLine.objects.create(order=Order.objects.get(), sku="LP", quantity=1, value=5)
+    OrderLine.objects.create(order=Order.objects.get(), sku="MC", quantity=1, value=3)
+    relay.relay(ada.account_id)
+    address = f"{ARRIVAL}shop/?customer=c%2F1&order=o1"
+    assert "are shown" not in text_of(admin_client.get(address))
+    monkeypatch.setattr(timeline, "MOST_PURCHASES", 2)
+    answer = admin_client.get(address)
+    assert [row.purchase_id for row in answer.context["timeline"].purchases] == ["o1:1:1", "o1:2:1"]
+    page = text_of(answer)
+    assert "The first 2 of 3 are shown" in page
+    assert reverse("admin:braze_brazepurchase_changelist", query={"q": "o1"}) in page
 
 
 def test_long_timelines_come_in_pages(ada: Customer, account: Account, admin_client: Client) -> None:
