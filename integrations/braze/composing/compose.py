@@ -37,7 +37,7 @@ ALREADY_SENT = "nothing new: this order's purchases were already sent"
 NOTHING_TO_REVERSE = "nothing to reverse: no purchase of this order was sent"
 ALREADY_REVERSED = "nothing new: this order's purchases were already reversed"
 OF_ANOTHER = "an order of this number was customer {}'s before: its purchases stay theirs, and are not made twice"
-GIVEN_UP = "not reversed: its reversal was given up"
+REVERSAL_DISCARDED = "not reversed: its reversal was discarded"
 
 
 def bundle(
@@ -286,7 +286,7 @@ def _why_not_reversed(known: Sequence[AnyPurchase]) -> str:
     fates = {row.fate for row in known if row.is_reversal}
     if not fates:
         return NOTHING_TO_REVERSE
-    return GIVEN_UP if Fate.DISCARDED in fates else ALREADY_REVERSED
+    return REVERSAL_DISCARDED if Fate.DISCARDED in fates else ALREADY_REVERSED
 
 
 def _wait_for_outcome(entry: Entry, ids: tuple[int, ...], result: Bundle) -> None:
@@ -367,6 +367,6 @@ def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], customer: str, now
 
 
 def _is_closed_anew(order: AnyOrder, reversal: AnyPurchase) -> bool:
-    """Somebody gave up on reversing an order that was open again, as it seems, and is closed now once more."""
-    given_up_at = reversal.settled_at if reversal.fate == Fate.DISCARDED else None
-    return order.closed_at is not None and given_up_at is not None and order.closed_at > given_up_at
+    """Whether the order was closed again after somebody had discarded its reversal."""
+    discarded_at = reversal.settled_at if reversal.fate == Fate.DISCARDED else None
+    return order.closed_at is not None and discarded_at is not None and order.closed_at > discarded_at
