@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from integrations.braze.delivery import client, transport
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
+from integrations.braze.models.ledger import ARRAYS
 from integrations.outbox.clock import NOW, database_now, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
@@ -20,8 +21,6 @@ from integrations.outbox.sql import Columns, moment, table_of
 
 _TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
 
-#: Arrays of a manifest, in the order in which Braze applies them.
-ARRAYS = ("attributes", "events", "purchases", "deletions")
 #: A sender that has not begun to send this long after the start gives the request back.
 SEND_WITHIN = timedelta(seconds=2)
 #: Nor does it leave later than this, however long the name look-up takes, which has no time-out: its answer could come

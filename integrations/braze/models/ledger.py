@@ -11,6 +11,10 @@ from django.utils import timezone
 
 from masivo_braze.loyalty.models import Account
 
+#: The arrays of `/users/track`, in the order in which Braze applies them.
+TRACKED = ("attributes", "events", "purchases")
+#: Those of a manifest. A `Delivery` has a column for the number of objects in each.
+ARRAYS = (*TRACKED, "deletions")
 #: Of an answer, no more is kept than anybody reads.
 MAX_WORDS = 2_000
 
