@@ -11,7 +11,6 @@ from integrations.braze import mirror
 from integrations.braze.composing import rules
 from integrations.braze.composing.records import (
     AUDIENCE_KINDS,
-    CLOSED,
     FACT_KINDS,
     ORDER_KINDS,
     WHOLE_KINDS,
@@ -24,6 +23,7 @@ from integrations.braze.mapping.objects import MAX_PER_ARRAY, BrazeObject, Bundl
 from integrations.braze.mapping.rows import AnyOrder, AnyPurchase, Mirrored
 from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazeSettings, Fate
+from integrations.outbox.changes import REVERSED_STATUSES
 from integrations.outbox.models import Kind
 
 #: What one customer's facts may weigh in a request, as JSON, before the last of them: Braze takes 4 MB a body, an event
@@ -256,7 +256,7 @@ def _known(entry: Entry, order: AnyOrder, records: Records, customer: str) -> Se
 
 def _is_closed(entry: Entry, order: AnyOrder) -> bool:
     """By its sale's entry, as it is now. A reversal's entry stands for itself, unless the order is fulfilled again."""
-    return order.status in CLOSED if entry.is_of_sale else order.status != "FULFILLED"
+    return order.status in REVERSED_STATUSES if entry.is_of_sale else order.status != "FULFILLED"
 
 
 def _end_without_rows(ids: tuple[int, ...], known: Sequence[AnyPurchase], reverses: bool, result: Bundle) -> None:

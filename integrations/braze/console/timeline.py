@@ -15,7 +15,7 @@ from integrations.braze.console import sent
 from integrations.braze.console.search import Found
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Outcome
-from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status, with_reason
+from integrations.outbox.models import IN_ANY_STATE, OPEN, Kind, OutboxEntry, Status, with_reason
 
 #: Changes on a page, and purchases of one order.
 PAGE, MOST_PURCHASES = 20, 100
@@ -57,7 +57,7 @@ class Change:
 
     @property
     def is_failed(self) -> bool:
-        return self.entry.status in (Status.REJECTED, Status.UNKNOWN)
+        return self.entry.status in OPEN
 
 
 @dataclass(frozen=True, slots=True)
