@@ -154,6 +154,8 @@ def test_the_other_pages_fit(browser: Browser, failed: Failed, account: Account)
         "health-restored": "/admin/braze/accounthealth/shop/?period=week",
         "search-nothing": "/admin/braze/arrival/?q=nobody",
         "timeline": f"/admin/braze/arrival/shop/?customer={ADA}",
+        "person": f"/admin/auth/user/{User.objects.get(username='admin').pk}/change/",
+        "group": "/admin/auth/group/add/",
     }
     for name, address in pages.items():
         browser.open(address)
@@ -173,7 +175,7 @@ def test_words_that_cannot_be_broken_are_broken(browser: Browser, failed: Failed
     settings = BrazeSettings.objects.get()
     by = User.objects.get(username="admin")
     LogEntry.objects.log_actions(by.pk, [settings], CHANGE, f"Paused: {word * 80}", single_object=True)
-    BrazeState.objects.update(paused_at=database_now(), pause_kind="person", pause_reason=word * 8)
+    BrazeState.objects.update(paused_at=database_now(), pause_kind="refused", pause_reason=word * 8)
     pages = {
         "long-timeline": f"/admin/braze/arrival/shop/?customer={word}",
         "long-timeline-order": f"/admin/braze/arrival/shop/?customer={word}&order=o{word}",
