@@ -90,7 +90,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     def settled(self, entry: OutboxEntry) -> str:
         return to_the_second(entry.settled_at)
 
-    @admin.display(description="sent with changes")
+    @admin.display(description="adjustments")
     def adjusted(self, entry: OutboxEntry) -> str:
         return format_html_join(mark_safe("<br>"), "{}", ((words,) for words in entry.adjustments)) or "-"
 

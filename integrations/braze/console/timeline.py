@@ -114,7 +114,7 @@ def _steps(entry: OutboxEntry, request: Delivery | None, decisions: Sequence[Log
         yield Step(decision.action_time, f"{decision.get_change_message()}, by {decision.user.get_username()}")
     yield _now(entry, request)
     for words in entry.adjustments:
-        yield Step(None, f"sent with a change: {words}", BUSY)
+        yield Step(None, f"adjusted: {words}", BUSY)
 
 
 def _of_request(request: Delivery) -> Iterator[Step]:
