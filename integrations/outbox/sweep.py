@@ -14,7 +14,7 @@ from masivo_braze.loyalty.models import Account
 
 logger = logging.getLogger(__name__)
 
-#: Of the accounts that are asleep, so many are nudged all the same, chosen anew by each sweep: their relays have
+#: How many of the accounts that are asleep each sweep nudges all the same, chosen at random: their relays have
 #: something to see to now and then, such as whether the database has lost commits.
 ASLEEP_NUDGED = 20
 

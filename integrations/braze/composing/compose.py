@@ -120,7 +120,7 @@ def _creates_user(entries: list[Entry], settings: BrazeSettings, profile: Mirror
 
 
 def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
-    """Of what is sent now, and of what cannot be sent."""
+    """Sentences about what is sent now, and about what cannot be sent."""
     told = {*sent, *desired.left_out}
     return summed_up([sentence for name, sentence in desired.adjustments.items() if name in told])
 
@@ -142,8 +142,8 @@ def _desired(
         # Nearly all that is held is wanted still: the rest is quickly looked through.
         gone |= {name for name in held.difference(desired.values) if name.startswith(TAG_PREFIX)}
         removed = gone.difference(desired.values, desired.left_out)
-    # Of one who was there before, Braze may hold what nobody has told of since; and whoever leaves an audience that is
-    # renamed meanwhile may tell of another name than the one that Braze was told last.
+    # Braze may hold attributes of an earlier customer with this id, which no entry names; and an entry of leaving an
+    # audience that was renamed meanwhile may have another name than the one that Braze was sent last.
     is_whole = any(data.get("resync") for data in told) or (bool(held) and bool(kinds & WHOLE_KINDS))
     if settings.sync_audiences and (is_whole or kinds & AUDIENCE_KINDS):
         members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
@@ -318,15 +318,15 @@ def _add_purchases(
 
 
 def never_left(row: AnyPurchase) -> bool:
-    """Nor was refused, which may have been after it was in doubt: it has never been settled."""
+    """Whether it is pending, not in doubt and never settled: one that was refused may have been in doubt before."""
     return row.fate == Fate.PENDING and not row.error and row.settled_at is None
 
 
 def _is_unresolved(row: AnyPurchase) -> bool:
     """Whether a reversal has to wait for this purchase.
 
-    What never left has no entry of its sale that would send it: there is nothing to negate. What may have arrived does
-    leave: its sale was made pending after the reversal's entry was read.
+    A pending one that never left has no entry any more that would send it: there is nothing to negate. A pending one in
+    doubt is sent again: its sale was made pending after the reversal's entry was read.
     """
     never_leaves = row.fate == Fate.PENDING and not row.error
     return not row.is_reversal and row.fate in UNRESOLVED and not never_leaves

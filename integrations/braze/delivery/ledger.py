@@ -167,7 +167,7 @@ def named(manifests: Iterable[dict[str, Any]]) -> set[int]:
 
 
 def purchases_of(manifests: Iterable[dict[str, Any]]) -> "QuerySet[BrazePurchase]":
-    """The purchases on their way that these manifests name: by primary key, too; they are kept for ever, so many."""
+    """The purchases on their way that these manifests name: by primary key, as purchases are kept for ever."""
     lines = (line for manifest in manifests for line in manifest.get("purchases", ()))
     return BrazePurchase.objects.filter(pk__among=[line["purchase"] for line in lines], fate=Fate.BUFFERED)
 

@@ -1,4 +1,4 @@
-"""Accounts on probation share their worker with what takes its time, and must not occupy all of its threads.
+"""Accounts on probation share their worker with slow tasks, and must not occupy all of its threads.
 
 A probe may hang for as long as Braze takes to time out. Without this, a few dozen accounts whose Braze hangs kept the
 data of deleted customers from being scrubbed, backfills from going on, and people from being told.
@@ -16,7 +16,7 @@ from django.db import close_old_connections
 
 logger = logging.getLogger(__name__)
 
-#: Of a worker's threads, those that may probe at a time.
+#: The share of a worker's threads that may probe at the same time.
 SHARE = 0.75
 #: For how long an account waits for one of them: by then, the tick has asked for it again.
 FRESH_SECONDS = 2.0

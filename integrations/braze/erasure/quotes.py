@@ -11,7 +11,7 @@ from integrations.braze.models.ledger import MAX_WORDS, TRACKED
 from integrations.outbox.models import OutboxEntry
 
 REMOVED = "[removed]"
-#: What is shorter says nothing about a person, and is a part of other words.
+#: Shorter texts say nothing about a person, and are parts of other words.
 SHORTEST = 3
 #: Ids, and names that every shop has, at the top of an object and among its properties.
 KEPT = frozenset({"external_id", "name", "product_id"})

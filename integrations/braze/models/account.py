@@ -30,7 +30,7 @@ class UnknownPolicy(models.TextChoices):
 
 #: Hourly limits have a field of their own, and a typing error here could stop an account for years.
 LONGEST_WINDOW_SECONDS = 3600
-#: Of a shorter key, nothing is shown.
+#: The end of a key is shown only if the key has at least this many characters.
 SHORTEST_SHOWN = 12
 
 

@@ -15,7 +15,7 @@ from masivo_braze.loyalty.models import Account
 TRACKED = ("attributes", "events", "purchases")
 #: Those of a manifest. A `Delivery` has a column for the number of objects in each.
 ARRAYS = (*TRACKED, "deletions")
-#: Of an answer, no more is kept than anybody reads.
+#: How much of an answer is kept, in characters: as much as anybody reads.
 MAX_WORDS = 2_000
 
 

@@ -128,7 +128,7 @@ def test_what_a_person_discarded_is_called_discarded_and_not_unsent(
 def test_purchases_beyond_those_that_are_shown_are_told_of(
     ada: Customer, admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever adds up what was sent would else miss them."""
+    """Somebody who adds up what was sent would otherwise miss them."""
     OrderLine.objects.create(order=Order.objects.get(), sku="LP", quantity=1, value=5)
     OrderLine.objects.create(order=Order.objects.get(), sku="MC", quantity=1, value=3)
     relay.relay(ada.account_id)
