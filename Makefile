@@ -69,7 +69,7 @@ torture: $(STAMP) ## SEEDS=100 random workloads under random faults (FIRST=1; on
 sabotage: $(STAMP) ## Break ten promises on purpose, one by one: the fault harness must notice each
 	@$(BIN)/python -m tests.e2e.harness.sabotage
 
-bench: $(STAMP) ## How fast it is: nine measurements on real PostgreSQL, Redis and workers, in some ten minutes
+bench: $(STAMP) ## How fast it is: measured on real PostgreSQL, Redis and workers, in some ten minutes
 	@$(BIN)/python -m benchmarks
 
 screenshots: $(STAMP) ## docs/screenshots anew: each page of the console, desktop and phone, light and dark (PAGES="settings people")

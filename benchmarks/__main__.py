@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every measurement in turn, and what each comes to beside the others. Some nine minutes."""
+"""`python -m benchmarks`: every measurement in turn, and what each comes to beside the others. Some ten minutes."""
 
 import json
 import subprocess

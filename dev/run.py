@@ -88,7 +88,7 @@ class Run:
         self._width = max(len(name) for name in self._commands)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._copiers: list[threading.Thread] = []
-        # Of the two kinds of queue the one that a signal may interrupt anywhere.
+        # `SimpleQueue`, because a signal may interrupt it anywhere.
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def until_interrupted(self) -> int:

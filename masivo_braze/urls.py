@@ -6,8 +6,6 @@ from django.views.generic import RedirectView
 
 from masivo_braze.console.navigation import home
 
-admin.site.site_header = "Masivo → Braze"
-admin.site.site_title = "Masivo → Braze"
 admin.site.index_title = "Loyalty records and their sync"
 
 urlpatterns = [

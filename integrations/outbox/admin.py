@@ -18,7 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import OPEN, Kind, OutboxEntry
 from masivo_braze.console.lists import LongListAdmin
 from masivo_braze.loyalty.models import Audience, Customer, Event, Order
 
@@ -26,7 +26,6 @@ from masivo_braze.loyalty.models import Audience, Customer, Event, Order
 REQUEST_PAGES: dict[str, str] = {}
 #: Integration → name of the admin page on which a person decides about a failed change.
 DECISION_PAGES: dict[str, str] = {}
-FAILED = (Status.REJECTED, Status.UNKNOWN)
 #: Kind of change → the model whose primary key is its subject.
 SUBJECTS: dict[Kind, type[Model]] = {
     Kind.EVENT: Event,
@@ -91,7 +90,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     def settled(self, entry: OutboxEntry) -> str:
         return to_the_second(entry.settled_at)
 
-    @admin.display(description="sent with changes")
+    @admin.display(description="adjustments")
     def adjusted(self, entry: OutboxEntry) -> str:
         return format_html_join(mark_safe("<br>"), "{}", ((words,) for words in entry.adjustments)) or "-"
 
@@ -103,15 +102,14 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="decide")
     def decide(self, entry: OutboxEntry) -> str:
-        if entry.status not in FAILED or entry.integration not in DECISION_PAGES:
+        if entry.status not in OPEN or entry.integration not in DECISION_PAGES:
             return "-"
         page = reverse(DECISION_PAGES[entry.integration], args=(entry.pk,))
         return format_html('<a href="{}">Send again, treat as delivered or discard</a>', page)
 
     @admin.display(description="status")
     def outcome(self, entry: OutboxEntry) -> str:
-        words = entry.get_status_display()
-        return f"{words}: {Truncator(entry.error).chars(90)}" if entry.error else words
+        return Truncator(entry.outcome).chars(100)
 
     @admin.display(description="in Masivo")
     def about(self, entry: OutboxEntry) -> str:

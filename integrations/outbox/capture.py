@@ -16,13 +16,13 @@ from django.db.models import Q, QuerySet
 
 from integrations.outbox import bulk, nudge
 from integrations.outbox.clock import NOW, database_now
-from integrations.outbox.models import Kind, OutboxEntry, Status, Subscription, Topic
+from integrations.outbox.models import OPEN, Kind, OutboxEntry, Status, Subscription, Topic
 from integrations.outbox.registry import integrations
 from masivo_braze.loyalty.models import Customer
 
 DELETED_REASON = "customer deleted"
 #: True of entries of which nothing is on its way: pending ones, and those that wait for a decision.
-IS_UNSTARTED = Q(status=Status.PENDING) | Q(status__in=(Status.UNKNOWN, Status.REJECTED))
+IS_UNSTARTED = Q(status=Status.PENDING) | Q(status__in=OPEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from integrations.outbox.models import Kind, Topic
 from masivo_braze.loyalty.json_values import same_json
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
 
+#: Statuses of a once fulfilled order whose purchases are to be negated.
+REVERSED_STATUSES = frozenset({"REVERSED", "CANCELLED"})
 #: An order in one of these states may have purchases to send or to negate.
-SYNCED_ORDER_STATUSES = frozenset({"FULFILLED", "REVERSED", "CANCELLED"})
-_CLOSED = SYNCED_ORDER_STATUSES - {"FULFILLED"}
+SYNCED_ORDER_STATUSES = REVERSED_STATUSES | {"FULFILLED"}
 _UNKNOWN: Mapping[Any, None] = MappingProxyType({})
 
 
@@ -74,7 +75,7 @@ def _of_order(order: Order, kind: Kind, status_before: str | None = None) -> Cha
     `reopened` is kept, too: nothing else tells later that the order was closed once.
     """
     data: dict[str, Any] = {"order_id": order.order_id, "status": order.status}
-    if status_before in _CLOSED and order.status not in _CLOSED:
+    if status_before in REVERSED_STATUSES and order.status not in REVERSED_STATUSES:
         data["reopened"] = True
     return Change(order.account_id, kind, order.customer.external_id, (Topic.ORDERS,), str(order.pk), data)
 

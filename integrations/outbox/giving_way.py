@@ -1,4 +1,4 @@
-"""A backlog leaves most of the machine to other accounts, who have little to do and do it."""
+"""A backlog leaves most of the machine to other accounts, which have little to do."""
 
 import threading
 from datetime import timedelta
@@ -7,16 +7,16 @@ from django.conf import settings
 
 from integrations.outbox import lease
 
-#: Whoever had something within this time is likely to have more soon.
+#: An account that had something to do within this time is likely to have more soon.
 OTHERS_WITHIN = timedelta(seconds=1)
-#: How many times as long as a backlog's work took, the pause after it is.
+#: The length of a pause, as a multiple of the time that the backlog's work before it took.
 PAUSE = 3
 
 
 def give_way(account_id: int, worked: float) -> float:
-    """Pause after so many seconds of a backlog's work, if others need the machine; returns how long the pause was.
+    """Pause after `worked` seconds of a backlog's work, if other accounts need the machine; returns for how long.
 
-    A backlog uses all processors and the database, and what others have to do in it takes twice as long or more.
+    A backlog keeps all processors and the database busy, so that others' work takes twice as long or more.
     """
     pause = min(PAUSE * worked, settings.BRAZE_GIVE_WAY_SECONDS)
     if pause <= 0 or not lease.have_others_emptied(account_id, OTHERS_WITHIN):

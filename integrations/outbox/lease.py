@@ -55,7 +55,7 @@ def hold(account_id: int, integration: str, ttl: timedelta) -> Iterator[Held | N
 
 
 def _release(held: Held) -> None:
-    """Also after the holder's connection broke: whoever comes next would else have to wait for the lease to run out."""
+    """Also after the holder's connection broke: otherwise the next relay waits for the lease to run out."""
     try:
         _set_free(held)
     except AWAY:

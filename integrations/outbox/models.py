@@ -43,6 +43,11 @@ class Status(models.TextChoices):
     DISCARDED = "discarded", "discarded"
 
 
+def with_reason(word: str, reason: str) -> str:
+    """A status and its reason in words. Some reasons, such as “discarded by …”, begin with the status themselves."""
+    return reason if reason.startswith(word) else f"{word}: {reason}" if reason else word
+
+
 #: Statuses in which an entry stays, unless a person decides otherwise.
 SETTLED = (Status.DELIVERED, Status.SKIPPED, Status.REJECTED, Status.UNKNOWN, Status.DISCARDED)
 #: Settled statuses about which a person may decide.
@@ -145,6 +150,11 @@ class OutboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.kind} of {self.customer_external_id} ({self.status})"
+
+    @property
+    def outcome(self) -> str:
+        """The status with its reason, in words."""
+        return with_reason(self.get_status_display(), self.error)
 
 
 class Lease(models.Model):

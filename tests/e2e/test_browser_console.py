@@ -137,7 +137,7 @@ def test_a_failed_sync_is_found_fixed_at_the_source_and_retried(
     browser.click("button[value=send_again]")
     sync()
     browser.open(f"/admin/braze/arrival/?q={failed['refused'].subject}")
-    assert "accepted by Braze" in browser.text("#timeline")
+    assert "Braze accepted the request" in browser.text("#timeline")
     assert "To be sent again, by admin" in browser.text("#timeline")
     browser.looks_right("timeline-retried")
     assert sandbox.summary()["events"] == 2
@@ -172,6 +172,8 @@ def test_the_other_pages_fit(browser: Browser, failed: Failed, account: Account)
         "health-restored": "/admin/braze/accounthealth/shop/?period=week",
         "search-nothing": "/admin/braze/arrival/?q=nobody",
         "timeline": f"/admin/braze/arrival/shop/?customer={ADA}",
+        "person": f"/admin/auth/user/{User.objects.get(username='admin').pk}/change/",
+        "group": "/admin/auth/group/add/",
     }
     for name, address in pages.items():
         browser.open(address)
@@ -191,7 +193,7 @@ def test_words_that_cannot_be_broken_are_broken(browser: Browser, failed: Failed
     settings = BrazeSettings.objects.get()
     by = User.objects.get(username="admin")
     LogEntry.objects.log_actions(by.pk, [settings], CHANGE, f"Paused: {word * 80}", single_object=True)
-    BrazeState.objects.update(paused_at=database_now(), pause_kind="person", pause_reason=word * 8)
+    BrazeState.objects.update(paused_at=database_now(), pause_kind="refused", pause_reason=word * 8)
     pages = {
         "long-timeline": f"/admin/braze/arrival/shop/?customer={word}",
         "long-timeline-order": f"/admin/braze/arrival/shop/?customer={word}&order=o{word}",

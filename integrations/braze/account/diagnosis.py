@@ -98,7 +98,7 @@ def _answer(base_url: str, api_key: str, probe: Probe, seconds: float) -> Answer
         answer = client.post_to(base_url, probe.path, api_key, probe.body, seconds)
     except (NotSent, NoAnswer) as error:
         return error
-    # Here, as no part of the key must be left where words are cut.
+    # Here, before the words are cut, which could leave a part of the key.
     return replace(answer, body=answer.body.replace(api_key.encode(), b"[key]"))
 
 
@@ -130,7 +130,7 @@ def _read(settings: BrazeSettings, answers: dict[Probe, Answer | NotSent | NoAns
     """One finding if the answers agree in something, else one for each permission."""
     host = endpoints.in_words(settings.rest_endpoint)
     if any(isinstance(answer, NotSent) for answer in answers.values()):
-        return [Finding("error", f"{host} cannot be reached: no connection to it came about. Is the address right?")]
+        return [Finding("error", f"{host} cannot be reached: no connection could be made. Is the address right?")]
     if all(isinstance(answer, NoAnswer) for answer in answers.values()):
         return [Finding("error", f"Time-out: {host} was reached, but gave no answer within {TOTAL_SECONDS:.0f} s.")]
     statuses = {answer.status for answer in answers.values() if isinstance(answer, Answer)}

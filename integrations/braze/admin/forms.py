@@ -63,7 +63,7 @@ class BrazeSettingsForm(ModelForm):
         required=False,
         choices=WORKSPACES,
         widget=UnfoldAdminRadioSelectWidget(),
-        help_text="Answer this where you replace a key or an endpoint.",
+        help_text="Only needed if you replace the key or the endpoint.",
     )
 
     class Meta:

@@ -12,6 +12,7 @@ from integrations.braze.admin.request_page import HIDDEN, may_view_payloads, obj
 from integrations.braze.integration import NAME
 from integrations.braze.mapping import money
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
+from integrations.braze.models.ledger import ARRAYS
 from integrations.outbox.admin import REQUEST_PAGES, ReadOnlyAdmin, link_to, pretty_json, to_the_second
 from masivo_braze.console.lists import time_column
 
@@ -52,7 +53,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.display(description="objects")
     def objects(self, delivery: Delivery) -> str:
-        counts = {name: getattr(delivery, name) for name in ("attributes", "events", "purchases", "deletions")}
+        counts = {name: getattr(delivery, name) for name in ARRAYS}
         return ", ".join(f"{number} {name[: -1 if number == 1 else None]}" for name, number in counts.items() if number)
 
     @admin.display(description="composed (UTC)")
@@ -144,8 +145,7 @@ class BrazePurchaseAdmin(ReadOnlyAdmin):
 
     @admin.display(description="fate")
     def outcome(self, purchase: BrazePurchase) -> str:
-        words = purchase.get_fate_display()
-        return f"{words}: {purchase.error}" if purchase.error else words
+        return purchase.outcome
 
 
 @admin.register(BrazeProfile)

@@ -148,7 +148,7 @@ class BrazeSettingsAdmin(ScopedAdmin):
         """For those who may only view: without a choice of instance, the form would not show it."""
         return settings.rest_endpoint or "-"
 
-    @admin.display(description="what there was before")
+    @admin.display(description="existing records")
     def resend(self, settings: BrazeSettings) -> str:
         page = reverse("admin:braze_brazesettings_resend", args=(settings.pk,))
         return format_html('<a href="{}">Send everything the account has…</a>', page)

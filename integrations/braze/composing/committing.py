@@ -21,7 +21,7 @@ from integrations.braze.models import BrazePurchase, Delivery, Fate
 from integrations.outbox import bulk, capture, transitions
 from integrations.outbox.clock import database_now
 from integrations.outbox.lease import Held
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import OPEN, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
@@ -175,14 +175,14 @@ def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], li
         key = (row.customer_external_id, row.order_id)
         theirs = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
         theirs = theirs.filter(customer_external_id=key[0], data__order_id=key[1])
-        if key in by_order and not theirs.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).exists():
+        if key in by_order and not theirs.filter(status__in=OPEN).exists():
             OutboxEntry.objects.filter(pk__in=by_order[key]).update(status=Status.UNKNOWN, error=row.error)
 
 
 def _end_the_rest(account_id: int, by_order: Mapping[tuple[str, str], list[int]], now: datetime) -> None:
     """Of skipped orders that wait for a decision, what never left waits for it, too: no edit may send it after that."""
     ids = [pk for pks in by_order.values() for pk in pks]
-    waiting = OutboxEntry.objects.filter(pk__among=ids, status__in=(Status.UNKNOWN, Status.REJECTED))
+    waiting = OutboxEntry.objects.filter(pk__among=ids, status__in=OPEN)
     open_ids = set(waiting.values_list("pk", flat=True)) if ids else set()
     for (customer, order_id), pks in by_order.items() if open_ids else ():
         if not open_ids.isdisjoint(pks):
@@ -251,6 +251,4 @@ def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
     rows.filter(fate=Fate.PENDING, error="").delete()
     rows.filter(fate=Fate.PENDING).update(fate=Fate.UNKNOWN, settled_at=database_now())
     held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
-    held.filter(status__in=(Status.UNKNOWN, Status.REJECTED)).update(
-        status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now()
-    )
+    held.filter(status__in=OPEN).update(status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now())

@@ -11,7 +11,6 @@ from integrations.braze import mirror
 from integrations.braze.composing import rules
 from integrations.braze.composing.records import (
     AUDIENCE_KINDS,
-    CLOSED,
     FACT_KINDS,
     ORDER_KINDS,
     WHOLE_KINDS,
@@ -24,6 +23,7 @@ from integrations.braze.mapping.objects import MAX_PER_ARRAY, BrazeObject, Bundl
 from integrations.braze.mapping.rows import AnyOrder, AnyPurchase, Mirrored
 from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazeSettings, Fate
+from integrations.outbox.changes import REVERSED_STATUSES
 from integrations.outbox.models import Kind
 
 #: What one customer's facts may weigh in a request, as JSON, before the last of them: Braze takes 4 MB a body, an event
@@ -37,7 +37,7 @@ ALREADY_SENT = "nothing new: this order's purchases were already sent"
 NOTHING_TO_REVERSE = "nothing to reverse: no purchase of this order was sent"
 ALREADY_REVERSED = "nothing new: this order's purchases were already reversed"
 OF_ANOTHER = "an order of this number was customer {}'s before: its purchases stay theirs, and are not made twice"
-GIVEN_UP = "not reversed: its reversal was given up"
+REVERSAL_DISCARDED = "not reversed: its reversal was discarded"
 
 
 def bundle(
@@ -120,7 +120,7 @@ def _creates_user(entries: list[Entry], settings: BrazeSettings, profile: Mirror
 
 
 def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
-    """Of what is sent now, and of what cannot be sent."""
+    """Sentences about what is sent now, and about what cannot be sent."""
     told = {*sent, *desired.left_out}
     return summed_up([sentence for name, sentence in desired.adjustments.items() if name in told])
 
@@ -142,8 +142,8 @@ def _desired(
         # Nearly all that is held is wanted still: the rest is quickly looked through.
         gone |= {name for name in held.difference(desired.values) if name.startswith(TAG_PREFIX)}
         removed = gone.difference(desired.values, desired.left_out)
-    # Of one who was there before, Braze may hold what nobody has told of since; and whoever leaves an audience that is
-    # renamed meanwhile may tell of another name than the one that Braze was told last.
+    # Braze may hold attributes of an earlier customer with this id, which no entry names; and an entry of leaving an
+    # audience that was renamed meanwhile may have another name than the one that Braze was sent last.
     is_whole = any(data.get("resync") for data in told) or (bool(held) and bool(kinds & WHOLE_KINDS))
     if settings.sync_audiences and (is_whole or kinds & AUDIENCE_KINDS):
         members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
@@ -256,7 +256,7 @@ def _known(entry: Entry, order: AnyOrder, records: Records, customer: str) -> Se
 
 def _is_closed(entry: Entry, order: AnyOrder) -> bool:
     """By its sale's entry, as it is now. A reversal's entry stands for itself, unless the order is fulfilled again."""
-    return order.status in CLOSED if entry.is_of_sale else order.status != "FULFILLED"
+    return order.status in REVERSED_STATUSES if entry.is_of_sale else order.status != "FULFILLED"
 
 
 def _end_without_rows(ids: tuple[int, ...], known: Sequence[AnyPurchase], reverses: bool, result: Bundle) -> None:
@@ -286,7 +286,7 @@ def _why_not_reversed(known: Sequence[AnyPurchase]) -> str:
     fates = {row.fate for row in known if row.is_reversal}
     if not fates:
         return NOTHING_TO_REVERSE
-    return GIVEN_UP if Fate.DISCARDED in fates else ALREADY_REVERSED
+    return REVERSAL_DISCARDED if Fate.DISCARDED in fates else ALREADY_REVERSED
 
 
 def _wait_for_outcome(entry: Entry, ids: tuple[int, ...], result: Bundle) -> None:
@@ -318,15 +318,15 @@ def _add_purchases(
 
 
 def never_left(row: AnyPurchase) -> bool:
-    """Nor was refused, which may have been after it was in doubt: it has never been settled."""
+    """Whether it is pending, not in doubt and never settled: one that was refused may have been in doubt before."""
     return row.fate == Fate.PENDING and not row.error and row.settled_at is None
 
 
 def _is_unresolved(row: AnyPurchase) -> bool:
     """Whether a reversal has to wait for this purchase.
 
-    What never left has no entry of its sale that would send it: there is nothing to negate. What may have arrived does
-    leave: its sale was made pending after the reversal's entry was read.
+    A pending one that never left has no entry any more that would send it: there is nothing to negate. A pending one in
+    doubt is sent again: its sale was made pending after the reversal's entry was read.
     """
     never_leaves = row.fate == Fate.PENDING and not row.error
     return not row.is_reversal and row.fate in UNRESOLVED and not never_leaves
@@ -367,6 +367,6 @@ def _reversals(order: AnyOrder, known: Sequence[AnyPurchase], customer: str, now
 
 
 def _is_closed_anew(order: AnyOrder, reversal: AnyPurchase) -> bool:
-    """Somebody gave up on reversing an order that was open again, as it seems, and is closed now once more."""
-    given_up_at = reversal.settled_at if reversal.fate == Fate.DISCARDED else None
-    return order.closed_at is not None and given_up_at is not None and order.closed_at > given_up_at
+    """Whether the order was closed again after somebody had discarded its reversal."""
+    discarded_at = reversal.settled_at if reversal.fate == Fate.DISCARDED else None
+    return order.closed_at is not None and discarded_at is not None and order.closed_at > discarded_at

@@ -12,6 +12,7 @@ import orjson
 from integrations.braze.mapping.objects import MAX_PER_ARRAY, BrazeObject, Bundle
 from integrations.braze.models import Delivery, Endpoint
 from integrations.braze.models.account import BatchLimit
+from integrations.braze.models.ledger import ARRAYS, TRACKED
 
 #: Braze: "up to 50 identifiers" per deletion request [Braze: /users/delete].
 MAX_DELETIONS = 50
@@ -19,7 +20,6 @@ MAX_DELETIONS = 50
 MAX_BYTES = 3_500_000
 #: Requests being filled at once: a customer's objects go into the newest that has room for all of them.
 OPEN_DRAFTS = 8
-ARRAYS = ("attributes", "events", "purchases")
 
 
 #: Numbers of attributes, events and purchases.
@@ -129,7 +129,7 @@ def body(draft: Draft) -> bytes:
         return orjson.dumps({"external_ids": [item.customer for item in draft.deletions]})
     arrays = (
         b'"%b":[%b]' % (name.encode(), b",".join([item.encoded for item in items]))
-        for name in ARRAYS
+        for name in TRACKED
         if (items := getattr(draft, name))
     )
     return b"{%b}" % b",".join(arrays)
@@ -148,9 +148,7 @@ def _deletions(bundles: list[Bundle]) -> list[Draft]:
 def _manifest(draft: Draft) -> dict[str, Any]:
     """Made after the purchase rows were inserted, so that each has its primary key."""
     manifest: dict[str, Any] = {
-        name: [_line(item, draft.known) for item in items]
-        for name in (*ARRAYS, "deletions")
-        if (items := getattr(draft, name))
+        name: [_line(item, draft.known) for item in items] for name in ARRAYS if (items := getattr(draft, name))
     }
     return manifest | {"unfinished": sorted(draft.unfinished)}
 

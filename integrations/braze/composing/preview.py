@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from integrations.braze.composing import compose, packing, records
+from integrations.braze.composing import compose, records
 from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.delivery import readiness
 from integrations.braze.integration import NAME
 from integrations.braze.mapping import differences
 from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
+from integrations.braze.models.ledger import TRACKED
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
@@ -77,7 +78,7 @@ def _preview(
 
 
 def _told(bundle: Bundle, differences: list[str], standing: str) -> Preview:
-    objects = {name: getattr(bundle, name) for name in packing.ARRAYS if getattr(bundle, name)}
+    objects = {name: getattr(bundle, name) for name in TRACKED if getattr(bundle, name)}
     told = [sentence for items in objects.values() for item in items for sentence in item.adjustments]
     return Preview(
         objects={name: [item.body for item in items] for name, items in objects.items()},

@@ -27,6 +27,7 @@ from integrations.braze.mapping.rows import (
     text_of,
 )
 from integrations.braze.models import BrazePurchase
+from integrations.outbox.changes import REVERSED_STATUSES
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
@@ -37,9 +38,6 @@ WHOLE_KINDS = frozenset({Kind.CUSTOMER_CREATED, Kind.AUDIENCE_LEFT})
 ORDER_KINDS = frozenset({Kind.ORDER, Kind.ORDER_LINE})
 #: Kinds whose objects do not need the customer's own record.
 FACT_KINDS = ORDER_KINDS | {Kind.EVENT}
-#: Statuses of a once fulfilled order whose purchases are to be negated.
-CLOSED = frozenset({"REVERSED", "CANCELLED"})
-
 
 #: What `str.rstrip` strips, which the mapping uses: SQL's RTRIM by itself strips one kind of space only.
 _SPACES = "".join(character for character in map(chr, range(1, 0x3001)) if character.isspace())
@@ -193,7 +191,7 @@ def _closings(account_id: int, orders: Mapping[str, AnyOrder], entries: Sequence
     last = {entry.subject: entry for entry in of_orders}
     found = {entry.subject: entry.pk for entry in of_orders if not entry.is_of_sale}
     sold = {subject for subject, entry in last.items() if entry.is_of_sale}
-    if elsewhere := {subject for subject in sold & orders.keys() if orders[subject].status in CLOSED}:
+    if elsewhere := {subject for subject in sold & orders.keys() if orders[subject].status in REVERSED_STATUSES}:
         customers = {last[subject].customer_external_id for subject in elsewhere}
         rows = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
         rows = rows.filter(kind__in=ORDER_KINDS, customer_external_id__among=customers, subject__among=elsewhere)

@@ -138,8 +138,8 @@ def _set_aside(customer: str, entries: Sequence[Entry], reason: str) -> Bundle:
 def _make_or_halve(account_id: int, held: Held, composed: Composed, is_anew: bool = False) -> int:
     """What the database does not take is halved until the culprit stands alone, and that is set aside, visibly.
 
-    No cause of it is known; but the account's commit fails as a whole, each time anew, and nobody gets any further.
-    `is_anew`: its records were read since the round before was committed, which may have been all that was wrong.
+    No way for this to happen is known; but if it did, each commit of the account would fail as a whole, for ever.
+    `is_anew`: the records were read after the previous round's commit; older ones may have been all that was wrong.
     """
     try:
         return _make(account_id, held, composed)

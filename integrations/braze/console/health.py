@@ -16,7 +16,7 @@ from integrations.braze.delivery import ledger, limiter
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Endpoint
 from integrations.braze.models.account import PauseKind
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import OPEN, OutboxEntry, Status
 from masivo_braze.loyalty.models import Account
 
 #: The delay is measured over this many of the newest accepted requests, and this many of their changes.
@@ -140,7 +140,7 @@ def _on_the_way(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
 
 def _failed(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
     """Numbers of changes to be decided about, by account and status."""
-    failed = OutboxEntry.objects.filter(account_id__in=account_ids, status__in=(Status.REJECTED, Status.UNKNOWN))
+    failed = OutboxEntry.objects.filter(account_id__in=account_ids, status__in=OPEN)
     grouped = failed.filter(integration=NAME).order_by().values_list("account_id", "status")
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     for account_id, status, number in grouped.annotate(Count("pk")):

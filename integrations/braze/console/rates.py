@@ -13,9 +13,9 @@ from django.db.models import Count, Min, OuterRef, Subquery, Sum
 from django.db.models.functions import TruncHour, TruncMinute
 
 from integrations.braze.models import BrazeSettings, Delivery, Endpoint, Outcome, fingerprint
+from integrations.braze.models.ledger import ARRAYS
 from masivo_braze.loyalty.models import Account
 
-KINDS = ("attributes", "events", "purchases", "deletions")
 #: Outcomes of requests whose objects count as accepted. Objects refused by name are counted in the failed syncs.
 ARRIVED = (Outcome.ACCEPTED, Outcome.PARTIAL)
 FAILURES = (Outcome.REFUSED, Outcome.PARTIAL, Outcome.RETRY, Outcome.UNKNOWN)
@@ -68,7 +68,7 @@ def chart(account_ids: Collection[int], period: Period, now: datetime) -> Chart:
     start = last - timedelta(minutes=period.minutes) + step
     times = [start + timedelta(minutes=minute) for minute in range(0, period.minutes, period.step)]
     place = {time: index for index, time in enumerate(times)}
-    objects: dict[str, list[float]] = {kind: [0.0] * len(times) for kind in KINDS}
+    objects: dict[str, list[float]] = {kind: [0.0] * len(times) for kind in ARRAYS}
     failures: dict[str, list[int]] = {outcome.label: [0] * len(times) for outcome in FAILURES}
     for time, outcome, requests, *sums in (
         *_past(account_ids, period, start, last),
@@ -79,7 +79,7 @@ def chart(account_ids: Collection[int], period: Period, now: datetime) -> Chart:
             continue
         if outcome in FAILURES:
             failures[Outcome(outcome).label][index] += requests
-        for kind, number in zip(KINDS, sums if outcome in ARRIVED else (), strict=False):
+        for kind, number in zip(ARRAYS, sums if outcome in ARRIVED else (), strict=False):
             objects[kind][index] += number / period.step
     return Chart(times, objects, failures)
 
@@ -89,7 +89,7 @@ def pace(account_ids: Collection[int], now: datetime) -> dict[int, Pace]:
     rows = Delivery.objects.filter(
         account_id__in=account_ids, finished_at__gte=now - JUST_NOW, outcome__in=ARRIVED
     ).order_by()
-    grouped = rows.values_list("account_id").annotate(Min("started_at"), *(Sum(kind) for kind in KINDS))
+    grouped = rows.values_list("account_id").annotate(Min("started_at"), *(Sum(kind) for kind in ARRAYS))
     of_late: dict[int, float] = {}
     for account_id, first, *numbers in grouped:
         of_late[account_id] = sum(numbers) / max((now - first).total_seconds(), 1.0)
@@ -150,7 +150,7 @@ def _grouped(account_ids: Collection[int], period: Period, start: datetime, end:
         rows = rows.filter(finished_at__lt=end)
     truncated = TruncHour if period.step >= 60 else TruncMinute
     grouped = rows.order_by().values_list(truncated("finished_at"), "outcome")
-    return list(grouped.annotate(Count("pk"), *(Sum(kind) for kind in KINDS)))
+    return list(grouped.annotate(Count("pk"), *(Sum(kind) for kind in ARRAYS)))
 
 
 def _floor(time: datetime, minutes: int) -> datetime:

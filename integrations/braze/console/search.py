@@ -14,7 +14,7 @@ from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
 from integrations.outbox.models import IN_ANY_STATE, OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
-#: Of one kind; a shop's order id may be another shop's customer id.
+#: Most records of one kind that are offered.
 MOST = 20
 
 
@@ -56,7 +56,7 @@ def customer(account: Account, external_id: str) -> Found:
 
 
 def order(account: Account, external_id: str, order_id: str) -> Found:
-    """Of an order that was deleted since, only its purchases are left to tell of."""
+    """An order that was deleted since is known by its purchases alone."""
     record = Order.objects.filter(account=account, order_id=order_id, customer__external_id=external_id).first()
     return Found(account, external_id, order=order_id, subject=str(record.pk) if record else "")
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from integrations.braze.delivery.ledger import ARRAYS
 from integrations.braze.delivery.splitting import IN_BODY
 from integrations.braze.models import Delivery
+from integrations.braze.models.ledger import ARRAYS
 
 
 def lines(request: Delivery, with_contents: bool = True) -> Iterator[tuple[str, dict[str, Any], Any]]:

@@ -15,18 +15,19 @@ from integrations.braze.console import sent
 from integrations.braze.console.search import Found
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Outcome
-from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
+from integrations.outbox.models import IN_ANY_STATE, OPEN, Kind, OutboxEntry, Status, with_reason
 
 #: Changes on a page, and purchases of one order.
 PAGE, MOST_PURCHASES = 20, 100
 GOOD, BUSY, BAD, PLAIN = "good", "warn", "bad", ""
 
+#: How a change ended. A delivered one need not have been accepted: a person may have treated it as delivered.
 ENDS = {
-    Status.DELIVERED: (GOOD, "accepted by Braze"),
+    Status.DELIVERED: (GOOD, "delivered"),
     Status.SKIPPED: (PLAIN, "skipped"),
     Status.REJECTED: (BAD, "rejected"),
     Status.UNKNOWN: (BAD, "may or may not have arrived, held for a decision"),
-    Status.DISCARDED: (PLAIN, "given up"),
+    Status.DISCARDED: (PLAIN, "discarded"),
 }
 #: Outcome of a request → words.
 ANSWERS = {
@@ -56,15 +57,19 @@ class Change:
 
     @property
     def is_failed(self) -> bool:
-        return self.entry.status in (Status.REJECTED, Status.UNKNOWN)
+        return self.entry.status in OPEN
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A page of changes. The next page begins below the id `older`; 0 if there is none."""
+    """A page of changes. The next page begins below the id `older`; 0 if there is none.
+
+    Of an order's purchases, the first `MOST_PURCHASES`, and how many there are in all.
+    """
 
     changes: list[Change]
     purchases: list[BrazePurchase]
+    purchases_in_all: int = 0
     older: int = 0
 
 
@@ -83,7 +88,10 @@ def of(found: Found, before: int = 0, with_objects: bool = False) -> Timeline:
         )
         for entry in entries
     ]
-    return Timeline(changes, _purchases(found), older)
+    purchases = _purchases(found)
+    shown = list(purchases[: MOST_PURCHASES + 1])
+    in_all = len(shown) if len(shown) <= MOST_PURCHASES else purchases.count()
+    return Timeline(changes, shown[:MOST_PURCHASES], in_all, older)
 
 
 def _entries(found: Found, before: int) -> "QuerySet[OutboxEntry]":
@@ -106,7 +114,7 @@ def _steps(entry: OutboxEntry, request: Delivery | None, decisions: Sequence[Log
         yield Step(decision.action_time, f"{decision.get_change_message()}, by {decision.user.get_username()}")
     yield _now(entry, request)
     for words in entry.adjustments:
-        yield Step(None, f"sent with a change: {words}", BUSY)
+        yield Step(None, f"adjusted: {words}", BUSY)
 
 
 def _of_request(request: Delivery) -> Iterator[Step]:
@@ -128,7 +136,7 @@ def _now(entry: OutboxEntry, request: Delivery | None) -> Step:
     if entry.status == Status.PENDING:
         return Step(None, _waiting(entry), BUSY)
     tone, words = ENDS[Status(entry.status)]
-    return Step(entry.settled_at, f"{words}: {entry.error}" if entry.error else words, tone)
+    return Step(entry.settled_at, with_reason(words, entry.error), tone)
 
 
 def _waiting(entry: OutboxEntry) -> str:
@@ -149,8 +157,8 @@ def _decisions(entries: Sequence[OutboxEntry]) -> dict[int, list[LogEntry]]:
     return by_entry
 
 
-def _purchases(found: Found) -> list[BrazePurchase]:
+def _purchases(found: Found) -> "QuerySet[BrazePurchase]":
     if not found.order:
-        return []
+        return BrazePurchase.objects.none()
     rows = BrazePurchase.objects.filter(account=found.account, order_id=found.order)
-    return list(rows.filter(customer_external_id=found.customer).order_by("pk")[:MOST_PURCHASES])
+    return rows.filter(customer_external_id=found.customer).order_by("pk")

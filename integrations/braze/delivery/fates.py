@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from integrations.braze.delivery import ledger
 from integrations.braze.delivery.verdicts import ObjectFate, Verdict
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.models.account import UnknownPolicy
+from integrations.braze.models.ledger import ARRAYS
 
 
 class Line(NamedTuple):
@@ -44,7 +44,7 @@ def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now:
     unclear = unclear_arrays(delivery, verdict)
     attributes = delivery.payload["attributes"] if delivery.attributes else []
     is_old = is_outdated(delivery, settings, now)
-    for array in ledger.ARRAYS:
+    for array in ARRAYS:
         for index, item in enumerate(delivery.manifest.get(array, ())):
             told = ObjectFate.UNKNOWN if array in unclear else verdict.fate(array, index)
             if told == ObjectFate.REJECTED and is_old:
@@ -66,7 +66,7 @@ def lines_of(delivery: Delivery, verdict: Verdict, settings: BrazeSettings, now:
 
 def unclear_arrays(delivery: Delivery, verdict: Verdict) -> set[str]:
     """Arrays in which Braze names an object that was not sent: its indexes are not ours, so no fate is known."""
-    sizes = {array: len(delivery.manifest.get(array, [])) for array in ledger.ARRAYS}
+    sizes = {array: len(delivery.manifest.get(array, [])) for array in ARRAYS}
     return {array for array, index in verdict.reasons if index >= sizes.get(array, 0)}
 
 

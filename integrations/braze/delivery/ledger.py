@@ -14,6 +14,7 @@ from integrations.braze.delivery import client, transport
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.models.account import CLOCKS_DIFFER
+from integrations.braze.models.ledger import ARRAYS
 from integrations.outbox.clock import NOW, database_now, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
@@ -21,8 +22,6 @@ from integrations.outbox.sql import Columns, moment, table_of
 
 _TABLE, _ENTRIES = Delivery._meta.db_table, OutboxEntry._meta.db_table
 
-#: Arrays of a manifest, in the order in which Braze applies them.
-ARRAYS = ("attributes", "events", "purchases", "deletions")
 #: A sender that has not begun to send this long after the start gives the request back.
 SEND_WITHIN = timedelta(seconds=2)
 #: Nor does it leave later than this, however long the name look-up takes, which has no time-out: its answer could come
@@ -178,7 +177,7 @@ def named(manifests: Iterable[dict[str, Any]]) -> set[int]:
 
 
 def purchases_of(manifests: Iterable[dict[str, Any]]) -> "QuerySet[BrazePurchase]":
-    """The purchases on their way that these manifests name: by primary key, too; they are kept for ever, so many."""
+    """The purchases on their way that these manifests name: by primary key, as purchases are kept for ever."""
     lines = (line for manifest in manifests for line in manifest.get("purchases", ()))
     return BrazePurchase.objects.filter(pk__among=[line["purchase"] for line in lines], fate=Fate.BUFFERED)
 

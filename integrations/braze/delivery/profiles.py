@@ -21,7 +21,7 @@ from integrations.outbox.prepared import Prepared
 _STANDING = ("account_id", "external_id", "is_known", "is_unproven", "deleted_at", "last_accepted_at")
 _HELD = ("attributes", "uncertain", "refused", "recent")
 _MIRRORED = [field.name for field in fields(Mirrored) if field.name not in ("account_id", "external_id")]
-STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
+_STATE_TOPICS = (Topic.CUSTOMER_UPDATED, Topic.CUSTOMER_TAGS, Topic.AUDIENCES)
 
 
 def _of_profiles(account_id: Any, external_ids: Any) -> "QuerySet[BrazeProfile]":
@@ -74,7 +74,7 @@ def move(account_id: int, lines: list[Line], now: datetime) -> None:
         if not _is_refused(line):
             _move_one(profile, line, now)
         elif mirror.refuse(profile, _attributes(line), line.reason):
-            capture.record([_state_again(account_id, line.customer)])  # the rest, without what was refused
+            capture.record([state_again(account_id, line.customer)])  # the rest, without what was refused
         elif line.customer in strangers:
             del profiles[line.customer]
     _send_again_what_was_unproven(account_id, profiles.values())
@@ -86,11 +86,12 @@ def _send_again_what_was_unproven(account_id: int, profiles: Iterable[Mirrored])
     proven = [profile for profile in profiles if profile.is_known and profile.is_unproven]
     for profile in proven:
         profile.is_unproven = False
-    capture.record([_state_again(account_id, profile.external_id) for profile in proven])
+    capture.record([state_again(account_id, profile.external_id) for profile in proven])
 
 
-def _state_again(account_id: int, customer: str) -> Change:
-    return Change(account_id, Kind.CUSTOMER_UPDATED, customer, STATE_TOPICS, data={"resync": True})
+def state_again(account_id: int, customer: str, subject: str = "") -> Change:
+    """A change that has the customer's whole state composed: attributes, tags and audiences."""
+    return Change(account_id, Kind.CUSTOMER_UPDATED, customer, _STATE_TOPICS, subject, {"resync": True})
 
 
 def _tells_nothing_new(line: Line) -> bool:

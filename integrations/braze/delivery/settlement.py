@@ -17,7 +17,7 @@ from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
 from integrations.braze.erasure import payloads
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
-from integrations.braze.models.ledger import MAX_WORDS
+from integrations.braze.models.ledger import ARRAYS, MAX_WORDS
 from integrations.braze.models.purchase import IN_DOUBT_BEFORE
 from integrations.outbox import nudge, oldest, transitions
 from integrations.outbox.clock import database_now
@@ -106,7 +106,7 @@ def _acted_on(
 
 def _note_miscounts(delivery: Delivery, verdict: Verdict) -> None:
     """Braze's own counts decide nothing; if they differ from what was sent, somebody should look."""
-    if words := verdicts.miscounted(verdict, {array: getattr(delivery, array) for array in ledger.ARRAYS}):
+    if words := verdicts.miscounted(verdict, {array: getattr(delivery, array) for array in ARRAYS}):
         logger.warning("request %s of account %s: %s", delivery.pk, delivery.account_id, words)
         Delivery.objects.filter(pk=delivery.pk).update(answer=f"{words} {verdict.words}"[:MAX_WORDS])
 

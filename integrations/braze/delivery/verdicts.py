@@ -13,12 +13,11 @@ import orjson
 
 from integrations.braze.delivery.client import Answer
 from integrations.braze.models import Outcome
-from integrations.braze.models.ledger import MAX_WORDS
+from integrations.braze.models.ledger import ARRAYS, MAX_WORDS
 
 #: Longer waits that Braze asks for are cut to this: hourly limits reset on the clock hour.
 LONGEST_WAIT_SECONDS = 3_600.0
 DEFAULT_WAIT_SECONDS = 3.0
-ARRAYS = ("attributes", "events", "purchases", "deletions")
 
 
 class ObjectFate(StrEnum):

@@ -19,6 +19,7 @@ from integrations.braze.erasure import quotes
 from integrations.braze.integration import NAME
 from integrations.braze.mapping.purchases import OF_ORDER
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery, Outcome
+from integrations.braze.models.ledger import TRACKED
 from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Order
 from masivo_braze.loyalty.querysets import chunked
@@ -26,8 +27,6 @@ from masivo_braze.loyalty.querysets import chunked
 #: Rows changed, or requests rewritten, in one transaction.
 BATCH = 100
 REMOVED = "removed: the customer was deleted"
-#: Arrays of the manifest and of the body that have personal data.
-ARRAYS = ("attributes", "events", "purchases")
 #: What stays of the data of an order's entry: the order's id, and the status as captured.
 KEPT_DATA = ("order_id", "status")
 #: What stays of a purchase's properties: those that every shop has, not the line's own data.
@@ -102,7 +101,7 @@ def _named(request: Delivery, customers: Customers) -> set[str]:
 
 def _theirs(request: Delivery, customers: Customers) -> Iterator[tuple[str, int]]:
     """Array and index of each object about one of the customers, by the entries that the manifest names for it."""
-    for array in ARRAYS:
+    for array in TRACKED:  # a deletion has nothing but an id
         for index, line in enumerate(request.manifest.get(array, ())):
             if line["customer"] in customers and max(line["entries"], default=0) <= customers[line["customer"]]:
                 yield array, index

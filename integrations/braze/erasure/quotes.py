@@ -7,11 +7,11 @@ from typing import Any
 from django.db.models import Model, QuerySet
 
 from integrations.braze.models import BrazePurchase, BrazeState, Delivery, Outcome
-from integrations.braze.models.ledger import MAX_WORDS
+from integrations.braze.models.ledger import MAX_WORDS, TRACKED
 from integrations.outbox.models import OutboxEntry
 
 REMOVED = "[removed]"
-#: What is shorter says nothing about a person, and is a part of other words.
+#: Shorter texts say nothing about a person, and are parts of other words.
 SHORTEST = 3
 #: Ids, and names that every shop has, at the top of an object and among its properties.
 KEPT = frozenset({"external_id", "name", "product_id"})
@@ -56,7 +56,7 @@ def clear_reasons(request: Delivery, texts: set[str]) -> bool:
 
 def _named(request: Delivery) -> "tuple[QuerySet[Any], QuerySet[Any]]":
     """The entries and the purchases that were in this request."""
-    lines = [line for array in ("attributes", "events", "purchases") for line in request.manifest.get(array, ())]
+    lines = [line for array in TRACKED for line in request.manifest.get(array, ())]
     entries = OutboxEntry.objects.filter(pk__among={pk for line in lines for pk in line["entries"]})
     return entries, BrazePurchase.objects.filter(pk__among=[line["purchase"] for line in lines if "purchase" in line])
 

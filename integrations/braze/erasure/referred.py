@@ -18,8 +18,8 @@ def not_referred_to(
 ) -> Iterator[list[UUID]]:
     """Ids of the requests that none of the entries refers to, `size` at a time, each request looked at once.
 
-    The ids are the statement's own values: in place of a subquery of entries, which the database searches from its
-    beginning for each request once they are too many for its memory (`work_mem`), for hours.
+    The ids of a page are passed as values. A subquery of entries in their place, once it outgrows the database's memory
+    (`work_mem`), is searched from its beginning for each request, which takes hours.
     """
     after: UUID | None = None
     while ids := list(

@@ -48,9 +48,9 @@ def _oldest(entries: "QuerySet[OutboxEntry]") -> "Iterator[QuerySet[OutboxEntry]
 
 
 def _note_events(entries: "QuerySet[OutboxEntry]") -> None:
-    """Said before they are deleted: a backfill must not take events that are purged for events that were never sent.
+    """Note, before events are deleted, that they are: a backfill must not mistake purged events for unsent ones.
 
-    One account after the other: where one's state is locked, those of all others would be for as long.
+    One account after the other: an update of all at once would hold the others' rows locked while it waits for one.
     """
     now = database_now()
     for account_id in set(entries.filter(kind=Kind.EVENT).values_list("account_id", flat=True)):
@@ -58,16 +58,16 @@ def _note_events(entries: "QuerySet[OutboxEntry]") -> None:
 
 
 def _delete_in_batches(
-    batches: "Iterable[QuerySet[Any]]", most: int, say: "Callable[[QuerySet[Any]], None]" = lambda chosen: None
+    batches: "Iterable[QuerySet[Any]]", most: int, note: "Callable[[QuerySet[Any]], None]" = lambda chosen: None
 ) -> int:
-    """`say` is called with each batch before it is deleted.
+    """`note` is called with each batch before it is deleted.
 
-    A failure is logged, and ends only these rows' turn: what else there is to purge does not depend on them.
+    A failure is logged, and ends this deletion alone: other rows that are to be purged do not depend on it.
     """
     gone = 0
     try:
         for chosen in batches:
-            say(chosen)
+            note(chosen)
             gone += _delete(chosen)
             if gone >= most:
                 break

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
     @property
     def is_of_sale(self) -> bool:
-        """Of an order's entry: whether the order was captured as fulfilled, so that sales are due, not reversals."""
+        """Whether an order's entry captured it as fulfilled, so that sales are due, and not reversals."""
         return self.data.get("status") == "FULFILLED"
 
 

@@ -15,7 +15,7 @@ def is_fine(text: str) -> bool:
 
 
 def fitted(name: str, text: str, adjustments: list[str]) -> str:
-    """`text` cleaned and cut to what Braze takes; `name` is how the adjustments call it."""
+    """`text` cleaned and cut to what Braze takes; `name` is what the adjustments call it."""
     if is_fine(text):
         return text
     fine = cleaned(text)

@@ -32,7 +32,7 @@ class UnknownPolicy(models.TextChoices):
 LONGEST_WINDOW_SECONDS = 3600
 #: Clocks are set right by less than this all the time; by more, what was dated before tells nothing about durations.
 CLOCKS_DIFFER = timedelta(minutes=1)
-#: Of a shorter key, nothing is shown.
+#: The end of a key is shown only if the key has at least this many characters.
 SHORTEST_SHOWN = 12
 
 

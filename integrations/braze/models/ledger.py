@@ -11,7 +11,11 @@ from django.utils import timezone
 
 from masivo_braze.loyalty.models import Account
 
-#: Of an answer, no more is kept than anybody reads.
+#: The arrays of `/users/track`, in the order in which Braze applies them.
+TRACKED = ("attributes", "events", "purchases")
+#: Those of a manifest. A `Delivery` has a column for the number of objects in each.
+ARRAYS = (*TRACKED, "deletions")
+#: How much of an answer is kept, in characters: as much as anybody reads.
 MAX_WORDS = 2_000
 
 
@@ -49,7 +53,10 @@ class Delivery(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     status_code = models.PositiveSmallIntegerField("status", null=True, blank=True)
     outcome = models.CharField(max_length=16, choices=Outcome.choices, blank=True)
-    answer = models.TextField(blank=True, help_text="Braze's words, the key redacted, cut to 2,000 characters.")
+    answer = models.TextField(
+        blank=True,
+        help_text="Braze's words, or what kept Braze from answering; without the key, cut to 2,000 characters.",
+    )
     attributes = models.PositiveIntegerField(default=0)
     events = models.PositiveIntegerField(default=0)
     purchases = models.PositiveIntegerField(default=0)

@@ -13,7 +13,7 @@ class BrazeProfile(models.Model):
     attributes = models.JSONField(default=dict)
     uncertain = models.JSONField(
         default=list,
-        help_text="Names of attributes whose last request had no known outcome: they differ from anything.",
+        help_text="Attributes whose last request had no known outcome: their next value is sent, whatever it is.",
     )
     refused = models.JSONField(
         default=dict, help_text="Values that Braze refused: they are not sent again until they change."

@@ -3,16 +3,17 @@
 from django.db import models
 from django.utils import timezone
 
+from integrations.outbox.models import with_reason
 from masivo_braze.loyalty.models import Account
 
 
 class Fate(models.TextChoices):
-    PENDING = "pending", "not sent yet"
+    PENDING = "pending", "waiting to be sent"
     BUFFERED = "buffered", "on its way"
     DELIVERED = "delivered", "delivered"
     REJECTED = "rejected", "rejected"
     UNKNOWN = "unknown", "unknown"
-    DISCARDED = "discarded", "never sent"
+    DISCARDED = "discarded", "discarded"
 
 
 #: What Braze refuses when it is sent again stays in doubt, with this before Braze's words.
@@ -56,3 +57,8 @@ class BrazePurchase(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purchase_id} ({self.fate})"
+
+    @property
+    def outcome(self) -> str:
+        """The fate with its reason, in words."""
+        return with_reason(self.get_fate_display(), self.error)

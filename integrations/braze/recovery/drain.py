@@ -11,9 +11,9 @@ from django.db.models import Q, QuerySet
 from integrations.braze.composing import relay
 from integrations.braze.delivery import flush, readiness
 from integrations.braze.integration import NAME
-from integrations.braze.models import Delivery
+from integrations.braze.models import BrazeProfile, Delivery
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.models import Kind, OutboxEntry, Status
 
 #: How soon to try again if nothing moved, because of a backoff, a rate limit or another process' request.
 POLL_SECONDS = 0.05
@@ -89,7 +89,17 @@ def _why(entry: OutboxEntry) -> str:
     what = f"{entry.get_kind_display()} of customer {entry.customer_external_id}"
     if entry.parked:
         return f"{what}: {entry.error}"
-    return f"{what}: waits until {entry.due_at:%H:%M:%S} UTC, because of the customer's deletion in Braze"
+    return f"{what}: waits until {entry.due_at:%H:%M:%S} UTC: {_why_later(entry)}"
+
+
+def _why_later(entry: OutboxEntry) -> str:
+    """The rules by which a change has to wait, as `rounds` and `relay` apply them."""
+    if entry.kind == Kind.CUSTOMER_DELETED:
+        return "the customer's last request was just before"
+    profiles = BrazeProfile.objects.filter(account_id=entry.account_id, external_id=entry.customer_external_id)
+    if profiles.filter(deleted_at__isnull=False).exists():
+        return "Braze may still be deleting the customer who had this id before"
+    return "the same attribute was changed just before"
 
 
 def _in_flight(account_id: int, unsettled: "QuerySet[OutboxEntry]") -> int:

@@ -19,6 +19,7 @@ from integrations.braze.mapping.objects import Entry
 from integrations.braze.mapping.rows import AnyOrder, AnyPurchase, PurchaseRow
 from integrations.braze.models import BrazePurchase, Fate
 from integrations.outbox import bulk
+from integrations.outbox.changes import REVERSED_STATUSES
 from integrations.outbox.models import Kind, OutboxEntry, Status
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def _missing(account_id: int, entries: Sequence[OutboxEntry], now: datetime) -> 
     closed = {entry.subject for entry in entries if not Entry.of(entry).is_of_sale}
     # A sale reverses itself where its order is closed by then, and no change of its own says so; the order may be open
     # again since. (Where a change captured since says it, whoever decides knows that no reversal has arrived.)
-    closed |= {subject for subject in sold & loaded.orders.keys() if loaded.orders[subject].status in records.CLOSED}
+    closed |= {subject for subject in sold & loaded.orders.keys() if loaded.orders[subject].status in REVERSED_STATUSES}
     closed |= _opened_again(account_id, {entry.customer_external_id for entry in entries}) & sold
     sold &= loaded.orders.keys()
     for subject, order in {**loaded.orders, **loaded.gone}.items():

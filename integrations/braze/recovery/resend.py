@@ -3,13 +3,12 @@
 from django.db import transaction
 
 from integrations.braze import mirror
-from integrations.braze.delivery.profiles import STATE_TOPICS
+from integrations.braze.delivery.profiles import state_again
 from integrations.braze.integration import NAME, BrazeIntegration
 from integrations.braze.models import BrazeProfile
 from integrations.braze.recovery import backfill
 from integrations.outbox import capture
-from integrations.outbox.capture import Change
-from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry
+from integrations.outbox.models import IN_ANY_STATE, OutboxEntry
 from masivo_braze.loyalty.models import Customer
 
 
@@ -23,7 +22,7 @@ def resend(customer: Customer) -> int:
     before = _captured(customer)
     with transaction.atomic():
         _doubt(customer)
-        capture.record([_whole_state(customer)])
+        capture.record([state_again(customer.account_id, customer.external_id, str(customer.pk))])
     for _ in backfill.of_customer(customer):
         pass
     return _captured(customer) - before
@@ -36,17 +35,6 @@ def _doubt(customer: Customer) -> None:
         mirror.doubt(profile, profile.attributes)
         profile.refused = {}
         profile.save(update_fields=["uncertain", "refused"])
-
-
-def _whole_state(customer: Customer) -> Change:
-    return Change(
-        customer.account_id,
-        Kind.CUSTOMER_UPDATED,
-        customer.external_id,
-        STATE_TOPICS,
-        str(customer.pk),
-        {"resync": True},
-    )
 
 
 def _captured(customer: Customer) -> int:

@@ -19,6 +19,7 @@ from integrations.braze.mapping.objects import Entry
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Fate
 from integrations.outbox import capture, nudge
 from integrations.outbox.capture import Change
+from integrations.outbox.changes import REVERSED_STATUSES
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OPEN, Kind, OutboxEntry, Status, Topic
 from masivo_braze.loyalty.models import Customer, Order
@@ -180,7 +181,7 @@ def _capture_closings(in_part: Collection[OutboxEntry]) -> None:
 def _closed_unseen(chosen: Collection[OutboxEntry]) -> list[OutboxEntry]:
     """Sales with purchases to be negated, of orders that are closed, and that no pending entry will negate."""
     sales = [entry for entry in chosen if entry.kind in ORDER_KINDS and not _is_reversal(entry)]
-    closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=("REVERSED", "CANCELLED"))
+    closed = Order.objects.filter(pk__in={int(entry.subject) for entry in sales}, status__in=REVERSED_STATUSES)
     due = {str(pk) for pk in closed.values_list("pk", flat=True)}
     waiting = OutboxEntry.objects.filter(
         integration=NAME, status=Status.PENDING, kind__in=ORDER_KINDS, subject__in=due,

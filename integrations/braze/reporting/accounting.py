@@ -20,11 +20,11 @@ from django.db.models import Count, QuerySet
 
 from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.delivery import ledger
-from integrations.braze.delivery.ledger import ARRAYS
 from integrations.braze.delivery.splitting import IN_BODY
 from integrations.braze.integration import NAME
 from integrations.braze.mapping import money
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
+from integrations.braze.models.ledger import ARRAYS
 from integrations.outbox.capture import DELETED_REASON
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import IS_ON_THE_WAY, OutboxEntry, Status

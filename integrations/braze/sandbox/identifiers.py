@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 PRIMARY = ("external_id", "user_alias", "braze_id")
-SECONDARY = ("email", "phone")
 MAX_EXTERNAL_ID_BYTES = 987
 
 REQUIRED = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"

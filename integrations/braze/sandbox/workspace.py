@@ -74,7 +74,7 @@ class Workspace:
 
     @property
     def under_way(self) -> int:
-        """Of what was taken, how much is still to take effect."""
+        """How many accepted requests are still to take effect."""
         return len(self._held) + len(self._deletes)
 
     def _apply(self, batch: Batch, now: float) -> None:

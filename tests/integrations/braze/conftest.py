@@ -1,4 +1,4 @@
-"""An account with everything switched on, whose Braze is the sandbox, and the way to move its changes along."""
+"""An account with everything switched on, whose Braze is the sandbox; ways to move its changes along; what failed."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,13 +11,15 @@ from integrations.braze.composing import relay as relaying
 from integrations.braze.delivery import client, connection, traffic
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.integration import TOPICS
-from integrations.braze.models import BrazeSettings
+from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 from tests.integrations.braze.delivery import calling
 
 KEY = "0f1e2d3c-test-key"
+Sync = Callable[[], None]
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,7 @@ def braze(
 
 
 @pytest.fixture
-def sync(account: Account, braze: BrazeSettings) -> Callable[[], None]:
+def sync(account: Account, braze: BrazeSettings) -> Sync:
     """Relay and flush until nothing moves any more."""
 
     def run() -> None:
@@ -70,6 +72,33 @@ def change(account: Account, braze: BrazeSettings) -> Customer:
     order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
     OrderLine.objects.create(order=order, sku="CD", quantity=2, value=Decimal("29.33"))
     return one
+
+
+@pytest.fixture
+def unknown(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> list[OutboxEntry]:
+    """An order and two events that were applied, though the answer was lost."""
+    BrazeSettings.objects.update(unknown_events="hold")
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    for kind in ("VISIT", "LOGIN"):
+        Event.objects.create(account=account, customer=one, type=kind)
+    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
+    OrderLine.objects.create(order=order, sku="CD", quantity=2, value="29.33")
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    BrazeState.objects.update(backoff_until=None)
+    sync()
+    return list(OutboxEntry.objects.filter(status="unknown").order_by("pk"))
+
+
+@pytest.fixture
+def refused(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> OutboxEntry:
+    """An event that Braze refused."""
+    one = Customer.objects.create(account=account, external_id="c2")
+    Event.objects.create(account=account, customer=one, type="POISON")
+    sandbox.faults.add(status=400, contains="POISON", message="No <b>poison</b>, please")
+    sync()
+    sandbox.faults.clear()
+    return OutboxEntry.objects.get(status="rejected")
 
 
 @pytest.fixture

@@ -114,7 +114,8 @@
     setTimeout(loop, EVERY_MS);
   }
 
-  Chart.defaults.font.family = "Inter";
+  Chart.defaults.font.family = "Inter, sans-serif";
   show();
+  document.fonts.ready.then(show);  // what was drawn before the font was there is drawn in another one
   setTimeout(loop, EVERY_MS);
 })();

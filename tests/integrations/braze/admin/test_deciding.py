@@ -9,11 +9,11 @@ from integrations.braze.models import BrazeSettings
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.admin.test_failed_syncs import LIST, act, confirm, refused, said, text_of, unknown  # noqa: F401
+from tests.integrations.braze.failed_syncs import act, confirm, said, text_of
 
 
 def test_what_braze_holds_is_not_shown_to_who_may_decide_but_see_no_payloads(
-    unknown: list[OutboxEntry],  # noqa: F811
+    unknown: list[OutboxEntry],
     account: Account,
     client: Client,
 ) -> None:
@@ -30,8 +30,8 @@ def test_what_braze_holds_is_not_shown_to_who_may_decide_but_see_no_payloads(
 
 
 def test_what_has_come_into_doubt_since_the_page_was_shown_is_asked_about(
-    unknown: list[OutboxEntry],  # noqa: F811
-    refused: OutboxEntry,  # noqa: F811
+    unknown: list[OutboxEntry],
+    refused: OutboxEntry,
     admin_client: Client,
 ) -> None:
     """Somebody else has sent it again meanwhile, and its answer was lost: a third time would double it unnoticed."""

@@ -1,88 +1,26 @@
-"""A person decides about failed syncs in the admin: in bulk or one by one, with everything on the page to decide by."""
+"""A person decides about failed syncs in the admin, in the list: in bulk, with a page that asks, and a trace of it."""
 
-import re
-from collections import Counter
 from collections.abc import Callable
-from html import unescape
-from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.management import create_permissions
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
 from integrations.braze.admin import decisions
-from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
-from integrations.braze.models.account import PauseKind
+from integrations.braze.models import BrazePurchase
 from integrations.braze.sandbox import SandboxServer
-from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from masivo_braze.loyalty.models import Account
+from tests.integrations.braze.failed_syncs import LIST, act, allow, confirm, entry_page, fates, said, text_of
 
 Sync = Callable[[], None]
-LIST = "/admin/braze/failedsync/"
 
 
-@pytest.fixture
-def unknown(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> list[OutboxEntry]:
-    """An order and two events that were applied, though the answer was lost."""
-    BrazeSettings.objects.update(unknown_events="hold")
-    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
-    for kind in ("VISIT", "LOGIN"):
-        Event.objects.create(account=account, customer=one, type=kind)
-    order = Order.objects.create(account=account, customer=one, order_id="o1", status="FULFILLED")
-    OrderLine.objects.create(order=order, sku="CD", quantity=2, value="29.33")
-    sandbox.faults.add(close="after", times=1)
-    sync()
-    BrazeState.objects.update(backoff_until=None)
-    sync()
-    return list(OutboxEntry.objects.filter(status="unknown").order_by("pk"))
-
-
-@pytest.fixture
-def refused(account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync) -> OutboxEntry:
-    """An event that Braze refused."""
-    one = Customer.objects.create(account=account, external_id="c2")
-    Event.objects.create(account=account, customer=one, type="POISON")
-    sandbox.faults.add(status=400, contains="POISON", message="No <b>poison</b>, please")
-    sync()
-    sandbox.faults.clear()
-    return OutboxEntry.objects.get(status="rejected")
-
-
-def act(client: Client, action: str, entries: list[OutboxEntry], **more: Any) -> str:
-    data = {"action": action, "_selected_action": [entry.pk for entry in entries], **more}
-    return text_of(client.post(LIST, data, follow=True))
-
-
-def confirm(client: Client, action: str, page: str, **more: Any) -> str:
-    """Send the form of the page that asks."""
-    found = dict(re.findall(r'<input type="hidden" name="(chosen|_selected_action)" value="([^"]*)">', page))
-    return text_of(client.post(LIST, {"action": action, **found, **more}, follow=True))
-
-
-def text_of(response: Any) -> str:
-    assert response.status_code == 200
-    return unescape(response.content.decode())
-
-
-def said(page: str) -> list[str]:
-    found = re.findall(r'class="[^"]* bg-(?:green|orange)-100 [^"]*">(.*?)</div>', page, re.DOTALL)
-    return [words.strip() for words in found]
-
-
-def fates() -> dict[str, int]:
-    return Counter(OutboxEntry.objects.exclude(kind__startswith="customer").values_list("status", flat=True))
-
-
-def entry_page(client: Client, entry: OutboxEntry) -> str:
-    return text_of(client.get(reverse("admin:braze_failedsync_change", args=(entry.pk,))))
-
-
-# --- the list -------------------------------------------------------------------------------------------
+# --- the list -----------------------------------------------------------------------------------------
 
 
 def test_it_lists_what_failed_and_nothing_else(
@@ -113,7 +51,7 @@ def test_it_filters_by_account_kind_status_and_day(
     assert listed(f"{today}{day.day % 28 + 1}") == 0
 
 
-# --- decisions ------------------------------------------------------------------------------------------
+# --- decisions ----------------------------------------------------------------------------------------
 
 
 def test_it_sends_again_what_braze_refused_without_asking(
@@ -250,7 +188,7 @@ def test_it_records_who_decided_what(refused: OutboxEntry, unknown: list[OutboxE
     assert "To be sent again" in history
 
 
-# --- who may --------------------------------------------------------------------------------------------
+# --- who may ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -260,10 +198,6 @@ def staff(client: Client, account: Account) -> tuple[Client, User]:
     account.members.add(user)
     client.force_login(user)
     return client, user
-
-
-def allow(user: User, *names: str) -> None:
-    user.user_permissions.set(Permission.objects.filter(codename__in=names))
 
 
 def test_it_lets_only_those_decide_who_may_change(refused: OutboxEntry, staff: tuple[Client, User]) -> None:
@@ -289,137 +223,3 @@ def test_nobody_edits_a_failed_sync(refused: OutboxEntry, admin_client: Client) 
     assert admin_client.post(page, {"status": "delivered"}).status_code == 403
     assert admin_client.get(f"{LIST}add/").status_code == 403
     assert admin_client.post(f"{LIST}{refused.pk}/delete/", {"post": "yes"}).status_code == 403
-
-
-# --- the page of one ------------------------------------------------------------------------------------
-
-
-def test_a_dead_letter_keeps_its_payload_braze_s_words_its_request_and_its_time(
-    refused: OutboxEntry, admin_client: Client
-) -> None:
-    page = entry_page(admin_client, refused)
-    request = Delivery.objects.get(pk=refused.batch)
-    assert request.started_at is not None
-    assert '"name": "POISON"' in page
-    assert "No <b>poison</b>, please" in page
-    assert str(request.pk) in page
-    assert f"{request.started_at:%Y-%m-%d %H:%M:%S}" in page
-    assert "400" in page
-
-
-def test_a_held_change_shows_its_own_object_of_the_request(unknown: list[OutboxEntry], admin_client: Client) -> None:
-    """Two events of one customer in one request: each shows its own."""
-    visit, login = (entry for entry in unknown if entry.kind == "event")
-    assert '"VISIT"' in entry_page(admin_client, visit)
-    assert '"LOGIN"' not in entry_page(admin_client, visit)
-    assert '"LOGIN"' in entry_page(admin_client, login)
-
-
-def test_a_held_order_shows_the_purchases_that_are_held_and_no_others(
-    unknown: list[OutboxEntry], admin_client: Client
-) -> None:
-    order = next(entry for entry in unknown if entry.kind == "order")
-    arrived, held = BrazePurchase.objects.order_by("part")
-    BrazePurchase.objects.filter(pk=arrived.pk).update(fate="delivered")
-    page = entry_page(admin_client, order)
-    assert f'"purchase_id": "{held.purchase_id}"' in page
-    assert arrived.purchase_id not in page
-
-
-def test_a_change_that_failed_leads_to_the_decision(refused: OutboxEntry, admin_client: Client) -> None:
-    page = reverse("admin:outbox_outboxentry_change", args=(refused.pk,))
-    decision = reverse("admin:braze_failedsync_change", args=(refused.pk,))
-    assert decision in text_of(admin_client.get(page))
-    OutboxEntry.objects.update(status="delivered")
-    assert decision not in text_of(admin_client.get(page))
-
-
-def test_it_shows_the_page_of_a_change_whose_request_is_no_longer_kept(
-    refused: OutboxEntry, admin_client: Client
-) -> None:
-    Delivery.objects.all().delete()
-    page = entry_page(admin_client, refused)
-    assert "No <b>poison</b>" in page
-    assert "no longer kept" in page
-
-
-# --- Ask Braze ------------------------------------------------------------------------------------------
-
-
-def ask(client: Client, entry: OutboxEntry) -> str:
-    return text_of(client.post(reverse("admin:braze_failedsync_ask", args=(entry.pk,))))
-
-
-def rows(page: str, table: str) -> list[list[str]]:
-    body = page.partition(f'<table id="{table}" class="plain stacked">')[2].partition("</table>")[0]
-    found = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in body.split("</tr>")]
-    return [[re.sub(r"<[^>]+>", "", cell) for cell in row] for row in found if row]
-
-
-def test_braze_s_answer_stands_beside_what_is_believed(unknown: list[OutboxEntry], admin_client: Client) -> None:
-    page = ask(admin_client, unknown[0])
-    assert {name: count for name, count, _ in rows(page, "events")} == {"VISIT": "1", "LOGIN": "1"}
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", last) for *_, last in rows(page, "events"))
-    ((product, counted, _, delivered, held),) = rows(page, "products")
-    assert (product, counted, delivered, held) == ("CD", "2", "0", "2")
-    assert "total revenue of 29.33 US dollars" in page
-    names = {name: (there, differs) for name, there, _, differs in rows(page, "attributes")}
-    assert names["first_name"] == ("Ada", "")
-
-
-def test_it_marks_attributes_that_differ(unknown: list[OutboxEntry], admin_client: Client) -> None:
-    profile = BrazeProfile.objects.get(external_id="c1")
-    profile.attributes["first_name"] = "Eve"
-    profile.save()
-    found = {row[0]: row[1:] for row in rows(ask(admin_client, unknown[0]), "attributes")}
-    assert found["first_name"] == ["Ada", "Eve", "differs"]
-
-
-def test_asking_decides_nothing(unknown: list[OutboxEntry], admin_client: Client) -> None:
-    before = list(OutboxEntry.objects.values().order_by("pk"))
-    ask(admin_client, unknown[0])
-    assert list(OutboxEntry.objects.values().order_by("pk")) == before
-    assert not LogEntry.objects.exists()
-
-
-def test_it_says_what_kept_braze_from_answering(
-    unknown: list[OutboxEntry], sandbox: SandboxServer, admin_client: Client
-) -> None:
-    sandbox.faults.add(status=403, endpoint="export")
-    assert "lacks the permission users.export.ids" in ask(admin_client, unknown[0])
-    sandbox.faults.clear()
-    OutboxEntry.objects.update(customer_external_id="nobody")
-    assert "Braze has no user with this id" in ask(admin_client, unknown[0])
-    BrazeSettings.objects.all().delete()
-    assert "no Braze settings" in ask(admin_client, unknown[0])
-
-
-def test_a_question_is_not_asked_by_following_a_link(
-    unknown: list[OutboxEntry], sandbox: SandboxServer, admin_client: Client
-) -> None:
-    before = len(sandbox.requests())
-    page = reverse("admin:braze_failedsync_ask", args=(unknown[0].pk,))
-    assert admin_client.get(page).status_code == 302
-    assert len(sandbox.requests()) == before
-
-
-# --- the settings page ----------------------------------------------------------------------------------
-
-
-def test_the_settings_page_leads_to_what_waits_for_a_decision(
-    unknown: list[OutboxEntry], braze: BrazeSettings, admin_client: Client
-) -> None:
-    page = reverse("admin:braze_brazesettings_change", args=(braze.pk,))
-    assert "4 to decide about" in text_of(admin_client.get(page))
-
-
-def test_the_settings_page_explains_a_restored_database(
-    account: Account, braze: BrazeSettings, admin_client: Client
-) -> None:
-    page = reverse("admin:braze_brazesettings_change", args=(braze.pk,))
-    assert "braze_restored" not in text_of(admin_client.get(page))
-    BrazeState.objects.update(paused_at=database_now(), pause_kind=PauseKind.RESTORED, pause_reason="Lost commits.")
-    assert "python manage.py braze_restored --account shop --since" in text_of(admin_client.get(page))
-    assert "not settled when this was noticed, and those that Braze had refused" in text_of(admin_client.get(page))
-    BrazeState.objects.update(pause_kind=PauseKind.REFUSED)
-    assert "braze_restored" not in text_of(admin_client.get(page))

@@ -19,7 +19,7 @@ from integrations.braze.recovery import backfill
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
 from tests.console.two_accounts import person
-from tests.integrations.braze.admin.test_settings import KEY, Page, errors, page  # noqa: F401
+from tests.integrations.braze.admin.settings_page import KEY, Page, errors
 
 US, EU = "https://rest.iad-01.braze.com", "https://rest.fra-01.braze.eu"
 NEW_KEY = "4e5f6a7b-0000-4000-8000-9c0d1e2ff00d"
@@ -32,7 +32,7 @@ def stored() -> BrazeSettings:
 # --- the instance ---------------------------------------------------------------------------------------
 
 
-def test_it_offers_every_instance_with_its_region(page: Page) -> None:  # noqa: F811
+def test_it_offers_every_instance_with_its_region(page: Page) -> None:
     text = page.read()
     for words in ("US-01, United States: rest.iad-01.braze.com", "EU-02, European Union", "KR-01, South Korea"):
         assert words in text
@@ -40,7 +40,7 @@ def test_it_offers_every_instance_with_its_region(page: Page) -> None:  # noqa: 
         assert endpoints.normalised(instance.url) == instance.url
 
 
-def test_it_stores_the_chosen_instance_and_shows_it_again(page: Page) -> None:  # noqa: F811
+def test_it_stores_the_chosen_instance_and_shows_it_again(page: Page) -> None:
     page.save(instance_choice=EU)
     assert stored().rest_endpoint == EU
     assert f'<option value="{EU}" selected' in page.read()
@@ -48,7 +48,7 @@ def test_it_stores_the_chosen_instance_and_shows_it_again(page: Page) -> None:  
     assert (stored().rest_endpoint, stored().sync_events) == (EU, True)
 
 
-def test_it_takes_another_host_of_the_pattern(page: Page) -> None:  # noqa: F811
+def test_it_takes_another_host_of_the_pattern(page: Page) -> None:
     page.save(instance_choice="other", rest_endpoint="rest.us-11.braze.com")
     assert stored().rest_endpoint == "https://rest.us-11.braze.com"
     assert '<option value="other" selected' in page.read()
@@ -56,7 +56,7 @@ def test_it_takes_another_host_of_the_pattern(page: Page) -> None:  # noqa: F811
     assert stored().rest_endpoint == US  # what was changed counts
 
 
-def test_it_refuses_an_instance_that_is_none(page: Page) -> None:  # noqa: F811
+def test_it_refuses_an_instance_that_is_none(page: Page) -> None:
     assert errors(page.save(instance_choice="https://example.com"))
     assert not BrazeSettings.objects.exists()
 
@@ -64,7 +64,7 @@ def test_it_refuses_an_instance_that_is_none(page: Page) -> None:  # noqa: F811
 # --- what is shown of the key ---------------------------------------------------------------------------
 
 
-def test_it_shows_the_key_s_end_and_when_it_changed(page: Page) -> None:  # noqa: F811
+def test_it_shows_the_key_s_end_and_when_it_changed(page: Page) -> None:
     page.save(api_key=KEY)
     since = stored().key_changed_at
     assert since is not None
@@ -88,7 +88,7 @@ def test_the_end_is_the_stored_key_s_however_it_is_written(account: Account, way
     assert stored().key_ending == ""
 
 
-def test_the_end_of_a_key_that_cannot_be_read_stays(page: Page, settings) -> None:  # noqa: F811
+def test_the_end_of_a_key_that_cannot_be_read_stays(page: Page, settings) -> None:
     page.save(api_key=KEY)
     BrazeSettings.objects.update(key_changed_at=stored().key_changed_at - timedelta(days=1))
     since = stored().key_changed_at
@@ -102,7 +102,7 @@ def test_the_end_of_a_key_that_cannot_be_read_stays(page: Page, settings) -> Non
 
 
 @pytest.fixture
-def mirrored(page: Page, account: Account) -> BrazeProfile:  # noqa: F811
+def mirrored(page: Page, account: Account) -> BrazeProfile:
     """An account with a key and an endpoint whose workspace is known to hold something."""
     page.save(api_key=KEY, instance_choice=US, is_enabled=True, create_customers=True)
     return BrazeProfile.objects.create(account=account, external_id="Ada", attributes={"first_name": "Ada"})
@@ -112,14 +112,14 @@ CHANGES = [{"api_key": NEW_KEY, "instance_choice": US}, {"instance_choice": EU}]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_it_asks_whose_another_key_or_endpoint_is(page: Page, mirrored: BrazeProfile, change) -> None:  # noqa: F811
+def test_it_asks_whose_another_key_or_endpoint_is(page: Page, mirrored: BrazeProfile, change) -> None:
     found = errors(page.save(**change))
     assert "Say which workspace the new key or endpoint belongs to: it decides what is sent next." in found
     assert (stored().api_key, stored().rest_endpoint) == (KEY, US)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_same_workspace_keeps_the_mirror(page: Page, mirrored: BrazeProfile, change) -> None:  # noqa: F811
+def test_the_same_workspace_keeps_the_mirror(page: Page, mirrored: BrazeProfile, change) -> None:
     page.save(**change, workspace="same")
     assert BrazeProfile.objects.get() == mirrored
     assert BrazeState.objects.get().mirrored_endpoint == change["instance_choice"]
@@ -127,7 +127,7 @@ def test_the_same_workspace_keeps_the_mirror(page: Page, mirrored: BrazeProfile,
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_another_workspace_forgets_the_mirror_and_offers_a_resend(
-    page: Page,  # noqa: F811
+    page: Page,
     mirrored: BrazeProfile,
     change,
 ) -> None:
@@ -137,7 +137,7 @@ def test_another_workspace_forgets_the_mirror_and_offers_a_resend(
     assert "Send everything to the new workspace" in text
 
 
-def test_a_toggle_asks_nothing_and_keeps_the_mirror(page: Page, mirrored: BrazeProfile) -> None:  # noqa: F811
+def test_a_toggle_asks_nothing_and_keeps_the_mirror(page: Page, mirrored: BrazeProfile) -> None:
     assert errors(page.save(instance_choice=US, workspace="another", sync_events=True)) == []
     assert BrazeProfile.objects.get() == mirrored
 
@@ -146,7 +146,7 @@ def test_a_toggle_asks_nothing_and_keeps_the_mirror(page: Page, mirrored: BrazeP
 
 
 def test_it_captures_everything_in_the_background(
-    page: Page,  # noqa: F811
+    page: Page,
     account: Account,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -164,7 +164,7 @@ def test_it_captures_everything_in_the_background(
 
 
 def test_a_resend_that_is_under_way_says_how_far_it_has_come(
-    page: Page,  # noqa: F811
+    page: Page,
     account: Account,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -181,14 +181,14 @@ def test_a_resend_that_is_under_way_says_how_far_it_has_come(
     assert "of customers, 2 of 2 seen so far" in " ".join(page.client.get(url).content.decode().split())
 
 
-def test_it_says_so_where_nothing_would_be_sent(page: Page) -> None:  # noqa: F811
+def test_it_says_so_where_nothing_would_be_sent(page: Page) -> None:
     page.save()
     text = page.client.get(reverse("admin:braze_brazesettings_resend", args=[stored().pk])).content.decode()
     assert "is synced: enable Braze" in text
 
 
 def test_it_begins_also_where_redis_is_down(
-    page: Page,  # noqa: F811
+    page: Page,
     account: Account,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,7 +206,7 @@ def test_it_begins_also_where_redis_is_down(
 # --- history --------------------------------------------------------------------------------------------
 
 
-def test_the_history_has_old_and_new_values_and_never_the_key(page: Page, admin_client: Client) -> None:  # noqa: F811
+def test_the_history_has_old_and_new_values_and_never_the_key(page: Page, admin_client: Client) -> None:
     page.save(api_key=KEY, instance_choice=US)
     page.save(instance_choice=EU, api_key=NEW_KEY, workspace="same", sync_events=True, calls_per_hour="5000")
     entry = LogEntry.objects.order_by("pk").last()
@@ -217,7 +217,7 @@ def test_the_history_has_old_and_new_values_and_never_the_key(page: Page, admin_
     )
 
 
-def test_the_history_says_choices_as_the_page_does(page: Page) -> None:  # noqa: F811
+def test_the_history_says_choices_as_the_page_does(page: Page) -> None:
     page.save()
     page.save(unknown_events="hold")
     words = LogEntry.objects.order_by("pk").last().change_message

@@ -9,7 +9,7 @@ from django.test import Client
 from integrations.braze.models import BrazeSettings
 from masivo_braze.loyalty.models import Account
 from tests.console.two_accounts import person
-from tests.integrations.braze.admin.test_settings import KEY, Page, stored
+from tests.integrations.braze.admin.settings_page import KEY, Page, stored
 
 
 @pytest.fixture

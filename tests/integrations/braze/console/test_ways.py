@@ -11,8 +11,8 @@ from django.urls import reverse
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.lists import CappedPaginator
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.admin.test_failed_syncs import refused, text_of  # noqa: F401
-from tests.integrations.braze.console.test_pages import ARRIVAL, ada, skipped  # noqa: F401
+from tests.integrations.braze.console.pages import ARRIVAL
+from tests.integrations.braze.failed_syncs import text_of
 
 
 def test_the_first_page_is_health(admin_client: Client) -> None:
@@ -28,7 +28,7 @@ def test_who_may_see_one_page_alone_begins_there(client: Client, db: None) -> No
 
 
 def test_a_failed_sync_leads_to_the_records_to_mend_and_to_the_timeline(
-    refused: OutboxEntry,  # noqa: F811
+    refused: OutboxEntry,
     admin_client: Client,
 ) -> None:
     page = text_of(admin_client.get(reverse("admin:braze_failedsync_change", args=(refused.pk,))))
@@ -38,21 +38,21 @@ def test_a_failed_sync_leads_to_the_records_to_mend_and_to_the_timeline(
     assert f"{ARRIVAL}shop/?customer={customer.external_id}" in page
 
 
-def test_a_change_of_a_record_that_is_gone_says_so(refused: OutboxEntry, admin_client: Client) -> None:  # noqa: F811
+def test_a_change_of_a_record_that_is_gone_says_so(refused: OutboxEntry, admin_client: Client) -> None:
     Customer.objects.all().delete()
     gone = OutboxEntry.objects.get(kind="event", customer_external_id=refused.customer_external_id)
     page = text_of(admin_client.get(reverse("admin:outbox_outboxentry_change", args=(gone.pk,))))
     assert "no longer there" in page
 
 
-def test_a_record_s_page_leads_to_its_timeline(ada: Customer, admin_client: Client) -> None:  # noqa: F811
+def test_a_record_s_page_leads_to_its_timeline(ada: Customer, admin_client: Client) -> None:
     order = Order.objects.get(order_id="o1")
     page = text_of(admin_client.get(reverse("admin:loyalty_order_change", args=(order.pk,))))
     assert f"{ARRIVAL}shop/?customer=c%2F1&order=o1" in page
 
 
 def test_the_list_says_how_much_of_it_is_shown(
-    skipped: list[OutboxEntry],  # noqa: F811
+    skipped: list[OutboxEntry],
     admin_client: Client,
     monkeypatch: Any,
 ) -> None:
@@ -68,7 +68,7 @@ def test_the_list_says_how_much_of_it_is_shown(
 @pytest.mark.parametrize("model", ["customer", "event", "order", "membership", "orderline"])
 def test_masivo_s_long_lists_are_not_counted_either(
     model: str,
-    ada: Customer,  # noqa: F811
+    ada: Customer,
     admin_client: Client,
     django_assert_max_num_queries: Any,
 ) -> None:
@@ -81,7 +81,7 @@ def test_masivo_s_long_lists_are_not_counted_either(
 
 
 def test_the_timeline_of_an_order_shows_nothing_of_another_customer_s_of_that_number(
-    ada: Customer,  # noqa: F811
+    ada: Customer,
     admin_client: Client,
 ) -> None:
     page = f"{ARRIVAL}shop/?customer=c%2F1&order=o1"
@@ -96,7 +96,7 @@ def test_the_timeline_of_an_order_shows_nothing_of_another_customer_s_of_that_nu
 
 @pytest.mark.parametrize("slug", ["shop.example", "Śklep 1"])
 def test_an_account_whose_slug_no_form_would_take_has_its_pages_and_hurts_no_other(
-    ada: Customer,  # noqa: F811
+    ada: Customer,
     admin_client: Client,
     slug: str,
 ) -> None:

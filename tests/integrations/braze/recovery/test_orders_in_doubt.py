@@ -324,4 +324,4 @@ def test_an_edit_of_an_order_whose_reversal_was_discarded_reverses_nothing(
     given_up.save()
     settle_all(sync)
     assert sandbox.summary()["revenue"] == {"USD": "10.00"}
-    assert OutboxEntry.objects.latest("pk").error == "not reversed: its reversal was given up"
+    assert OutboxEntry.objects.latest("pk").error == "not reversed: its reversal was discarded"
