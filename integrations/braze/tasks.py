@@ -16,7 +16,7 @@ from integrations.braze.erasure import payloads, retention, scrubbing
 from integrations.braze.integration import NAME
 from integrations.braze.recovery import backfill as backfilling
 from integrations.braze.reporting import notices
-from integrations.outbox import low_priority, nudge, oldest
+from integrations.outbox import nudge, oldest
 from integrations.outbox.ticks import one_at_a_time
 
 logger = logging.getLogger(__name__)
@@ -26,24 +26,13 @@ LANES = 4
 #: How often backfills are looked for that nobody is at; until then, a message of one is waited for.
 BACKFILL_TICK_SECONDS = 15
 
-#: Accounts of which this process left something when it last worked on them: it need not find that out anew.
-_with_backlog: set[int] = set()
-
 
 @shared_task(ignore_result=True)
 def relay(account_id: int) -> None:
-    """One round; if it leaves something, the account has a backlog, of which a slice is relayed with low priority."""
-    if account_id not in _with_backlog:
-        if not relaying.relay(account_id, most_rounds=1) or not _has_more(account_id):
-            return
-        _with_backlog.add(account_id)
-    most_rounds = 1 if _is_kept_free() else None
-    if not low_priority.run(partial(relaying.relay, account_id, gives_way=True, most_rounds=most_rounds)):
-        return
-    if _has_more(account_id):
+    if relaying.relay(account_id, gives_way=True, most_rounds=1 if _is_kept_free() else None) and oldest.first_pending(
+        account_id, NAME, parked=False
+    ):
         nudge.publish_soon(account_id)
-    else:
-        _with_backlog.discard(account_id)
 
 
 @shared_task(ignore_result=True)
@@ -131,10 +120,6 @@ def backfills() -> None:
     """The periodic tick of backfills: those whose worker has gone, or whose message was lost, go on."""
     for account_id in backfilling.left_alone():
         backfill.apply_async((account_id,), expires=BACKFILL_TICK_SECONDS)
-
-
-def _has_more(account_id: int) -> bool:
-    return oldest.first_pending(account_id, NAME, parked=False) is not None
 
 
 def _is_kept_free() -> bool:

@@ -27,10 +27,7 @@ BACKLOG, BACKLOG_ON_SQLITE = 1_000_000, 2_000
 
 
 class JournalledStack(Stack):
-    """Backlogs have a stand-in of their own: Braze does not take one account's requests more slowly for another's.
-
-    Nor does it compute on our machine: theirs gets what processor time is left over.
-    """
+    """Backlogs have a stand-in of their own: Braze does not take one account's requests more slowly for another's."""
 
     def start_sandbox(self) -> None:
         command = [sys.executable, "-m", "integrations.braze.sandbox", "--port"]
@@ -38,7 +35,7 @@ class JournalledStack(Stack):
         wait_until(lambda: answers(self.sandbox_port), "the sandbox")
         self.sandbox.set_faults(*FAULTS)
         port = free_port()
-        self._spawn("sandbox of backlogs", ["nice", "-n", "19", *command, str(port)])
+        self._spawn("sandbox of backlogs", [*command, str(port)])
         wait_until(lambda: answers(port), "the backlogs' sandbox")
         self.of_backlog = f"http://127.0.0.1:{port}"
         self.env["BRAZE_EXTRA_ENDPOINTS"] += f",{self.of_backlog}"

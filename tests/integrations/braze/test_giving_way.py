@@ -1,6 +1,5 @@
 """A backlog leaves others, who have little to do, more time than it takes itself; nobody else waits for anybody."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ from integrations.braze.composing import relay, taking
 from integrations.braze.delivery import flush
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
-from integrations.outbox import giving_way, lease, low_priority, nudge
+from integrations.outbox import giving_way, lease, nudge
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
@@ -99,11 +98,10 @@ def test_a_worker_gives_way_between_rounds_and_a_command_does_not(
     people(account, 3)
     assert relay.relay(account.pk) == 3
     assert given == []
-    for name in ("Bea", "Cy", "Di", "Ed"):
+    for name in ("Bea", "Cy", "Di"):
         Customer.objects.create(account=account, external_id=name, first_name=name)
     tasks.relay(account.pk)
-    assert OutboxEntry.objects.filter(status="pending").count() == 0
-    assert given == [account.pk, account.pk]  # the first round tells that there is more, and is one of its own
+    assert given == [account.pk, account.pk]
 
 
 def test_the_sender_of_a_backlog_gives_way_after_each_settlement_and_no_other_sender_does(
@@ -142,69 +140,19 @@ def test_others_are_told_by_the_database_s_clock(account: Account, other: Accoun
     assert not lease.have_others_emptied(account.pk, -SOON)
 
 
-@pytest.fixture
-def low(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What was relayed with low priority: how much was moved each time."""
-    moved: list[int] = []
-
-    def run(work: Callable[[], int]) -> int:
-        moved.append(work())
-        return moved[-1]
-
-    monkeypatch.setattr(low_priority, "run", run)
-    monkeypatch.setattr(tasks, "_with_backlog", set())
-    return moved
-
-
-@pytest.fixture
-def nudged(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    told: list[int] = []
-    monkeypatch.setattr(nudge, "publish_soon", told.append)
-    return told
-
-
-@pytest.mark.parametrize(("process", "moved"), [(0, 2), (1, 4), (2, 4)])
+@pytest.mark.parametrize(("process", "moved"), [(0, 1), (1, 3), (2, 3)])
 def test_the_first_process_of_a_worker_makes_one_round_and_comes_back_for_the_rest(
-    account: Account,
-    braze: BrazeSettings,
-    low: list[int],
-    nudged: list[int],
-    monkeypatch: pytest.MonkeyPatch,
-    process: int,
-    moved: int,
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch, process: int, moved: int
 ) -> None:
     """With a backlog in each process, all others would wait for the end of a slice."""
+    told: list[int] = []
     monkeypatch.setattr(current_process(), "index", process, raising=False)
+    monkeypatch.setattr(nudge, "publish_soon", told.append)
     monkeypatch.setattr(taking, "TAKE", 1)
-    people(account, 4)
-    tasks.relay(account.pk)  # beside the round that tells that there is more
+    people(account, 3)
+    tasks.relay(account.pk)
     assert OutboxEntry.objects.exclude(status="pending").count() == moved
-    assert nudged == ([account.pk] if moved < 4 else [])
-
-
-def test_a_backlog_is_relayed_with_low_priority_until_nothing_is_left(
-    account: Account,
-    braze: BrazeSettings,
-    low: list[int],
-    nudged: list[int],
-    monkeypatch: pytest.MonkeyPatch,
-    settings: Any,
-) -> None:
-    monkeypatch.setattr(current_process(), "index", 1, raising=False)
-    monkeypatch.setattr(taking, "TAKE", 1)
-    settings.BRAZE_READY_REQUESTS = 4
-    people(account, 8)
-    tasks.relay(account.pk)
-    assert (low, nudged) == ([4], [account.pk])  # after a round that told that there is more
-    tasks.relay(account.pk)
-    assert low == [4, 0]  # enough is ready
-    settings.BRAZE_READY_REQUESTS = 400
-    tasks.relay(account.pk)
-    assert low == [4, 0, 3]
-    Customer.objects.create(account=account, external_id="later", first_name="Ada")
-    tasks.relay(account.pk)
-    assert OutboxEntry.objects.filter(status="pending").count() == 0
-    assert low == [4, 0, 3]
+    assert told == ([account.pk] if moved < 3 else [])
 
 
 def test_one_round_leaves_nothing_behind_where_it_takes_all(account: Account, braze: BrazeSettings) -> None:
