@@ -1,6 +1,7 @@
 """Settings that every environment shares."""
 
 from contextlib import suppress
+from types import NoneType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -10,9 +11,12 @@ from settings.environment import (
     BASE_DIR,
     VAR_DIR,
     broker_url,
+    endpoints,
     env,
+    host_names,
     log_level,
     number,
+    origins,
     redis_url,
     switch,
     text,
@@ -22,8 +26,8 @@ from settings.environment import (
 )
 
 DEBUG = False
-ALLOWED_HOSTS: list[str] = words("ALLOWED_HOSTS")
-CSRF_TRUSTED_ORIGINS: list[str] = words("CSRF_TRUSTED_ORIGINS")
+ALLOWED_HOSTS: list[str] = host_names("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS: list[str] = origins("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "unfold",  # before the admin, whose site and templates it replaces
@@ -132,7 +136,8 @@ def database(url: str) -> dict[str, Any]:
         }
     else:
         config.setdefault("CONN_HEALTH_CHECKS", True)
-        config.setdefault("CONN_MAX_AGE", 600)
+        if not isinstance(config.setdefault("CONN_MAX_AGE", 600), (int, float, NoneType)):
+            raise ImproperlyConfigured("DATABASE_URL: conn_max_age has to be a number of seconds.")
         config["OPTIONS"] = {**_GIVEN_UP_IN_TIME, **config.get("OPTIONS", {})}
     return config
 
@@ -223,7 +228,7 @@ CONSOLE_URL: str = web_address("CONSOLE_URL")
 #: Fernet keys for stored API keys: the first encrypts, all decrypt.
 FIELD_ENCRYPTION_KEYS: list[str] = words("FIELD_ENCRYPTION_KEYS")
 #: Base URLs allowed besides Braze's own hosts, for the sandbox and tests.
-BRAZE_EXTRA_ENDPOINTS: list[str] = words("BRAZE_EXTRA_ENDPOINTS")
+BRAZE_EXTRA_ENDPOINTS: list[str] = endpoints("BRAZE_EXTRA_ENDPOINTS")
 #: Off outside production, so that no laptop writes to a merchant's workspace.
 BRAZE_ALLOW_REAL_HOSTS: bool = switch("BRAZE_ALLOW_REAL_HOSTS", default=False)
 

@@ -60,6 +60,32 @@ def words(name: str, default: Sequence[str] = ()) -> list[str]:
     return [item for item in items if item] or list(default)
 
 
+def host_names(name: str, default: Sequence[str] = ()) -> list[str]:
+    """Like `words`, for `ALLOWED_HOSTS`. Raises `ImproperlyConfigured` for what is no host of any request."""
+    host = r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[\da-f:.]+\]"
+    return _all_like(host, "admin.example.com", name, words(name, default))
+
+
+def origins(name: str) -> list[str]:
+    """Like `words`, for addresses as browsers send them: without a path, so the last slash of a copied one is left out.
+
+    Raises `ImproperlyConfigured` for what is none.
+    """
+    return _all_like(r"https?://[^/]+", "https://admin.example.com", name, [url.rstrip("/") for url in words(name)])
+
+
+def endpoints(name: str, default: Sequence[str] = ()) -> list[str]:
+    """Like `words`, for base URLs. Raises `ImproperlyConfigured` for what could not be called."""
+    return _all_like(r"https?://[^/].*", "https://sandbox.example.com", name, words(name, default))
+
+
+def _all_like(pattern: str, example: str, name: str, items: list[str]) -> list[str]:
+    for item in items:
+        if not re.fullmatch(pattern, item, re.IGNORECASE):
+            raise ImproperlyConfigured(f"{name} has to be like {example}, not “{item}”.")
+    return items
+
+
 def switch(name: str, *, default: bool) -> bool:
     """The environment's value of `name`, else `default`. Raises `ImproperlyConfigured` if it is neither on nor off."""
     value = text(name)

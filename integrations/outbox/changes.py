@@ -60,8 +60,8 @@ def lines_created(lines: Sequence[OrderLine]) -> list[Change]:
     The orders are read again, locked: the instances on the lines may be older than a fulfilment that another
     process commits at this moment, and its relay would then never see these lines.
     """
-    orders = Order.objects.select_for_update().filter(pk__in={line.order_id for line in lines})
-    by_pk = {order.pk: order for order in orders.order_by("pk")}
+    orders = Order.objects.select_for_update(of=("self",)).filter(pk__in={line.order_id for line in lines})
+    by_pk = {order.pk: order for order in orders.select_related("customer").order_by("pk")}
     return [
         _of_order(by_pk[line.order_id], Kind.ORDER_LINE)
         for line in lines

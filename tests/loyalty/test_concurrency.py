@@ -9,6 +9,8 @@ import pytest
 from django.db import IntegrityError, connection, connections, transaction
 
 from dev.waiting import wait_until
+from masivo_braze.loyalty.importing.apply import apply_records
+from masivo_braze.loyalty.importing.records import CustomerRecord
 from masivo_braze.loyalty.models import Account, Audience, Customer, Membership, Order, OrderLine
 from tests.loyalty.recorder import Recorder
 
@@ -82,3 +84,21 @@ def test_it_places_lines_added_by_two_at_once(order: Order) -> None:
     with beside(lambda: OrderLine.objects.create(order=order, sku="second", value=1)):
         OrderLine.objects.create(order=order, sku="first", value=1)
     assert [(line.position, line.sku) for line in order.lines.all()] == [(1, "first"), (2, "second")]
+
+
+def test_an_import_goes_on_after_a_deadlock(account: Account) -> None:
+    """Another import, or anybody else, may write the same records in another order."""
+    records = [CustomerRecord(number, f"c{number}", {"first_name": "Ana"}) for number in (1, 2)]
+    problems: list[tuple[int, str]] = []
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Customer.objects.create(account=account, external_id="c2")
+            running = pool.submit(
+                _in_own_connection, lambda: apply_records(account, records, lambda *problem: problems.append(problem))
+            )
+            wait_until(_somebody_waits, "the import to wait")
+            Customer.objects.create(account=account, external_id="c1")  # it has waited longer, so it is rolled back
+        counts = running.result(timeout=10)
+    assert problems == []
+    assert counts["customers"]["changed"] == 2
+    assert list(Customer.objects.values_list("first_name", flat=True)) == ["Ana", "Ana"]

@@ -121,6 +121,24 @@ def test_it_numbers_the_purchases_of_one_day(run_import: Import) -> None:
     assert OrderLine.objects.get(order__order_id="cdnow-00004-19970102-1").paid == 0
 
 
+@pytest.mark.parametrize("broken", [" 00004 0001 19970101  0   29.33", " 00004 0001 19970101  2   2x.33"])
+def test_a_purchase_keeps_its_number_while_an_earlier_one_of_the_day_is_broken(run_import: Import, broken: str) -> None:
+    other = " 00004 0001 19970101  1   14.96"
+    assert not run_import(broken, other)
+    assert run_import(" 00004 0001 19970101  2   29.33", other)
+    assert "order lines: 1 created, 0 changed, 1 unchanged" in run_import.output
+    paid = {line.order.order_id: line.paid for line in OrderLine.objects.select_related("order")}
+    assert paid == {"cdnow-00004-19970101-1": Decimal("29.33"), "cdnow-00004-19970101-2": Decimal("14.96")}
+
+
+def test_a_purchase_that_was_cut_off_has_no_other_amount(run_import: Import) -> None:
+    """A file that came in part may end in the middle of an amount, which Braze would count as revenue."""
+    whole = " 00004 0001 19970101  2   29.33"
+    for end in range(len(whole)):
+        run_import(" 00021 0002 19970101  3   63.34", whole[:end])
+        assert [order.order_id for order in Order.objects.all()] == ["cdnow-00021-19970101-1"]
+
+
 def test_it_imports_every_kind_of_record(run_import: Import, account: Account) -> None:
     assert run_import(*ALL)
     customer, event, order, audience = (
@@ -265,6 +283,8 @@ def test_it_reports_a_bad_line_and_goes_on(run_import: Import, line: Any, reason
         " 00004 0001 19971301  1   29.33",
         " 00004 0001 19970101  1   -9.33",
         " 00004 0001 19970101  1",
+        " 00004 0001 19970101  1   29",
+        " 00004 0001 19970101  1   29.3",
         " nobody 0001 19970101  1   29.33",
     ],
 )

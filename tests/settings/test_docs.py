@@ -9,7 +9,10 @@ from dev.processes import ROOT
 
 #: Of the settings, what only a developer's machine has.
 DEVELOPERS = {"DEBUG", "SANDBOX_PORT", "VAR_DIR"}
-READERS = "number|whole_number|words|switch|text|web_address|log_level|_required|generated_secret|_redis_address"
+READERS = (
+    "number|whole_number|words|host_names|origins|endpoints|switch|text|web_address|log_level|_required"
+    "|generated_secret|_redis_address"
+)
 READS = re.compile(rf'(?:{READERS})\(\s*"([A-Z_]+)"')
 
 

@@ -160,12 +160,52 @@ def test_celery_is_told_of_the_same_redis_in_its_own_words(url: str, broker: str
 
 
 @pytest.mark.parametrize(
-    "name", ["BRAZE_INTERNAL_EVENTS", "BRAZE_EXTRA_ENDPOINTS", "CSRF_TRUSTED_ORIGINS", "ALLOWED_HOSTS"]
+    ("name", "one", "two"),
+    [
+        ("BRAZE_INTERNAL_EVENTS", "ONE", "TWO"),
+        ("BRAZE_EXTRA_ENDPOINTS", "https://one", "https://two"),
+        ("CSRF_TRUSTED_ORIGINS", "https://one", "https://two"),
+        ("ALLOWED_HOSTS", "one", "two"),
+    ],
 )
-def test_a_list_may_be_written_with_spaces(name: str) -> None:
+def test_a_list_may_be_written_with_spaces(name: str, one: str, two: str) -> None:
     """The second internal event was forwarded: no event has a type that begins with a space."""
-    done = start(f"{name} == ['https://one', 'https://two']", **{name: "https://one, https://two ,"})
+    done = start(f"{name} == ['{one}', '{two}']", **{name: f"{one}, {two} ,"})
     assert done.stdout.split()[0] == "True"
+
+
+@pytest.mark.parametrize("host", ["https://a.example", "a.example:8000", "a.example/admin", "*.a.example", "a b"])
+def test_it_names_a_host_that_no_request_has(host: str) -> None:
+    """The admin answered each request with 400."""
+    done = start(ALLOWED_HOSTS=f"masivo.example,{host}")
+    assert done.returncode != 0
+    assert f"ALLOWED_HOSTS has to be like admin.example.com, not “{host}”." in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("host", ["a.example", "a.example.", ".a.example", "*", "10.0.0.1", "[::1]", "A-1_b"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    assert start(ALLOWED_HOSTS=host).stdout.split()[0] == f"['{host}']"
+
+
+@pytest.mark.parametrize("origin", ["a.example", "https://a.example/admin/", "https://", "ftp://a.example"])
+def test_it_names_an_origin_that_no_browser_sends(origin: str) -> None:
+    """Nobody could log in."""
+    done = start(CSRF_TRUSTED_ORIGINS=origin)
+    assert done.returncode != 0
+    assert "CSRF_TRUSTED_ORIGINS has to be like https://admin.example.com, not" in done.stderr.splitlines()[-1]
+
+
+def test_an_origin_may_be_copied_from_the_address_bar() -> None:
+    shown = start("CSRF_TRUSTED_ORIGINS", CSRF_TRUSTED_ORIGINS="https://a.example/,https://*.b.example:8443").stdout
+    assert shown.startswith("['https://a.example', 'https://*.b.example:8443']")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8010", "sandbox.example", "https:sandbox.example", "https://"])
+def test_it_names_an_endpoint_that_cannot_be_called(url: str) -> None:
+    """An account could choose it, and backed off for ever."""
+    done = start(BRAZE_EXTRA_ENDPOINTS=f"http://127.0.0.1:8010,{url}")
+    assert done.returncode != 0
+    assert "BRAZE_EXTRA_ENDPOINTS has to be like https://sandbox.example.com, not" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "FIELD_ENCRYPTION_KEYS"])
@@ -227,6 +267,14 @@ def test_how_long_connections_are_kept_may_be_told_by_the_databases_address() ->
     shown = "DATABASES['default']['CONN_MAX_AGE']"
     assert start(shown).stdout.split()[0] == "600"
     assert start(shown, DATABASE_URL=f"{COMPLETE['DATABASE_URL']}?conn_max_age=0").stdout.split()[0] == "0"
+
+
+@pytest.mark.parametrize("age", ["abc", "10min", "true"])
+def test_it_names_a_time_to_keep_connections_that_is_none(age: str) -> None:
+    """Each connection failed, with an error that named no variable."""
+    done = start(DATABASE_URL=f"{COMPLETE['DATABASE_URL']}?conn_max_age={age}")
+    assert done.returncode != 0
+    assert "DATABASE_URL: conn_max_age has to be a number of seconds." in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("url", ["console.example.com", "https:console.example.com", "https://"])

@@ -20,9 +20,9 @@ from integrations.braze.mapping import money
 from integrations.braze.models import BrazePurchase, Delivery
 from integrations.braze.recovery import resolution
 from integrations.outbox.admin import to_the_second
-from integrations.outbox.deadlocks import through_deadlocks
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.console.base import ModelAdmin
+from masivo_braze.deadlocks import through_deadlocks
 
 #: Most changes decided about at once; the person is told that the rest is left.
 MOST = 10_000

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, transaction
 
+from masivo_braze.deadlocks import through_deadlocks
 from masivo_braze.loyalty.importing.records import (
     AudienceRecord,
     CustomerRecord,
@@ -38,10 +39,8 @@ def apply_records(
     orders before these have made, of the same file: they are not counted again, and these orders' own are added.
     """
     counted = set() if counted is None else counted
-    batch = Batch(account, counted)
     try:
-        with transaction.atomic():
-            batch.apply(records)
+        batch = through_deadlocks(lambda: _applied(account, records, counted))
     except (ValidationError, IntegrityError, DataError, ValueError, ArithmeticError) as error:
         if len(records) == 1:
             report(records[0].number, reason_of(error))
@@ -53,6 +52,13 @@ def apply_records(
     for number, reason in sorted(batch.bad):
         report(number, reason)
     return batch.counts
+
+
+def _applied(account: Account, records: Sequence[ImportRecord], counted: AbstractSet[str]) -> "Batch":
+    batch = Batch(account, counted)
+    with transaction.atomic():
+        batch.apply(records)
+    return batch
 
 
 def add_counts(parts: Iterable[Counts]) -> Counts:

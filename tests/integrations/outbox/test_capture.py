@@ -234,6 +234,21 @@ def test_it_captures_an_order_once_it_is_fulfilled(account: Account, want: Want,
     assert OutboxEntry.objects.latest("pk").data == {"order_id": "o1", "status": "REVERSED"}
 
 
+def test_lines_of_many_orders_take_no_more_queries_than_those_of_few(
+    account: Account, want: Want, captured: Captured
+) -> None:
+    """An import brings them by the thousand, each of another customer."""
+    want(Topic.ORDERS)
+    orders = [fulfilled(account, customer(account, f"c{number}"), f"o{number}") for number in range(9)]
+    counts = []
+    for some in (orders[:2], orders[2:]):
+        with CaptureQueriesContext(connection) as queries:
+            OrderLine.objects.bulk_create([OrderLine(order=order, position=1, sku="CD", value=1) for order in some])
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+    assert captured()[9:] == [("order_line", f"c{number}") for number in range(9)]
+
+
 def test_it_captures_a_line_added_to_a_fulfilled_order(account: Account, want: Want, captured: Captured) -> None:
     want(Topic.ORDERS)
     order = fulfilled(account, customer(account))
