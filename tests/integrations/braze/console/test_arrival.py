@@ -1,6 +1,7 @@
 """*Did it arrive?* over the admin: the search, the timelines, and what Braze is asked."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -10,6 +11,7 @@ from integrations.braze.composing import relay
 from integrations.braze.console import search, timeline
 from integrations.braze.models import BrazeProfile, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 from tests.integrations.braze.console.pages import ARRIVAL, client_of
@@ -163,6 +165,21 @@ def test_a_search_that_offers_no_more_than_so_many_says_so(
     assert "There may be more" not in text_of(admin_client.get(ARRIVAL, {"q": "c/1"}))
     monkeypatch.setattr(search, "MOST", 2)
     assert "There may be more" in text_of(admin_client.get(ARRIVAL, {"q": "c/1"}))
+
+
+def test_a_timeline_tells_adjustments_and_what_a_change_waits_for(ada: Customer, admin_client: Client) -> None:
+    ada.phone, ada.first_name = "300 111 2233", "Augusta"
+    ada.save()
+    order = Order.objects.get()
+    OutboxEntry.objects.create(
+        account=ada.account, integration="braze", kind="order", customer_external_id="c/1", subject=str(order.pk),
+        data={"order_id": "o1", "status": "REVERSED"}, parked=True, due_at=database_now() + timedelta(minutes=1),
+        error="waits for the outcome of the order's purchases",
+    )  # fmt: skip
+    relay.relay(ada.account_id)
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1"}))
+    assert "adjusted: phone: left out" in page
+    assert "waits for another change: waits for the outcome of the order's purchases" in page
 
 
 def test_long_timelines_come_in_pages(ada: Customer, account: Account, admin_client: Client) -> None:
