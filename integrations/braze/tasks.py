@@ -27,7 +27,7 @@ LANES = 4
 BACKFILL_TICK_SECONDS = 15
 
 
-@shared_task(ignore_result=True)
+@shared_task
 def relay(account_id: int) -> None:
     if relaying.relay(account_id, gives_way=True, most_rounds=1 if _is_kept_free() else None) and oldest.first_pending(
         account_id, NAME, parked=False
@@ -35,7 +35,7 @@ def relay(account_id: int) -> None:
         nudge.publish_soon(account_id)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 @one_at_a_time
 def flush() -> None:
     """Every second: wake the senders of accounts with unstarted requests, and settle what went silent."""
@@ -56,38 +56,38 @@ def _wake_senders() -> None:
             logger.exception("senders of account %s could not be woken", account_id)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 def flush_account(account_id: int) -> None:
     _flush(account_id, on_probation=False)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 def flush_backlog(account_id: int) -> None:
     """On a worker apart: what a backlog has to compute holds up no account that has little to send."""
     _flush(account_id, on_probation=False, gives_way=True)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 def probe_account(account_id: int) -> None:
     """One request at a time, on a worker apart: an account whose Braze hangs holds up no other."""
     _flush(account_id, on_probation=True)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 @one_at_a_time
 def purge() -> None:
     retention.purge()
     payloads.forget_old()
 
 
-@shared_task(ignore_result=True)
+@shared_task
 @one_at_a_time
 def scrub() -> None:
     """Every 15 seconds: remove personal data of deleted customers."""
     scrubbing.work_off()
 
 
-@shared_task(ignore_result=True)
+@shared_task
 @one_at_a_time
 def notify() -> None:
     """Every 15 seconds: find what members have to be told by mail, and send it."""
@@ -95,26 +95,26 @@ def notify() -> None:
         tell.apply_async((notice_id,), expires=60)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 @one_at_a_time
 def notice_losses() -> None:
     """Every 15 seconds: find accounts whose database was restored from a backup."""
     commits.notice_losses()
 
 
-@shared_task(ignore_result=True)
+@shared_task
 def tell(notice_id: int) -> None:
     notices.send(notice_id)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 def backfill(account_id: int) -> None:
     """A slice of capturing everything the account has; the rest is another task's."""
     if backfilling.work_off(account_id):
         backfill.apply_async((account_id,), expires=BACKFILL_TICK_SECONDS)
 
 
-@shared_task(ignore_result=True)
+@shared_task
 @one_at_a_time
 def backfills() -> None:
     """The periodic tick of backfills: those whose worker has gone, or whose message was lost, go on."""

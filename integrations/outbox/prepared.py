@@ -9,7 +9,6 @@ from copy import copy
 from datetime import datetime
 from inspect import signature
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
-from uuid import UUID
 
 from django.db import connection
 from django.db.models import Expression, Model, QuerySet
@@ -95,11 +94,7 @@ class Prepared(Generic[M]):
 
 
 def _written(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return moment(value)
-    if isinstance(value, UUID) and not connection.features.has_native_uuid_field:
-        return value.hex
-    return value
+    return moment(value) if isinstance(value, datetime) else value
 
 
 def _converted(row: Iterable[Any], converters: Mapping[int, tuple[list[Callable[..., Any]], Any]]) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from integrations.outbox import sweep as sweeping
 from integrations.outbox.ticks import one_at_a_time
 
 
-@shared_task(ignore_result=True)
+@shared_task
 @one_at_a_time
 def sweep() -> None:
     sweeping.sweep()

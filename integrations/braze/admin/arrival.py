@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django.contrib import admin, messages
@@ -52,7 +53,9 @@ class ArrivalAdmin(PageAdmin):
         if len(found) == 1:
             return redirect(address(found[0]))
         choice = [(one, address(one)) for one in found]
-        context = {"term": term, "accounts": accounts, "chosen": chosen, "choice": choice}
+        of_a_kind = Counter(one.kind for one in found)
+        is_cut = any(number >= search.MOST for number in of_a_kind.values())
+        context = {"term": term, "accounts": accounts, "chosen": chosen, "choice": choice, "is_cut": is_cut}
         return self.page(request, "admin/braze/arrival/search.html", "Did it arrive?", **context)
 
     def timeline(self, request: HttpRequest, slug: str) -> HttpResponse:

@@ -77,9 +77,12 @@ class ByReasonAdmin(OutboxEntryAdmin):
             query = request.GET.copy()
             for name in ("reason", "p"):
                 query.pop(name, None)
+            is_of_one_reason = bool(request.GET.get("reason"))
+            groups, are_more = ([], False) if is_of_one_reason else reasons.grouped(self.to_group(listed.queryset))
             response.context_data = (response.context_data or {}) | {
-                "groups": reasons.grouped(self.to_group(listed.queryset)) if not request.GET.get("reason") else [],
-                "is_of_one_reason": bool(request.GET.get("reason")),
+                "groups": groups,
+                "are_more_groups": are_more,
+                "is_of_one_reason": is_of_one_reason,
                 "query": query.urlencode(),
                 "whole_query": request.GET.urlencode(),
                 "nothing": "" if listed.has_active_filters or listed.query else self.nothing,

@@ -34,11 +34,6 @@ def newest() -> int:
     return int(OutboxEntry.objects.aggregate(last=Max("pk"))["last"] or 0)
 
 
-def counted(rows: "QuerySet[OutboxEntry]", most: int = MOST) -> int:
-    """How many rows there are, but at most `most`."""
-    return rows.order_by()[:most].count()
-
-
 class _Counted(Subquery):
     """The number of the subquery's rows."""
 
@@ -47,7 +42,7 @@ class _Counted(Subquery):
 
 
 def counted_by_account(rows: "QuerySet[OutboxEntry]", account_ids: Collection[int], most: int = MOST) -> dict[int, int]:
-    """The same by account, in one query; the rows' index has to begin with the account."""
+    """How many rows each account has, but at most `most`, in one query; their index has to begin with the account."""
     mine = rows.filter(account_id=OuterRef("pk")).order_by().values("pk")[:most]
     accounts = Account.objects.filter(pk__in=account_ids).order_by()
     return dict(accounts.annotate(number=_Counted(mine)).values_list("pk", "number"))

@@ -7,7 +7,7 @@ from django.db.models.functions import MD5
 
 from integrations.outbox.models import OutboxEntry
 
-#: Most groups shown; the rest are rare.
+#: Most groups shown; the rest are rarer.
 MOST = 12
 
 
@@ -22,14 +22,15 @@ class Reason:
     last: int
 
 
-def grouped(entries: "QuerySet[OutboxEntry]") -> list[Reason]:
-    """The groups of these entries, the most frequent first."""
+def grouped(entries: "QuerySet[OutboxEntry]") -> tuple[list[Reason], bool]:
+    """The groups of these entries, the most frequent first; and whether there are more than these."""
     rows = entries.order_by().annotate(key=MD5("error")).values_list("key", "error", "status")
     groups = rows.annotate(number=Count("pk"), last=Max("pk")).order_by(F("number").desc(), "error")
-    return [
+    found = [
         Reason(key, words or "no reason given", status, count, last)
-        for key, words, status, count, last in groups[:MOST]
+        for key, words, status, count, last in groups[: MOST + 1]
     ]
+    return found[:MOST], len(found) > MOST
 
 
 def only(entries: "QuerySet[OutboxEntry]", key: str) -> "QuerySet[OutboxEntry]":

@@ -20,7 +20,7 @@ def lines(request: Delivery, with_contents: bool = True) -> Iterator[tuple[str, 
             yield array, line, objects[index] if index < len(objects) else None
 
 
-def objects(request: Delivery | None, entry: int, most: int = 20) -> list[Any]:
+def objects(request: Delivery | None, entry: int) -> list[Any]:
     """The JSON objects of an entry, in the request's order; [] if the contents are no longer kept."""
     found = lines(request) if request else ()
-    return [item for _, line, item in found if item is not None and entry in line["entries"]][:most]
+    return [item for _, line, item in found if item is not None and entry in line["entries"]]

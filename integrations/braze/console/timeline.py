@@ -17,8 +17,8 @@ from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Outcome
 from integrations.outbox.models import IN_ANY_STATE, OPEN, Kind, OutboxEntry, Status, with_reason
 
-#: Changes on a page, and purchases of one order.
-PAGE, MOST_PURCHASES = 20, 100
+#: Changes on a page, objects of each, and purchases of one order.
+PAGE, MOST_OBJECTS, MOST_PURCHASES = 20, 20, 100
 GOOD, BUSY, BAD, PLAIN = "good", "warn", "bad", ""
 
 #: How a change ended. A delivered one need not have been accepted: a person may have treated it as delivered.
@@ -53,7 +53,12 @@ class Step:
 class Change:
     entry: OutboxEntry
     steps: list[Step]
-    objects: list[Any]
+    objects: list[Any]  #: as they were sent, in the request that carried the change last
+
+    @property
+    def shown(self) -> list[Any]:
+        """The first `MOST_OBJECTS`: a page may have twenty changes of as many."""
+        return self.objects[:MOST_OBJECTS]
 
     @property
     def is_failed(self) -> bool:

@@ -93,7 +93,7 @@ def _go_on(account_id: int, skip_locked: bool = False) -> Step | None:
         row.captured += _record(account_id, chunk, records.to_changes)
     done = Step(records.name, row.seen, row.captured)
     if records.to_changes is _events and _has_lost_events(account_id):
-        done, chunk = Step(f"{records.name}: {LEFT_OUT}", row.seen, row.captured), []
+        done, chunk = Step(f"{records.name} ({LEFT_OUT})", row.seen, row.captured), []
     if len(chunk) == CHUNK:
         row.save()
     elif row.step + 1 < len(_ALL):
@@ -162,7 +162,7 @@ _ALL = (
     _Records("fulfilled orders", _fulfilled, changes.orders_changed),
     _Records("audience memberships", _memberships, _joined),
 )
-LEFT_OUT = "left out, since old ones were purged from the books and could be sent twice;"
+LEFT_OUT = "left out, since it is no longer known which of the older ones were sent"
 
 
 def _has_lost_events(account_id: int) -> bool:

@@ -346,6 +346,12 @@ def test_it_reads_in_chunks(history: Account, braze: BrazeSettings, monkeypatch:
     assert OutboxEntry.objects.filter(kind=Kind.EVENT).values("subject").distinct().count() == 3
 
 
+def test_a_backfill_says_why_it_leaves_events_out(history: Account, braze: BrazeSettings) -> None:
+    BrazeState.objects.update(purged_at=database_now())
+    output = run("braze_backfill", "--account", "shop")
+    assert "events (left out, since it is no longer known which of the older ones were sent): 0 captured of 3" in output
+
+
 def test_it_refuses_to_backfill_where_nothing_is_synced(history: Account) -> None:
     BrazeSettings.objects.create(account=history, is_enabled=False, sync_events=True)
     assert "Nothing of shop is synced" in str(refused("braze_backfill", "--account", "shop")[1])

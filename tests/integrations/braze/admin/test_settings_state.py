@@ -7,6 +7,7 @@ from html import unescape
 from django.test import Client
 from django.urls import reverse
 
+from integrations.braze.account import steering
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.models.account import PauseKind
 from integrations.outbox.clock import database_now
@@ -35,6 +36,12 @@ def test_it_shows_the_state_in_words(page: Page, account: Account, braze: BrazeS
     assert shown(page) == "incomplete: No API key yet."
     BrazeSettings.objects.update(is_enabled=False)
     assert shown(page) == "disabled"
+
+
+def test_it_says_who_paused_the_account_and_what_ends_that(page: Page, account: Account, braze: BrazeSettings) -> None:
+    steering.pause(account.pk, "anna", "a campaign")
+    words = f"paused by anna: a campaign, since {BrazeState.objects.get().held_at:%Y-%m-%d %H:%M:%S}. Nothing is lost;"
+    assert shown(page) == f"{words} “Resume” on its Health page ends this."
 
 
 def test_it_promises_no_resumption_where_saving_does_not_resume(page: Page, braze: BrazeSettings) -> None:

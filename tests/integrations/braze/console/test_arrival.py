@@ -1,15 +1,17 @@
 """*Did it arrive?* over the admin: the search, the timelines, and what Braze is asked."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from integrations.braze.composing import relay
-from integrations.braze.console import timeline
+from integrations.braze.console import search, timeline
 from integrations.braze.models import BrazeProfile, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 from tests.integrations.braze.console.pages import ARRIVAL, client_of
@@ -140,6 +142,44 @@ def test_purchases_beyond_those_that_are_shown_are_told_of(
     page = text_of(answer)
     assert "The first 2 of 3 are shown" in page
     assert reverse("admin:braze_brazepurchase_changelist", query={"q": "o1"}) in page
+
+
+def test_objects_beyond_those_that_are_shown_are_told_of(
+    ada: Customer, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    OrderLine.objects.filter(quantity=2).update(quantity=250)
+    OrderLine.objects.create(order=Order.objects.get(), sku="LP", quantity=250, value=50)
+    relay.relay(ada.account_id)
+    address = f"{ARRIVAL}shop/?customer=c%2F1&order=o1"
+    assert "objects: the request's page" not in text_of(admin_client.get(address))
+    monkeypatch.setattr(timeline, "MOST_OBJECTS", 2)
+    page = text_of(admin_client.get(address))
+    assert "The first 2 of 3 objects: the request's page has all of them." in page
+
+
+def test_a_search_that_offers_no_more_than_so_many_says_so(
+    ada: Customer, many: int, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in Account.objects.exclude(pk=ada.account_id)[:2]:
+        Customer.objects.create(account=other, external_id="c/1")
+    assert "There may be more" not in text_of(admin_client.get(ARRIVAL, {"q": "c/1"}))
+    monkeypatch.setattr(search, "MOST", 2)
+    assert "There may be more" in text_of(admin_client.get(ARRIVAL, {"q": "c/1"}))
+
+
+def test_a_timeline_tells_adjustments_and_what_a_change_waits_for(ada: Customer, admin_client: Client) -> None:
+    ada.phone, ada.first_name = "300 111 2233", "Augusta"
+    ada.save()
+    order = Order.objects.get()
+    OutboxEntry.objects.create(
+        account=ada.account, integration="braze", kind="order", customer_external_id="c/1", subject=str(order.pk),
+        data={"order_id": "o1", "status": "REVERSED"}, parked=True, due_at=database_now() + timedelta(minutes=1),
+        error="waits for the outcome of the order's purchases",
+    )  # fmt: skip
+    relay.relay(ada.account_id)
+    page = text_of(admin_client.get(f"{ARRIVAL}shop/", {"customer": "c/1"}))
+    assert "adjusted: phone: left out" in page
+    assert "waits for another change: waits for the outcome of the order's purchases" in page
 
 
 def test_long_timelines_come_in_pages(ada: Customer, account: Account, admin_client: Client) -> None:

@@ -3,10 +3,12 @@
 import codecs
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from integrations.braze.console import reasons
 from integrations.braze.models import BrazeSettings
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.console.lists import CappedPaginator
@@ -24,6 +26,18 @@ def test_skipped_changes_come_by_reason(skipped: list[OutboxEntry], admin_client
     one = admin_client.get("/admin/braze/skippedsync/", {"reason": groups["off"].key})
     assert {entry.error for entry in one.context["cl"].result_list} == {"off"}
     assert len(one.context["cl"].result_list) == 2
+
+
+def test_reasons_beyond_the_most_frequent_are_told_of(
+    skipped: list[OutboxEntry], admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = "/admin/braze/skippedsync/"
+    monkeypatch.setattr(reasons, "MOST", 2)
+    assert "there are more" not in text_of(admin_client.get(page))
+    monkeypatch.setattr(reasons, "MOST", 1)
+    answer = admin_client.get(page)
+    assert [group.words for group in answer.context["groups"]] == ["off"]
+    assert "The 1 most frequent reasons; there are more." in text_of(answer)
 
 
 def test_failed_syncs_come_by_reason_and_day(refused: OutboxEntry, admin_client: Client) -> None:

@@ -1,6 +1,7 @@
 """Answers that are settled in one transaction count as they would one after the other."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -63,14 +64,40 @@ def test_what_was_in_flight_and_goes_well_does_not_end_a_wait(
 
 
 def test_an_answer_that_came_too_late_keeps_no_other_from_being_settled(account: Account, braze: BrazeSettings) -> None:
-    for name in ("c1", "c2"):
-        Customer.objects.create(account=account, external_id=name)
-        relay.relay(account.pk)
-    late, other = ledger.start_all(Delivery.objects.values_list("pk", flat=True))
+    late, other = _two_started(account)
     assert settlement.settle(late, verdicts.silent())
     answers = [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201) for pk in (late, other)]
     assert settlement.settle_all(account.pk, answers) == {other}
     assert dict(Delivery.objects.values_list("pk", "outcome")) == {late: "unknown", other: "accepted"}
+
+
+@pytest.mark.made_up
+def test_an_answer_that_cannot_be_settled_keeps_no_other_from_it(
+    account: Account, braze: BrazeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoilt, other = _two_started(account)
+    Delivery.objects.filter(pk=spoilt).update(body=b"no zlib")
+    flush._settle(account.pk, [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201) for pk in (spoilt, other)])
+    assert dict(Delivery.objects.values_list("pk", "outcome")) == {spoilt: "", other: "accepted"}
+    assert f"request {spoilt} could not be settled" in caplog.text
+
+
+@pytest.mark.made_up
+def test_a_silent_request_that_cannot_be_settled_keeps_no_other_from_it(account: Account, braze: BrazeSettings) -> None:
+    spoilt, other = _two_started(account)
+    Delivery.objects.filter(pk=spoilt).update(body=b"no zlib")
+    Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
+    flush.settle_silent()
+    assert dict(Delivery.objects.values_list("pk", "outcome")) == {spoilt: "", other: "unknown"}
+
+
+def _two_started(account: Account) -> list[UUID]:
+    """The older one first."""
+    for name in ("c1", "c2"):
+        Customer.objects.create(account=account, external_id=name)
+        relay.relay(account.pk)
+    ledger.start_all(Delivery.objects.values_list("pk", flat=True))
+    return list(Delivery.objects.order_by("created_at").values_list("pk", flat=True))
 
 
 @pytest.mark.postgres

@@ -111,6 +111,19 @@ def test_nothing_of_a_deleted_customer_is_left_in_any_table(augusta: Customer, a
     assert accounting.check(account.pk) == []
 
 
+def test_what_braze_quoted_goes_though_the_payload_that_tells_it_has_gone_before(augusta: Customer, sync: Sync) -> None:
+    Delivery.objects.filter(finished_at__isnull=False).update(body=b"")
+    assert "Marylebone" in found()
+    delete(augusta, sync)
+    tasks.scrub()
+    assert left() == []
+    accepted, *others = (
+        set(Delivery.objects.filter(**which).values_list("answer", flat=True))
+        for which in ({"outcome": "accepted", "answer": erasing.REMOVED}, {"outcome": "refused"})
+    )
+    assert (accepted, others) == (set(), [{erasing.REMOVED}])
+
+
 @pytest.mark.parametrize("off", [{"delete_customers": False}, {"is_enabled": False}, {"api_key": ""}])
 def test_nothing_is_left_though_the_deletion_is_not_sent(
     off: dict[str, Any], augusta: Customer, account: Account, braze: BrazeSettings, sync: Sync

@@ -99,7 +99,7 @@ def test_events_are_left_out_from_the_moment_on_in_which_old_ones_are_purged(
     steps = []
     while step := backfill._go_on(history.pk):
         steps.append(step)
-    assert steps[0].name.startswith("events: left out")
+    assert steps[0].name.startswith("events (left out")
     assert captured() == EVERYTHING | {"event": 2}
 
 
