@@ -17,6 +17,7 @@ from integrations.braze.integration import NAME
 from integrations.braze.recovery import backfill as backfilling
 from integrations.braze.reporting import notices
 from integrations.outbox import nudge, oldest
+from integrations.outbox.patience import no_time_limit
 from integrations.outbox.ticks import one_at_a_time
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def probe_account(account_id: int) -> None:
 
 @shared_task(ignore_result=True)
 @one_at_a_time
+@no_time_limit()
 def purge() -> None:
     retention.purge()
     payloads.forget_old()
@@ -82,6 +84,7 @@ def purge() -> None:
 
 @shared_task(ignore_result=True)
 @one_at_a_time
+@no_time_limit()
 def scrub() -> None:
     """Every 15 seconds: remove personal data of deleted customers."""
     scrubbing.work_off()
