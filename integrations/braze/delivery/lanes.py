@@ -27,8 +27,8 @@ TURN_SECONDS = 5.0
 SWITCH_SECONDS = 0.001
 #: Requests that a process waits for in accounts set aside. Each has a thread of its own, so they must have an end.
 MOST_ASIDE = 2_000
-#: Threads that take up again what was set aside: each has a connection to the database.
-TAKING_UP = 16
+#: Most threads that take up again what was set aside, each with a connection to the database. They are made as needed.
+TAKING_UP = 32
 ENDED_EVERY_SECONDS = 0.05
 
 #: An account's work. Whenever all it can do is wait for some request, it names those it waits for; it may then be
