@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from integrations.braze.mapping.rows import AnyProfile
-from integrations.braze.models.account import CLOCKS_DIFFER
+from integrations.outbox.clock import CLOCKS_DIFFER
 
 _ABSENT = object()
 #: Codes that name an attribute without quoting it [Braze: /users/track].
