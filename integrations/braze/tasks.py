@@ -89,7 +89,6 @@ def purge() -> None:
 
 @shared_task(ignore_result=True)
 @one_at_a_time
-@no_time_limit()
 def scrub() -> None:
     """Every 15 seconds: remove personal data of deleted customers."""
     scrubbing.work_off()

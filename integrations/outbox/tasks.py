@@ -3,12 +3,10 @@
 from celery import shared_task
 
 from integrations.outbox import sweep as sweeping
-from integrations.outbox.patience import no_time_limit
 from integrations.outbox.ticks import one_at_a_time
 
 
 @shared_task(ignore_result=True)
 @one_at_a_time
-@no_time_limit()
 def sweep() -> None:
     sweeping.sweep()
