@@ -1,6 +1,7 @@
 """Celery's tasks. Their arguments are ids; every message is a hint that may be lost or repeated."""
 
 import logging
+import threading
 from contextlib import suppress
 from functools import partial
 
@@ -17,12 +18,17 @@ from integrations.braze.integration import NAME
 from integrations.braze.recovery import backfill as backfilling
 from integrations.braze.reporting import notices
 from integrations.outbox import nudge, oldest
+from integrations.outbox.patience import no_time_limit
 from integrations.outbox.ticks import one_at_a_time
 
 logger = logging.getLogger(__name__)
 
 #: Most flush tasks started for one account at a time: each in another process, if there are as many.
 LANES = 4
+#: Threads of a process that send mails at a time. If the mail server hangs, each waits for as long as that takes, and
+#: the worker has accounts to probe as well.
+MAILING = 2
+_mailing = threading.BoundedSemaphore(MAILING)
 #: How often backfills are looked for that nobody is at; until then, a message of one is waited for.
 BACKFILL_TICK_SECONDS = 15
 
@@ -75,6 +81,7 @@ def probe_account(account_id: int) -> None:
 
 @shared_task
 @one_at_a_time
+@no_time_limit()
 def purge() -> None:
     retention.purge()
     payloads.forget_old()
@@ -104,7 +111,15 @@ def notice_losses() -> None:
 
 @shared_task
 def tell(notice_id: int) -> None:
-    notices.send(notice_id)
+    """Whoever finds too many threads at it leaves its notice to them: they go on with all that are due."""
+    if not _mailing.acquire(blocking=False):
+        return
+    try:
+        notices.send(notice_id)
+        for another in notices.due():
+            notices.send(another)
+    finally:
+        _mailing.release()
 
 
 @shared_task

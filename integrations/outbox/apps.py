@@ -7,9 +7,10 @@ class OutboxConfig(AppConfig):
     verbose_name = "Braze"
 
     def ready(self) -> None:
-        from integrations.outbox import failover, lookups, planner, receivers
+        from integrations.outbox import checks, failover, lookups, planner, receivers
 
         lookups.register()
         receivers.connect()
         planner.connect()
         failover.connect()
+        checks.connect()

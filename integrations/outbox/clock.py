@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
+#: Clocks are set right by less than this all the time; by more, what was dated before tells nothing about durations.
+CLOCKS_DIFFER = timedelta(minutes=1)
 #: The current time as SQL, for statements that take parameters (so `%` is doubled).
 NOW = {"postgresql": "clock_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"}
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.db import close_old_connections, connection
 
-from integrations.outbox.clock import NOW, now_and
+from integrations.outbox.clock import CLOCKS_DIFFER, NOW, now_and
 from integrations.outbox.failover import AWAY
 from integrations.outbox.models import Lease
 
@@ -72,9 +72,12 @@ def _set_free(held: Held) -> None:
 
 
 def have_others_emptied(account_id: int, within: timedelta) -> bool:
-    """Whether another account had work within this time and finished it: such accounts are likely to have more soon."""
-    _, then = now_and(-within)
-    others = f"SELECT 1 FROM {_TABLE} WHERE account_id <> %s AND emptied_at > {then}"
+    """Whether another account had work within this time and finished it: such accounts are likely to have more soon.
+
+    What is dated ahead was dated before the clock was set back, and says nothing.
+    """
+    (_, then), (_, ahead) = now_and(-within), now_and(CLOCKS_DIFFER)
+    others = f"SELECT 1 FROM {_TABLE} WHERE account_id <> %s AND emptied_at > {then} AND emptied_at < {ahead}"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT EXISTS ({others})", [account_id])
         return bool(cursor.fetchone()[0])

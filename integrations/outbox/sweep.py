@@ -8,12 +8,14 @@ from django.db.models import OuterRef, Q, Subquery
 from integrations.outbox import nudge
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
+from integrations.outbox.patience import no_time_limit
 from integrations.outbox.registry import Integration, integrations
 from masivo_braze.loyalty.models import Account
 
 logger = logging.getLogger(__name__)
 
 
+@no_time_limit()
 def sweep() -> list[int]:
     """Nudge each account that has an entry ready to be relayed; returns their ids.
 

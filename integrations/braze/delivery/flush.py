@@ -45,7 +45,7 @@ from integrations.outbox.prepared import Prepared
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Work = Generator["list[Future[Sent]]", None, int]
+Work = Generator[lanes.Waits, None, int]
 
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
@@ -144,7 +144,7 @@ def flush(account_id: int, on_probation: bool | None = None, gives_way: bool = F
 
 
 def flushing(account_id: int, on_probation: bool | None = None, gives_way: bool = False) -> Work:
-    """The same, as work that any thread may continue whenever it yields the requests that it waits for."""
+    """The same, as work that any thread may continue whenever it yields."""
     with ThreadPoolExecutor(buffer.IN_FLIGHT, thread_name_prefix=f"braze-{account_id}") as senders:
         return (yield from _Flush(account_id, on_probation, senders, gives_way).run())
 
@@ -172,7 +172,7 @@ class _Flush:
                 # What is in flight when the slice ends may turn out to be slow: the thread then goes on sending.
                 goes_on = goes_on and (self._send_ready() if may_send else bool(self.in_flight))
                 if not self._settle_answered() and self._out_for() > SLOW_SECONDS:
-                    yield list(self.in_flight)
+                    yield lanes.Waits(list(self.in_flight), goes_on)
             except Exception as error:
                 may_pass = isinstance(error, redis.RedisError) and bool(self.in_flight)
                 goes_on = goes_on and may_pass

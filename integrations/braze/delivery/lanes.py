@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery.signals import worker_init, worker_shutdown
 from django.db import close_old_connections
@@ -27,13 +27,9 @@ TURN_SECONDS = 5.0
 SWITCH_SECONDS = 0.001
 #: Requests that a process waits for in accounts set aside. Each has a thread of its own, so they must have an end.
 MOST_ASIDE = 2_000
-#: Threads that take up again what was set aside: each has a connection to the database.
-TAKING_UP = 16
+#: Most threads that take up again what was set aside, each with a connection to the database. They are made as needed.
+TAKING_UP = 32
 ENDED_EVERY_SECONDS = 0.05
-
-#: An account's work. Whenever all it can do is wait for some request, it names those it waits for; it may then be
-#: continued by another thread.
-Work = Iterator[Collection["Future[Any]"]]
 
 _lock = threading.Lock()
 #: Account being worked on in this process → whether it was woken again meanwhile.
@@ -45,9 +41,20 @@ _most_aside = 0
 _taking_up = ThreadPoolExecutor(TAKING_UP, thread_name_prefix="braze-answered")
 
 
+class Waits(NamedTuple):
+    """What work waits for, and whether it looks for more when it is asked to."""
+
+    requests: "Collection[Future[Any]]"
+    looks: bool = True
+
+
+#: An account's work. Whenever all it can do is wait, it says so; it may then be continued by another thread.
+Work = Iterator[Waits]
+
+
 @dataclass(slots=True)
 class _Lane:
-    """`begin` begins the work anew; `work` is under way, and waits for `requests` while the lane is set aside."""
+    """`begin` begins the work anew; `work` is under way, and waits for so many `requests` while it is set aside."""
 
     account_id: int
     begin: Callable[[], Work]
@@ -109,8 +116,8 @@ def _go_on(lane: _Lane) -> None:
     """Until the work has ended, its turn is over, or it is set aside."""
     while True:
         try:
-            for requests in lane.work:
-                if _set_aside(lane, requests):
+            for waits in lane.work:
+                if _set_aside(lane, waits):
                     return
         except BaseException:
             _leave(lane.account_id)
@@ -124,14 +131,15 @@ def _go_on(lane: _Lane) -> None:
         lane.work = lane.begin()
 
 
-def _set_aside(lane: _Lane, requests: "Collection[Future[Any]]") -> bool:
+def _set_aside(lane: _Lane, waits: Waits) -> bool:
     """False if the thread has to stay with it: it was asked for more, or there is no room."""
     with _lock:
-        if _busy[lane.account_id] or not _most_aside or _is_full():
+        is_asked = waits.looks and _busy[lane.account_id]
+        if is_asked or not _most_aside or _is_full():
             return False
-        lane.requests = len(requests)
+        lane.requests = len(waits.requests)
         _aside[lane.account_id] = lane
-    for request in requests:
+    for request in waits.requests:
         request.add_done_callback(partial(_answered, lane.account_id))
     return True
 

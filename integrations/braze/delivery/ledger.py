@@ -13,9 +13,8 @@ from django.db.models import QuerySet
 from integrations.braze.delivery import client, transport
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
-from integrations.braze.models.account import CLOCKS_DIFFER
 from integrations.braze.models.ledger import ARRAYS
-from integrations.outbox.clock import NOW, database_now, moment_of
+from integrations.outbox.clock import CLOCKS_DIFFER, NOW, database_now, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
 from integrations.outbox.sql import Columns, moment, table_of

@@ -9,8 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from integrations.braze.models import BrazeSettings, BrazeState, endpoints
-from integrations.braze.models.account import CLOCKS_DIFFER
-from integrations.outbox.clock import database_now
+from integrations.outbox.clock import CLOCKS_DIFFER, database_now
 from integrations.outbox.prepared import Prepared
 
 

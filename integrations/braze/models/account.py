@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -14,7 +14,7 @@ from integrations.braze.models import fingerprint
 from integrations.braze.models.endpoints import normalised, validate_endpoint
 from integrations.braze.models.fields import EncryptedTextField, Undecryptable
 from integrations.braze.models.fingerprint import FingerprintField
-from integrations.outbox.clock import database_now
+from integrations.outbox.clock import CLOCKS_DIFFER, database_now
 from masivo_braze.loyalty.models import Account
 
 
@@ -30,8 +30,6 @@ class UnknownPolicy(models.TextChoices):
 
 #: Hourly limits have a field of their own, and a typing error here could stop an account for years.
 LONGEST_WINDOW_SECONDS = 3600
-#: Clocks are set right by less than this all the time; by more, what was dated before tells nothing about durations.
-CLOCKS_DIFFER = timedelta(minutes=1)
 #: The end of a key is shown only if the key has at least this many characters.
 SHORTEST_SHOWN = 12
 

@@ -46,7 +46,12 @@ def find_causes() -> list[int]:
     """Record new causes; returns the ids of all notices that are to be sent now."""
     now = database_now()
     _note([*_pauses(), *_first_rejections(now)])
-    return list(_due(now).values_list("pk", flat=True))
+    return due(now)
+
+
+def due(now: datetime | None = None) -> list[int]:
+    """The ids of all notices that are to be sent now."""
+    return list(_due(now or database_now()).values_list("pk", flat=True))
 
 
 def send(notice_id: int) -> bool:

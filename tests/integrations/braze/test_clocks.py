@@ -15,7 +15,7 @@ from django.utils import timezone
 from integrations.braze.composing import relay
 from integrations.braze.delivery import buffer, flush, ledger, readiness, sender, settlement
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
-from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Outcome
+from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState, Delivery, Outcome
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
@@ -150,6 +150,22 @@ def test_a_failure_after_the_database_s_clock_was_set_back_makes_it_wait_as_long
     assert state.failures == 2
     assert state.backoff_until is not None
     assert timedelta(0) < state.backoff_until - database_now() < timedelta(seconds=2)
+
+
+def test_a_change_does_not_wait_for_the_last_one_because_the_database_s_clock_was_set_back(
+    account: Account, braze: BrazeSettings, sync: Sync
+) -> None:
+    """It waited for as long as the clock was set back, instead of some seconds."""
+    BrazeSettings.objects.update(attribute_gap_seconds=300)
+    one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+    sync()
+    profile = BrazeProfile.objects.get()
+    profile.recent = {name: then + 3_600 for name, then in profile.recent.items()}
+    profile.save()
+    one.first_name = "Grace"
+    one.save()
+    sync()
+    assert counts() == {"delivered": 2}
 
 
 def test_what_a_dead_worker_left_is_settled_though_the_database_s_clock_was_set_back(

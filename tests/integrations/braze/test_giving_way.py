@@ -13,7 +13,7 @@ from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import giving_way, lease, nudge
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import OutboxEntry
+from integrations.outbox.models import Lease, OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
 
 SOON = timedelta(seconds=60)
@@ -54,6 +54,16 @@ def test_it_waits_three_times_as_long_as_it_worked_and_not_for_long(
     assert giving_way.give_way(account.pk, 60.0) == 0.02
     settings.BRAZE_GIVE_WAY_SECONDS = 0.0
     assert giving_way.give_way(account.pk, 60.0) == 0.0
+
+
+def test_it_does_not_wait_for_somebody_who_was_there_before_the_clock_was_set_back(
+    account: Account, other: Account
+) -> None:
+    """It paused after each round, for as long as the clock was set back."""
+    people(other)
+    relay.relay(other.pk)
+    Lease.objects.update(emptied_at=database_now() + timedelta(hours=1))
+    assert not waits(account)
 
 
 def test_it_does_not_wait_for_somebody_who_was_there_long_ago(

@@ -11,6 +11,7 @@ from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from dev.waiting import wait_until
 from integrations.braze import tasks
 from integrations.braze.composing import relay, taking
 from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement
@@ -295,6 +296,34 @@ def test_the_sweep_wakes_no_relays_of_accounts_that_may_not_send(
     nudged.clear()
     sweeping.sweep()
     assert set(nudged) == {account.pk, *(each.pk for each in asleep)}
+
+
+def test_a_mail_server_that_hangs_keeps_few_threads_from_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a hundred notices took a thread for ten seconds: accounts on probation waited for a minute."""
+    waiting, sent = list(range(5)), []
+    goes_on, is_free = threading.Event(), threading.Event()
+
+    def send(notice_id: int) -> None:
+        if notice_id in waiting:
+            waiting.remove(notice_id)
+            sent.append(notice_id)
+            assert goes_on.wait(10)
+
+    monkeypatch.setattr(tasks.notices, "send", send)
+    monkeypatch.setattr(tasks.notices, "due", lambda: list(waiting))
+    telling = [threading.Thread(target=tasks.tell, args=(number,)) for number in range(tasks.MAILING)]
+    for each in telling:
+        each.start()
+    wait_until(lambda: len(sent) == tasks.MAILING, "the mails that hang")
+    late = threading.Thread(target=lambda: (tasks.tell(4), is_free.set()))
+    late.start()
+    was_free = is_free.wait(2)
+    goes_on.set()
+    for each in (*telling, late):
+        each.join(10)
+    assert was_free
+    assert sorted(sent) == list(range(5)), "nothing that found no thread is left behind"
+    tasks.tell(5)  # the places are free again
 
 
 def test_one_account_with_many_deleted_customers_keeps_no_other_from_being_scrubbed(

@@ -11,7 +11,7 @@ from celery.signals import worker_init, worker_shutdown
 
 from dev.waiting import wait_until
 from integrations.braze.delivery import lanes
-from integrations.braze.delivery.lanes import Work
+from integrations.braze.delivery.lanes import Waits, Work
 
 
 def doing(work: Callable[[], object]) -> Callable[[], Work]:
@@ -118,7 +118,7 @@ class Waiting:
     def begin(self) -> Work:
         self.threads.append(threading.current_thread().name)
         while not self.request.done():
-            yield [self.request]
+            yield Waits([self.request])
             self.threads.append(threading.current_thread().name)
 
 
@@ -148,9 +148,9 @@ def test_an_answer_that_comes_just_then_is_not_missed(unfinished: Unfinished) ->
     begun = waiting.begin()
 
     def begin() -> Work:
-        for requests in begun:
+        for waits in begun:
             waiting.request.set_result(None)  # before it is set aside
-            yield requests
+            yield waits
 
     lanes.run(1, begin, unfinished)
     wait_until(lambda: not lanes._busy, "the end of the work")
@@ -163,9 +163,9 @@ def test_who_is_woken_takes_up_what_was_set_aside(unfinished: Unfinished) -> Non
     waiting, asked = Waiting(), []
 
     def begin() -> Work:
-        for requests in waiting.begin():
+        for waits in waiting.begin():
             asked.append(lanes.is_asked(1))
-            yield requests
+            yield waits
 
     with answered_at_the_end(waiting):
         for _ in range(2):
@@ -178,15 +178,33 @@ def test_who_was_asked_for_more_is_not_set_aside_before_it_has_looked(unfinished
     waiting, asked = Waiting(), []
 
     def begin() -> Work:
-        for requests in waiting.begin():
+        for waits in waiting.begin():
             asked.append(lanes.is_asked(1))
             if len(asked) == 1:
                 lanes.run(1, begin, unfinished)
-            yield requests
+            yield waits
 
     with answered_at_the_end(waiting):
         lanes.run(1, begin, unfinished)
         assert asked == [False, True]
+
+
+@pytest.mark.usefixtures("in_worker")
+def test_who_looks_for_nothing_any_more_is_set_aside_and_begins_anew_in_the_end(unfinished: Unfinished) -> None:
+    """As after an error. Each tick asked it for more, so that it kept a thread until its request had timed out."""
+    waiting, begun = Waiting(), []
+
+    def begin() -> Work:
+        begun.append(1)
+        if len(begun) == 1:
+            lanes.run(1, begin, unfinished)
+            for waits in waiting.begin():
+                yield waits._replace(looks=False)
+
+    with answered_at_the_end(waiting):
+        lanes.run(1, begin, unfinished)
+        assert len(begun) == 1
+    assert len(begun) == 2
 
 
 @pytest.mark.usefixtures("in_worker")
@@ -218,7 +236,7 @@ def test_work_that_breaks_off_after_it_was_set_aside_leaves_the_lane_free(
     request: Future[None] = Future()
 
     def begin() -> Work:
-        yield [request]
+        yield Waits([request])
         raise ValueError("of this account alone")
 
     lanes.run(1, begin, unfinished)
