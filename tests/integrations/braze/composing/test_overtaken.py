@@ -1,6 +1,7 @@
 """What changes while the relay composes: the round is made anew, without what is no longer to be sent."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from integrations.braze.composing.rounds import Composed
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import lease
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import Sync, fulfilled
+from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
 
 Before = Callable[[Callable[[], object]], None]
 
@@ -53,6 +55,39 @@ def test_a_customer_deleted_meanwhile_is_not_sent_and_the_others_are(
     assert (sandbox.summary()["events"], sandbox.summary()["purchases"]) == (1, 1)
     theirs = OutboxEntry.objects.filter(customer_external_id="c1").exclude(kind="customer_deleted")
     assert set(theirs.values_list("status", "error")) == {("skipped", "customer deleted")}
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [{"fate": "delivered"}, {"error": "a doubt"}, {"settled_at": datetime(2026, 3, 1, tzinfo=UTC)}]
+)
+def test_a_purchase_that_never_left_and_meanwhile_may_have_is_not_made_anew(
+    account: Account,
+    people: list[Customer],
+    sandbox: SandboxServer,
+    sync: Sync,
+    before_the_commit: Before,
+    meanwhile: dict[str, Any],
+) -> None:
+    sandbox.faults.add(status=503, times=1)
+    sync()
+    mine = BrazePurchase.objects.filter(order_id="o-c1")
+    made = mine.get()
+    before_the_commit(lambda: mine.update(**meanwhile))
+    settle_all(sync)
+    assert mine.get().pk == made.pk
+    assert sandbox.summary()["purchases"] == (1 if "fate" in meanwhile else 2)
+
+
+def test_what_never_left_is_made_anew_beside_what_waits_of_another_customer(
+    people: list[Customer], sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(status=503, times=1)
+    sync()
+    theirs = OutboxEntry.objects.filter(customer_external_id="c2")
+    theirs.update(due_at=database_now() + timedelta(minutes=1))
+    settle_all(sync)
+    fates = dict(BrazePurchase.objects.values_list("order_id", "fate"))
+    assert fates == {"o-c1": "delivered", "o-c2": "pending"}
 
 
 def test_nothing_is_composed_of_what_was_read_for_a_relay_that_lost_its_lease(
