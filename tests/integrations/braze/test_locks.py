@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from dev.waiting import wait_until
 from integrations.braze.account import activation
 from integrations.braze.composing import relay
-from integrations.braze.delivery import ledger, settlement, verdicts
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.erasure import payloads, retention
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
@@ -180,6 +180,19 @@ def test_a_reversal_that_was_locked_when_its_sale_was_settled_is_composed_when_i
     settle_all(sync)
     assert BrazePurchase.objects.filter(is_reversal=True, fate="delivered").count() == 2
     assert still_parked() == []
+
+
+@pytest.mark.usefixtures("change")
+def test_what_is_done_after_silent_requests_were_settled_waits_for_locks_as_ever(account: Account) -> None:
+    """These are settled without waiting: whatever came next on the connection failed where it had to wait a moment."""
+    relay.relay(account.pk)
+    assert ledger.start(Delivery.objects.get().pk)
+    Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
+    flush.settle_silent()
+    assert Delivery.objects.get().outcome == "unknown"
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("0",)
 
 
 @pytest.mark.parametrize("is_too_soon", [False, True])
