@@ -133,3 +133,36 @@ def test_a_decision_that_the_database_ends_for_another_s_sake_is_taken_again(
         list(OutboxEntry.objects.filter(pk=first.pk).select_for_update())
     thread.join()
     assert set(OutboxEntry.objects.filter(data__order_id="o1").values_list("status", flat=True)) == {"delivered"}
+
+
+@pytest.mark.usefixtures("change")
+def test_a_request_that_is_started_at_that_moment_is_not_taken_back(account: Account) -> None:
+    """It is about to be sent: its changes must not be composed once more."""
+    relay.relay(account.pk)
+    request = Delivery.objects.get()
+    with transaction.atomic():
+        assert ledger.start(request.pk)
+        taking_back = started(lambda: ledger.dissolve_unstarted(account.pk))
+        wait_until(waiting, "the settings that take it back")
+    taking_back.join()
+    request.refresh_from_db()
+    assert (request.finished_at, request.outcome) == (None, "")
+    assert set(OutboxEntry.objects.values_list("status", "batch")) == {("buffered", request.pk)}
+    assert set(BrazePurchase.objects.values_list("fate", "delivery_id")) == {("buffered", request.pk)}
+
+
+def test_a_line_added_while_its_order_is_fulfilled_is_sent(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """What the fulfilment captured may have been sent by the time that the line is committed."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    order = Order.objects.create(account=account, customer=one, order_id="o1")
+    OrderLine.objects.create(order=order, position=1, sku="CD", quantity=1, value=10)
+    with transaction.atomic():
+        Order.objects.update(status="FULFILLED")
+        adding = started(lambda: OrderLine.objects.create(order=order, position=2, sku="DVD", quantity=1, value=5))
+        wait_until(waiting, "the line")
+    adding.join()
+    assert list(OutboxEntry.objects.filter(kind="order_line").values_list("data__status", flat=True)) == ["FULFILLED"]
+    sync()
+    assert sandbox.summary()["revenue"] == {"USD": "15.00"}

@@ -231,6 +231,23 @@ def test_nothing_moves_of_another_customer(happens: Callable[[Case], None], case
     assert list(profile.values()) == held
 
 
+def test_what_is_sent_of_an_account_is_its_own_whatever_others_have_under_the_same_ids(case: Case) -> None:
+    others = [_account_beside(case, fate, error) for fate, error in (*FATES, ("delivered", ""))]
+    Customer.objects.filter(account__in=others).update(first_name="Eve", tags={"vip": False, "of": "others"})
+    Audience.objects.create(account=others[0], name="Theirs").customers.set(Customer.objects.filter(account=others[0]))
+    case.settle()
+    profile = case.sandbox.profile("c1")
+    assert profile["standard_attributes"]["first_name"] == "Ada"
+    assert profile["custom_attributes"] == {"tag_vip": True, "masivo_Readers": True, "loyalty_points": 0}
+    assert case.sandbox.summary()["revenue"] == {"USD": "15.00"}
+    case.audience.customers.remove(case.one)
+    reverse(case.order)
+    case.settle()
+    assert case.sandbox.profile("c1")["custom_attributes"] == {"tag_vip": True, "loyalty_points": 0}
+    assert case.sandbox.summary()["revenue"] == {"USD": "0.00"}
+    assert set(case.mine.values_list("status", flat=True)) == {"delivered"}
+
+
 def _rows(**whose: Any) -> list[dict[str, Any]]:
     models = [BrazePurchase, OutboxEntry] if "customer_external_id" in whose else OF_ACCOUNT
     return [row for model in models for row in model._default_manager.filter(**whose).order_by("pk").values()]

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from dev.waiting import wait_until
 from integrations.braze.account import activation
 from integrations.braze.composing import relay
-from integrations.braze.delivery import ledger, settlement, verdicts
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.erasure import payloads, retention
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
@@ -180,6 +180,54 @@ def test_a_reversal_that_was_locked_when_its_sale_was_settled_is_composed_when_i
     settle_all(sync)
     assert BrazePurchase.objects.filter(is_reversal=True, fate="delivered").count() == 2
     assert still_parked() == []
+
+
+@pytest.mark.usefixtures("change")
+def test_what_is_done_after_silent_requests_were_settled_waits_for_locks_as_ever(account: Account) -> None:
+    """These are settled without waiting: whatever came next on the connection failed where it had to wait a moment."""
+    relay.relay(account.pk)
+    assert ledger.start(Delivery.objects.get().pk)
+    Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
+    flush.settle_silent()
+    assert Delivery.objects.get().outcome == "unknown"
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone() == ("0",)
+
+
+@pytest.mark.parametrize("is_too_soon", [False, True])
+def test_a_relay_does_not_wait_for_whoever_deletes_a_customer_and_takes_the_others(
+    account: Account,
+    braze: BrazeSettings,
+    sync: Sync,
+    beside_us: Beside,
+    failures: list[BaseException],
+    is_too_soon: bool,
+) -> None:
+    """Nor where the customer would have to wait because of a change a moment ago."""
+    first, second = (Customer.objects.create(account=account, external_id=name) for name in ("c1", "c2"))
+    if is_too_soon:
+        sync()
+        BrazeSettings.objects.update(attribute_gap_seconds=60)
+        Customer.objects.filter(pk=second.pk).update(first_name="Bea")
+        BrazeProfile.objects.filter(external_id="c2").update(
+            attributes={}, recent={"first_name": database_now().timestamp()}
+        )
+    for one in (first, second):
+        fulfilled(account, one, ("CD", 10), order_id=f"o-{one.external_id}")
+    with transaction.atomic():
+        second.delete()
+        assert goes_on(beside_us(lambda: relay.relay(account.pk)))
+        transaction.set_rollback(True)
+    assert failures == []
+    assert {line["customer"] for line in Delivery.objects.get(finished_at=None).manifest["purchases"]} == {"c1"}
+    assert not BrazePurchase.objects.filter(customer_external_id="c2").exists()
+    theirs = OutboxEntry.objects.filter(customer_external_id="c2", kind="order")
+    assert set(theirs.values_list("status", "due_at")) == {("pending", None)}
+    BrazeSettings.objects.update(attribute_gap_seconds=0)
+    settle_all(sync)
+    assert not OutboxEntry.objects.filter(status="pending").exists()
+    assert BrazePurchase.objects.filter(fate="delivered").count() == 2
 
 
 @pytest.mark.parametrize("clean", [retention.purge, payloads.forget_old])

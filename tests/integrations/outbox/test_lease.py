@@ -1,9 +1,10 @@
 """One holder at a time, for a limited time, checked again at the commit."""
 
 from datetime import timedelta
+from threading import Thread
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from integrations.outbox import lease
 from integrations.outbox.clock import database_now
@@ -102,6 +103,30 @@ def test_a_holder_whose_connection_broke_frees_it_on_another(account: Account) -
         held.confirm()
     with hold(account.pk, "braze", TTL) as next_one:
         assert next_one
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_holder_that_is_committing_is_not_waited_for(account: Account) -> None:
+    """Though its time is up, as far as others see: a waiting relay would keep its process from other accounts."""
+    taken: list[object] = []
+
+    def take() -> None:
+        try:
+            with hold(account.pk, "braze", TTL) as held:
+                taken.append(held)
+        finally:
+            connection.close()
+
+    with hold(account.pk, "braze", TTL):
+        Lease.objects.update(expires_at=database_now() - timedelta(seconds=1))
+        with transaction.atomic():
+            list(Lease.objects.select_for_update())
+            other = Thread(target=take)
+            other.start()
+            other.join(10)
+            assert taken == [None]
+    other.join()
 
 
 def test_one_account_s_revocation_leaves_all_other_leases_alone(account: Account) -> None:

@@ -194,3 +194,19 @@ def test_the_sale_of_a_deleted_order_says_so_beside_its_reversal(
     settle_all(sync)
     sale = OutboxEntry.objects.filter(kind__startswith="order", data__status="FULFILLED")
     assert set(sale.values_list("error", flat=True)) == {"the order is no longer there"}
+
+
+def test_a_sale_whose_reversal_was_not_captured_reverses_itself_whatever_else_waits_of_its_customer(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Another integration's reversal, and a change of something that is no order but has the order's number."""
+    order = fulfilled(account, one, ("CD", 10))
+    reverse(order)
+    OutboxEntry.objects.filter(data__status="REVERSED").update(integration="other")
+    OutboxEntry.objects.create(
+        account=account, integration="braze", kind="audience_joined", customer_external_id=one.external_id,
+        subject=str(order.pk), data={"audience_id": "a", "name": "Club"},
+    )  # fmt: skip
+    settle_all(sync)
+    assert sandbox.summary()["purchases"] == 2
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}

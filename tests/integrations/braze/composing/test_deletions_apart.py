@@ -1,20 +1,22 @@
 """A deletion keeps its distance from what left before it, and waits no longer than that."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
 from django.utils import timezone as django_timezone
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import flush
-from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.delivery.client import Answer
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.recovery import resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import Sync, fulfilled
+from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
 
 
 @pytest.mark.parametrize("how", ["more lines than a request holds", "sent again by a person"])
@@ -59,3 +61,26 @@ def test_a_shop_whose_clock_is_ahead_does_not_hold_back_a_deletion(
     relay.relay(account.pk)
     due = OutboxEntry.objects.get(kind="customer_deleted").due_at
     assert due is None or due < database_now() + timedelta(minutes=1)
+
+
+def test_a_reversal_that_comes_back_after_its_customer_was_deleted_is_not_sent(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    """It was on its way when the customer was deleted, needs no order, and Braze would create the customer anew."""
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0.0
+    one = Customer.objects.create(account=account, external_id="c1")
+    order = fulfilled(account, one, ("CD", 10))
+    sync()
+    reverse(order)
+    relay.relay(account.pk)
+    request = Delivery.objects.get(finished_at=None)
+    assert ledger.start(request.pk)
+    one.delete()
+    settlement.settle(request.pk, verdicts.of_answer(Answer(503, b""), ""), 503)
+    reversal = OutboxEntry.objects.filter(kind="order").latest("pk")
+    assert reversal.status == "pending"
+    settle_all(sync)
+    reversal.refresh_from_db()
+    assert (reversal.status, reversal.error) == ("skipped", "customer deleted")
+    assert OutboxEntry.objects.get(kind="customer_deleted").status == "delivered"
+    assert (sandbox.profile("c1"), sandbox.summary()["purchases"]) == (None, 1)

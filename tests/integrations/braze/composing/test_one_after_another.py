@@ -133,6 +133,17 @@ def test_a_reversal_far_behind_overtakes_no_event(sold: Order, sandbox: SandboxS
     assert applied(sandbox) == ["o1:1:1", 0, "o1:1:1:R"]
 
 
+def test_a_later_order_far_behind_overtakes_no_event(sold: Order, sandbox: SandboxServer, sync: Sync) -> None:
+    """An order's own sale is brought along, however far behind; another order's is not."""
+    for number in range(150):
+        sold.customer.city = f"City {number}"
+        sold.customer.save()
+    steps(sold, 1)
+    fulfilled(sold.account, sold.customer, ("LP", 5), order_id="o2")
+    sync()
+    assert applied(sandbox) == ["o1:1:1", 0, "o2:1:1"]
+
+
 def test_a_reversal_that_comes_while_the_relay_reads_overtakes_no_event(
     sold: Order, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:

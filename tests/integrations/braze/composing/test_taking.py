@@ -64,6 +64,13 @@ def test_it_leaves_out_who_is_busy_or_waits(account: Account) -> None:
     assert sorted(customer for each in everything(Pass(account.pk)) for customer in each) == ["free", "parked"]
 
 
+def test_nobody_is_busy_for_another_integrations_sake_nor_for_what_is_settled(account: Account) -> None:
+    soon = database_now() + timedelta(minutes=1)
+    change(account, "a", integration="other", status=Status.BUFFERED), change(account, "a")
+    change(account, "b", status=Status.SKIPPED, due_at=soon), change(account, "b")
+    assert sorted(customer for each in everything(Pass(account.pk)) for customer in each) == ["a", "b"]
+
+
 def test_it_brings_along_what_was_committed_late(account: Account) -> None:
     """Ids are given before commits: an entry may become visible after later ones have been passed."""
     late = change(account, "c", integration="nobody yet")

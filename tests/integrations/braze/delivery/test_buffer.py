@@ -86,6 +86,16 @@ def test_what_was_claimed_and_could_not_be_started_is_ahead_of_the_others_again(
     assert [claim.id for claim in claim_all()] == ids(pushed)
 
 
+def test_what_is_ready_again_keeps_its_own_body_and_one_that_was_lost_stays_lost(redis_client: "redis.Redis") -> None:
+    """An empty one would do no harm, the ledger has it; another request's would be sent in its place."""
+    pushed = deliveries(3)
+    buffer.push(ACCOUNT, pushed)
+    redis_client.hdel(f"braze:{{{ACCOUNT}}}:bodies", str(pushed[1].pk))
+    buffer.unclaim(ACCOUNT, claim_all())
+    bodies = [pushed[0].body, b"", pushed[2].body]
+    assert claim_all() == [Claim(delivery.pk, body) for delivery, body in zip(pushed, bodies, strict=True)]
+
+
 def test_it_hands_out_nothing_while_more_are_in_flight_than_may_be() -> None:
     """As where an account comes on probation with several on their way."""
     buffer.push(ACCOUNT, deliveries(4))

@@ -172,6 +172,16 @@ def test_what_lies_in_an_hour_that_was_counted_before_is_handed_out_apart(
     assert asked
 
 
+def test_an_hour_that_comes_again_and_is_full_is_asked_of_the_ledger_once() -> None:
+    away_from_the_turn_of_the_hour()
+    of = limit(calls=100_000, per_hour=3)
+    reserve(of)
+    hour = server_us() // 1_000_000 // HOUR
+    connection.client().hset(hour_key(of), mapping={"hour": hour - 1, "latest": hour})
+    assert not reserve(of, used=3).is_granted
+    assert not limiter.reserve(of, never).is_granted
+
+
 @pytest.fixture
 def restricted(redis_client: Any, settings: Any) -> Iterator[None]:
     """Our user of Redis may do nothing that counts as dangerous, as on many shared servers: INFO is among that."""
