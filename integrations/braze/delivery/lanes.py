@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -70,8 +71,10 @@ def connect() -> None:
 
 
 def set_up(**_: Any) -> None:
+    """One thread that takes up is there from the start: later on, the machine may have no more to give."""
     global _most_aside
     sys.setswitchinterval(SWITCH_SECONDS)
+    _taking_up.submit(lambda: None).result()
     _most_aside = MOST_ASIDE
 
 
@@ -153,7 +156,8 @@ def _answered(account_id: int, _: "Future[Any]") -> None:
     with _lock:
         lane = _aside.pop(account_id, None)
     if lane:
-        _taking_up.submit(_take_up, lane)
+        with suppress(RuntimeError):  # no further thread could be started: those that are there come to it
+            _taking_up.submit(_take_up, lane)
 
 
 def _take_up(lane: _Lane) -> None:

@@ -207,6 +207,26 @@ def test_who_looks_for_nothing_any_more_is_set_aside_and_begins_anew_in_the_end(
     assert len(begun) == 2
 
 
+def test_what_is_set_aside_goes_on_though_no_thread_can_be_started(
+    unfinished: Unfinished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for Braze may have used up the machine's threads; an answer that nobody takes up becomes unknown."""
+
+    def refused(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)
+    monkeypatch.setattr(lanes, "_most_aside", 0)
+    waiting, taking_up = Waiting(), ThreadPoolExecutor(2)
+    with taking_up, monkeypatch.context() as limited:
+        monkeypatch.setattr(lanes, "_taking_up", taking_up)
+        lanes.set_up()
+        limited.setattr(threading.Thread, "start", refused)
+        with answered_at_the_end(waiting):
+            lanes.run(1, waiting.begin, unfinished)
+    assert len(waiting.threads) == 2
+
+
 @pytest.mark.usefixtures("in_worker")
 def test_what_is_set_aside_has_an_end(unfinished: Unfinished) -> None:
     """Each request has a thread that waits for it: whoever finds no room keeps its own, as outside of workers."""
