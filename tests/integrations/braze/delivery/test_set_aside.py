@@ -118,6 +118,7 @@ def test_one_that_hangs_goes_on_sending_when_woken(hanging: Account, hangs: Braz
 
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flush, "SLICE_SECONDS", 60.0)
     monkeypatch.setattr(flush, "HELD_UP_SECONDS", 0.1)
     monkeypatch.setattr(flush, "LOOK_UNASKED_SECONDS", 0.1)
 
