@@ -262,3 +262,29 @@ def test_who_leaves_an_audience_is_put_into_the_others_of_which_braze_was_not_to
     one.audiences.remove(Audience.objects.get(name="gold"))
     sync()
     assert {name for name in held(sandbox) if name.startswith("masivo_")} == {"masivo_silver"}
+
+
+def test_who_joins_an_audience_while_it_is_renamed_is_in_it_by_its_new_name(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """The renaming did not see the joining, which was not committed yet, and which tells of the old name."""
+    in_an_audience(account)
+    audience = Audience.objects.get()
+    audience.name = "silver"
+    audience.save()
+    OutboxEntry.objects.filter(kind="audience_renamed").delete()
+    sync()
+    assert {name for name in held(sandbox) if name.startswith("masivo_")} == {"masivo_silver"}
+
+
+def test_who_is_in_two_audiences_that_are_one_attribute_keeps_it_where_one_of_them_is_renamed(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    one = in_an_audience(account)
+    other = Audience.objects.create(account=account, name="gold ")
+    other.customers.add(one)
+    sync()
+    other.name = "silver"
+    other.save()
+    sync()
+    assert {name for name in held(sandbox) if name.startswith("masivo_")} == {"masivo_gold", "masivo_silver"}
