@@ -10,6 +10,7 @@ Keys:
 import threading
 from collections.abc import Collection
 from datetime import timedelta
+from math import inf
 from time import monotonic
 
 import redis
@@ -86,7 +87,8 @@ class Pauses:
         """For how many seconds others are expected to be at work."""
         try:
             return float(connection.run("others", [_AT_WORK], [self._account_id])) / 1000
-        except redis.RedisError:  # whoever needs Redis will say so
+        except redis.RedisError:  # whoever needs Redis will say so; to ask again would take another time-out
+            self._look_at = inf
             return 0.0
 
 

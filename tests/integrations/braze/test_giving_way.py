@@ -3,7 +3,9 @@
 Nobody else waits for anybody.
 """
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -193,6 +195,30 @@ def test_it_does_not_stand_still_where_nobody_gets_anything_done(
     clock.work(0.1)
     pauses.let_others_pass()
     assert clock.stood == []
+
+
+def test_a_redis_that_hangs_is_asked_once_for_each_piece_of_work(
+    account: Account, at_work: None, clock: Clock, settings: Any, no_redis: None
+) -> None:
+    """There are thousands of steps in a round, and each would wait for a time-out, while its lease runs out."""
+    pauses = Pauses(account.pk)
+    pauses.look_around()
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        hanging.setblocking(False)
+        settings.REDIS_URL = "redis://127.0.0.1:{}/0".format(hanging.getsockname()[1])
+        settings.REDIS_TIMEOUT_SECONDS = 0.05
+        for asked in (1, 1):
+            for _ in range(5):
+                clock.work(0.1)
+                pauses.let_others_pass()
+            assert len(list(accepted(hanging))) == asked
+            pauses.rest()
+
+
+def accepted(server: socket.socket) -> Iterator[socket.socket]:
+    with suppress(BlockingIOError):
+        while True:
+            yield server.accept()[0]
 
 
 def test_it_goes_on_without_redis(account: Account, at_work: None, clock: Clock, no_redis: None) -> None:
