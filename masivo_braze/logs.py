@@ -16,6 +16,8 @@ from kombu.exceptions import OperationalError as BrokerError
 #: SQLSTATEs of a PostgreSQL that breaks off connections or takes none, whose disk is full, or that only reads: how they
 #: begin. None: it did not even answer.
 _OUT_OF_USE = ("08", "53", "57P", "25006")
+#: What Redis says if it cannot save its snapshot, or has too few replicas. In a pipeline, it is not the first word.
+_REFUSES_WRITES = ("MISCONF", "NOREPLICAS")
 #: What is raised where Redis is not there, is full, or is a replica; the last one, by a worker that tries it often.
 _REDIS_AWAY = (
     redis.ConnectionError,
@@ -53,7 +55,7 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, _REDIS_AWAY):
         return True
     if isinstance(error, redis.ResponseError):
-        return "MISCONF" in str(error)  # it cannot save its snapshot; in a pipeline, the word is not the first one
+        return any(word in str(error) for word in _REFUSES_WRITES)
     if not isinstance(error, (OperationalError, InterfaceError, InternalError)):
         return False
     state = getattr(error.__cause__, "sqlstate", "")  # SQLite's errors have none: a missing table is one of them

@@ -63,6 +63,7 @@ def test_a_database_that_is_away_takes_one_line(fail: Callable[[], None], writte
         redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
         redis.ReadOnlyError("You can't write against a read only replica."),
         redis.ResponseError("Command # 1 (SADD x y) of pipeline caused error: MISCONF it cannot save its snapshot."),
+        redis.ResponseError("NOREPLICAS Not enough good replicas to write."),
         RestartFreqExceeded("5 in 1s"),  # how Celery's workers put it
     ],
 )
