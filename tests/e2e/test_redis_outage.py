@@ -1,4 +1,4 @@
-"""A Redis that is down, hangs or is full neither slows nor fails a save, and loses nothing."""
+"""A Redis that is down, hangs, is full or refuses writes neither slows nor fails a save, and loses nothing."""
 
 import statistics
 from collections.abc import Callable
@@ -41,10 +41,32 @@ def empty_redis(stack: Stack) -> None:
     redis.Redis(port=stack.redis_port).config_set("maxmemory", 0)
 
 
+def refuse_writes(stack: Stack) -> None:
+    """It cannot save its snapshot, since a folder is in the way, and refuses to hand out messages, too."""
+    (stack.directory / "redis" / "dump.rdb" / "in-the-way").mkdir(parents=True)
+    client = redis.Redis(port=stack.redis_port)
+    client.config_set("save", "3600 1")
+    client.bgsave()
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "the snapshot to fail")
+
+
+def accept_writes(stack: Stack) -> None:
+    redis.Redis(port=stack.redis_port).config_set("save", "")
+
+
+def become_replica(stack: Stack) -> None:
+    """Of a server that does not answer; it refuses whoever reads a queue, as that would take something out."""
+    redis.Redis(port=stack.redis_port).replicaof("127.0.0.1", 1)
+
+
+def become_master(stack: Stack) -> None:
+    redis.Redis(port=stack.redis_port).replicaof("NO", "ONE")
+
+
 def refusals(stack: Stack) -> int:
-    """How often a full Redis has said so."""
-    told = redis.Redis(port=stack.redis_port).info("errorstats").get("errorstat_OOM", {})
-    return int(told.get("count", 0))
+    """How often Redis has said that it is full, cannot save its snapshot, or is a replica."""
+    told = redis.Redis(port=stack.redis_port).info("errorstats")
+    return sum(int(told.get(f"errorstat_{name}", {}).get("count", 0)) for name in ("OOM", "MISCONF", "READONLY"))
 
 
 OUTAGES = pytest.mark.parametrize(
@@ -89,17 +111,27 @@ def test_it_delivers_what_was_saved_meanwhile_once_redis_is_back(
     assert (status["pending"], status["buffered"], status["unknown"]) == (0, 0, 0)
 
 
-def test_workers_that_find_redis_full_go_on_once_it_is_not(stack: Stack, shop: Shop) -> None:
+REFUSALS = pytest.mark.parametrize(
+    ("begin", "end"),
+    [(fill_redis, empty_redis), (refuse_writes, accept_writes), (become_replica, become_master)],
+    ids=["full", "without a snapshot", "a replica"],
+)
+
+
+@REFUSALS
+def test_workers_that_redis_refuses_go_on_once_it_does_not(
+    stack: Stack, shop: Shop, begin: Outage, end: Outage
+) -> None:
     """Each of them, and the beat, is refused for seconds: none of them ends by that."""
     stack.start(*WORKERS)
     shop.save_customers(1, "before")
     wait_until(lambda: shop.status()["delivered"] == 1, "the customer before")
-    fill_redis(stack)
+    begin(stack)
     before = refusals(stack)
     shop.save_customers(SAVES, "during")
     wait_until(lambda: refusals(stack) >= before + 20, "Redis to refuse")
     assert [name for name in WORKERS if stack.processes[name].poll() is not None] == []
-    empty_redis(stack)
+    end(stack)
     wait_until(lambda: shop.status()["delivered"] == 1 + SAVES, "all to be settled", every=0.2)
     assert stack.sandbox.summary()["profiles"] == 1 + SAVES
 

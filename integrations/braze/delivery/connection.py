@@ -38,7 +38,7 @@ def client() -> redis.Redis:
 
 
 def trouble() -> str:
-    """Why Redis cannot be written to, as the name of an error; "" if it can. One connection of its own, and short."""
+    """Why Redis cannot be written to, in a few words; "" if it can. One connection of its own, and short."""
     asked = redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=ASK_SECONDS,
@@ -49,8 +49,16 @@ def trouble() -> str:
         with asked:
             asked.set("braze:answers", 1, px=1_000)
     except (redis.RedisError, OSError) as error:
-        return type(error).__name__
+        return in_words(error)
     return ""
+
+
+def in_words(error: Exception) -> str:
+    """The name of an error, or what the server says if that has no name of its own (that it cannot save, for instance).
+
+    Other errors' words may have the address in them.
+    """
+    return str(error).partition(".")[0] if type(error) is redis.ResponseError else type(error).__name__
 
 
 @cache

@@ -8,21 +8,21 @@ Braze hangs holds up no other.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import TypeVar
 from uuid import UUID
 
 import redis
-from django.db import OperationalError, close_old_connections, connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from integrations.braze.delivery import (
     buffer,
     commits,
+    insisting,
     lanes,
     ledger,
     limiter,
@@ -39,18 +39,14 @@ from integrations.braze.delivery.settlement import Answered
 from integrations.braze.delivery.verdicts import Traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.outbox import nudge
-from integrations.outbox.failover import AWAY
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Work = Generator[lanes.Waits, None, int]
 
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
-#: For how long, and how often, a settlement, or the undoing of a start, is retried while the database is away.
-SETTLE_SECONDS, SETTLE_RETRY_SECONDS = 20.0, 0.5
 #: How long a silent request waits for a lock: short, since all accounts wait with it, but longer than a start takes.
 LOCKED_MS = 100
 #: How soon to look for a slot again, and, while waiting for an answer, whether a nudge has come.
@@ -158,6 +154,7 @@ class _Flush:
     senders: ThreadPoolExecutor
     pauses: Pauses = NO_PAUSES
     in_flight: "dict[Future[Sent], Sending]" = field(default_factory=dict)
+    ended: list[UUID] = field(default_factory=list)  #: those of them that are being settled or given back
     sent: int = 0
     look_at: float = 0.0
     answered_at: float = 0.0
@@ -265,7 +262,7 @@ class _Flush:
         try:
             commits.tell_redis(counted)
         except Exception:
-            _insist(partial(ledger.give_back, won))
+            self._insist_on_giving_back(won)
             raise
         return won
 
@@ -278,15 +275,24 @@ class _Flush:
             except Exception:
                 # It is queued all the same, so a sender that has become free may have taken it.
                 if answer.cancel():
-                    _insist(partial(ledger.give_back, [left.id for left in sendings[number:]]))
+                    self._insist_on_giving_back([left.id for left in sendings[number:]])
                     raise
             self.in_flight[answer] = sending
 
     def _give_back(self, delivery_ids: Sequence[UUID]) -> None:
         """Undo the start of requests that have not left, and nudge a relay to compose them anew."""
         if delivery_ids:
-            _insist(partial(ledger.give_back, delivery_ids))
+            self._insist_on_giving_back(delivery_ids)
             nudge.publish_soon(self.account_id)
+
+    def _insist_on_giving_back(self, delivery_ids: Collection[UUID]) -> None:
+        insisting.insist(partial(ledger.give_back, delivery_ids), partial(self._keep_claims, delivery_ids))
+
+    def _keep_claims(self, delivery_ids: Collection[UUID] = ()) -> None:
+        """Of all requests whose outcome this thread has yet to write: else another one would call them unknown."""
+        with suppress(redis.RedisError):
+            ours = {*delivery_ids, *self.ended, *(sending.id for sending in self.in_flight.values())}
+            buffer.keep(self.account_id, *ours)
 
     def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
         """Release claims that are no longer ours to send. If Redis fails, they expire by themselves."""
@@ -304,11 +310,13 @@ class _Flush:
         self.pauses.begin()
         self.pauses.let_others_pass()
         answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
+        self.ended = [sending.id for sending, _ in ended]
         self.sent += len(ended)
         with ExitStack() as afterwards:  # whatever fails, the last one first
-            afterwards.callback(self._let_go, [sending.id for sending, _ in ended])
+            afterwards.callback(self.ended.clear)
+            afterwards.callback(self._let_go, list(self.ended))
             afterwards.callback(self._give_back, [sending.id for sending, sent in ended if sent is None])
-            _settle(self.account_id, answers)
+            insisting.settle(self.account_id, answers, self._keep_claims)
         for sending, sent in ended:
             if sent and sent[0].traffic == Traffic.WAIT:
                 limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)
@@ -352,46 +360,3 @@ def _slots(known: dict[UUID, tuple[str, bytes]], settings: BrazeSettings) -> dic
         moments = limiter.acquire(limit, partial(limiter.calls_this_hour, settings, endpoint), len(ids))
         slots |= zip(ids, moments, strict=False)
     return slots
-
-
-def _settle(account_id: int, answers: Sequence[Answered]) -> None:
-    """Settle together, or one by one if that fails for another reason than the database being away."""
-    if not answers:
-        return
-    try:
-        settled = _insist(partial(settlement.settle_all, account_id, answers))
-    except AWAY:
-        raise
-    except Exception:
-        if len(answers) == 1:
-            raise
-        _settle_each(account_id, answers)
-        return
-    for answer in answers:
-        if answer.delivery_id not in settled:
-            logger.warning("request %s was settled before its answer: %s", answer.delivery_id, answer.verdict.words)
-
-
-def _settle_each(account_id: int, answers: Sequence[Answered]) -> None:
-    """One by one: an answer that cannot be settled stays open, and becomes unknown at its deadline."""
-    for answer in answers:
-        try:
-            _settle(account_id, [answer])
-        except Exception:
-            logger.exception("request %s could not be settled", answer.delivery_id)
-
-
-def _insist(write: Callable[[], T]) -> T:
-    """Write to the ledger, and retry while the database is away.
-
-    Only this process knows which requests have been answered, or have not left: that must not be lost.
-    """
-    end = time.monotonic() + SETTLE_SECONDS
-    while True:
-        try:
-            return write()
-        except AWAY:
-            if time.monotonic() > end:
-                raise
-            close_old_connections()
-            time.sleep(SETTLE_RETRY_SECONDS)

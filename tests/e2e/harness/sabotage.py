@@ -94,9 +94,9 @@ SABOTAGES: dict[str, list[Edit]] = {
         ),
         Edit(
             "integrations/braze/delivery/flush.py",
-            "            _settle(self.account_id, answers)",
+            "            insisting.settle(self.account_id, answers, self._keep_claims)",
             "            ledger.start_all([each.delivery_id for each in answers])\n"
-            "            _settle(self.account_id, answers)",
+            "            insisting.settle(self.account_id, answers, self._keep_claims)",
         ),
     ],
     "index taken across arrays": [

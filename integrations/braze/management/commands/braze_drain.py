@@ -7,6 +7,7 @@ from typing import Any
 import redis
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from integrations.braze.delivery import connection
 from integrations.braze.erasure import scrubbing
 from integrations.braze.models import BrazeSettings
 from integrations.braze.recovery import drain
@@ -32,7 +33,8 @@ class Command(BaseCommand):
         try:
             left = drain.drain(list(slugs), options["timeout"])
         except redis.RedisError as error:
-            message = f"Redis cannot be used ({type(error).__name__}): start it, or check REDIS_URL. Nothing is lost."
+            why = connection.in_words(error)
+            message = f"Redis cannot be used ({why}): start it, or check REDIS_URL. Nothing is lost."
             raise CommandError(message) from error
         scrubbing.work_off()
         set_up = set(BrazeSettings.objects.filter(account_id__in=slugs).values_list("account_id", flat=True))

@@ -119,6 +119,19 @@ def test_a_redis_that_is_full_is_told(account: Account, braze: BrazeSettings, re
     assert standing(account).words.endswith("Are the workers running?")
 
 
+def test_a_redis_that_refuses_writes_is_told_in_its_own_words(
+    account: Account, braze: BrazeSettings, redis_client: Any
+) -> None:
+    """Its error has no name of its own, and that of all errors told nobody what to mend."""
+    entries(account, 6, ago(minutes=1))
+    redis_client.config_set("min-replicas-to-write", 1)
+    try:
+        words = standing(account).words
+    finally:
+        redis_client.config_set("min-replicas-to-write", 0)
+    assert words.endswith("Redis cannot be used (NOREPLICAS Not enough good replicas to write).")
+
+
 def test_an_answer_that_is_overdue_is_told(account: Account, braze: BrazeSettings) -> None:
     sent = composed(account, ago(minutes=2), started_at=ago(minutes=1), deadline=NOW + timedelta(seconds=1))
     assert standing(account).words == "healthy"

@@ -12,7 +12,7 @@ from django.db import OperationalError
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, client, commits, flush, ledger, sender
+from integrations.braze.delivery import buffer, client, commits, flush, insisting, ledger, sender
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
@@ -204,7 +204,7 @@ def test_what_is_too_late_is_given_back_whole_though_the_database_fails_once(
 ) -> None:
     """It stalled at the start, so that it is too late for all of them."""
     monkeypatch.setattr(ledger, "SEND_WITHIN", timedelta(seconds=-1))
-    monkeypatch.setattr(flush, "SETTLE_RETRY_SECONDS", 0)
+    monkeypatch.setattr(insisting, "RETRY_SECONDS", 0)
     composed(account, 3)
     give_back = ledger.give_back
     failing_once = mock.Mock(side_effect=[OperationalError("the connection is closed"), *[mock.DEFAULT] * 3])

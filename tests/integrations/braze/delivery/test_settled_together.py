@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import flush, ledger, readiness, settlement, verdicts
+from integrations.braze.delivery import flush, insisting, ledger, readiness, settlement, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.delivery.settlement import Answered
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -77,7 +77,8 @@ def test_an_answer_that_cannot_be_settled_keeps_no_other_from_it(
 ) -> None:
     spoilt, other = _two_started(account)
     Delivery.objects.filter(pk=spoilt).update(body=b"no zlib")
-    flush._settle(account.pk, [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201) for pk in (spoilt, other)])
+    answers = [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201) for pk in (spoilt, other)]
+    insisting.settle(account.pk, answers, meanwhile=lambda: None)
     assert dict(Delivery.objects.values_list("pk", "outcome")) == {spoilt: "", other: "accepted"}
     assert f"request {spoilt} could not be settled" in caplog.text
 
@@ -111,5 +112,6 @@ def test_answers_are_settled_by_the_server_that_takes_over_from_one_that_is_read
     (pk,) = ledger.start_all(Delivery.objects.values_list("pk", flat=True))
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only TO on")  # of this connection only, as after a failover
-    flush._settle(account.pk, [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201)])
+    answers = [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201)]
+    insisting.settle(account.pk, answers, meanwhile=lambda: None)
     assert Delivery.objects.get().outcome == "accepted"
