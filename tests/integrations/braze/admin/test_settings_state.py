@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 from django.test import Client
 from django.urls import reverse
@@ -37,6 +38,24 @@ def test_it_shows_the_state_in_words(page: Page, account: Account, braze: BrazeS
     assert shown(page) == "incomplete: No API key yet."
     BrazeSettings.objects.update(is_enabled=False)
     assert shown(page) == "disabled"
+
+
+def test_an_account_that_stands_still_is_not_called_healthy(
+    page: Page, account: Account, braze: BrazeSettings, admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    """Health said “standing still … Are the workers running?” of an account that its settings called healthy."""
+    old = database_now() - timedelta(minutes=5)
+    OutboxEntry.objects.create(account=account, integration="braze", kind="event", created_at=old)
+    (standing,) = health.overview([account], database_now())
+    assert standing.words.startswith("standing still: 1 waiting")
+    assert unescape(shown(page)) == standing.words
+    others = [Account.objects.create(name=f"Shop {number}", slug=f"shop-{number}") for number in range(30)]
+    for other in others:
+        BrazeSettings.objects.create(account=other, is_enabled=True, api_key="k", rest_endpoint=ENDPOINT)
+    with django_assert_max_num_queries(30):
+        text = text_of(admin_client.get("/admin/braze/brazesettings/"))
+    assert text.count("standing still: 1 waiting") == 1
+    assert text.count("healthy") == len(others)
 
 
 def test_it_says_who_paused_the_account_and_what_ends_that(page: Page, account: Account, braze: BrazeSettings) -> None:
