@@ -40,7 +40,7 @@ def build(sandbox_url: str) -> dict[str, Any]:
     _sync(account.pk)
     _fail(account, customers[1], sandbox_url)
     Customer.objects.filter(pk=customers[2].pk).update(city="Medellín")
-    _fix_times(account)
+    _fix_times()
     other = Account.objects.create(name="Nord Outdoor", slug="nord-outdoor", currency="EUR", time_zone="Europe/Berlin")
     _people(account, other)
     braze = _finish_settings(account, other)
@@ -124,7 +124,7 @@ def _failed() -> dict[str, Any]:
     return {"failed": OutboxEntry.objects.filter(status="rejected").earliest("pk").pk, "request": str(unknown.batch)}
 
 
-def _fix_times(account: Any) -> None:
+def _fix_times() -> None:
     """Rows get the times, and requests the ids, that they have in each run."""
     from django.db.models import Max, QuerySet  # its update captures nothing, unlike the managers' own
 

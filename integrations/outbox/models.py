@@ -149,7 +149,7 @@ class OutboxEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"#{self.pk} {self.kind} of {self.customer_external_id} ({self.status})"
+        return f"#{self.pk} {self.get_kind_display()} of {self.customer_external_id} ({self.get_status_display()})"
 
     @property
     def outcome(self) -> str:

@@ -62,8 +62,19 @@ class CappedPaginator(Paginator):
         return rows
 
 
+class AtLeast(int):
+    """A count that was not taken to its end. Wherever a page shows it, it says so: `2,000+`."""
+
+    def __str__(self) -> str:
+        return f"{int(self):,}+"
+
+
 class CappedChangeList(ChangeList):
-    """Avoids Django's second query for a list that fits on one page, and its count of an unfiltered list."""
+    """Avoids Django's second query for a list that fits on one page, and its count of an unfiltered list.
+
+    An action on all rows is about all that match, and not only about those that can be paged to. So the count of a list
+    that is cut must not look like their number.
+    """
 
     @property
     def is_newest_first(self) -> bool:
@@ -73,6 +84,8 @@ class CappedChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if isinstance(self.paginator, CappedPaginator) and self.paginator.is_cut:
+            self.result_count = AtLeast(self.result_count)
         if not (self.query or self.has_active_filters):
             self.full_result_count = self.result_count
         if not self.multi_page and isinstance(self.paginator, CappedPaginator):

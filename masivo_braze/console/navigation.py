@@ -46,7 +46,7 @@ SECTIONS = (
             _list_of("Requests", "outbox", "braze", "delivery"),
             _list_of("Captured changes", "history", "outbox", "outboxentry"),
             _list_of("Purchases sent", "receipt_long", "braze", "brazepurchase"),
-            _list_of("What Braze has", "badge", "braze", "brazeprofile"),
+            _list_of("Profiles in Braze", "badge", "braze", "brazeprofile"),
             _list_of("Braze settings", "tune", "braze", "brazesettings"),
         ),
     ),

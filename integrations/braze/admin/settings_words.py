@@ -30,6 +30,9 @@ def in_words(ready: readiness.Readiness, state: BrazeState | None) -> str:
         words = f"paused since {to_the_second(state.paused_at)}: {ready.detail}"
         if state.pause_kind == PauseKind.RESTORED:
             return words
+        if state.held_at:  # a person's pause is ended by a person alone
+            held = f"{readiness.held_in_words(state)}, since {to_the_second(state.held_at)}"
+            return f"{words}. Nothing is lost. It is also {held}; “Resume” on its Health page ends both."
         return f"{words}. Nothing is lost; saving these settings resumes the account."
     if state and ready.state == "backing off":
         return f"backing off until {to_the_second(state.backoff_until)}: {ready.detail}"

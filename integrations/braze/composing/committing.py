@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Case, F, QuerySet, TextField, Value, When
@@ -107,18 +108,16 @@ def _save_purchases(account_id: int, bundles: Sequence[Bundle], drafts: Sequence
         rows = BrazePurchase.objects.filter(account_id=account_id, purchase_id__among=outdated, fate=Fate.PENDING)
         if rows.filter(error="", settled_at=None).delete()[0] != len(outdated):
             raise Overtaken
-    known: list[int] = []
+    again: dict[UUID, list[int]] = defaultdict(list)
     for draft in drafts:
         for item in draft.purchases:
             assert item.purchase is not None
             item.purchase.fate, item.purchase.delivery_id = Fate.BUFFERED, draft.id
             if item.purchase.pk:
-                known.append(item.purchase.pk)
+                again[draft.id].append(item.purchase.pk)
     bulk.insert(BrazePurchase, [row for bundle in bundles for row in bundle.new_purchases], with_keys=True)
-    for draft in drafts:
-        again = [item.purchase.pk for item in draft.purchases if item.purchase and item.purchase.pk in known]
-        if again:
-            BrazePurchase.objects.filter(pk__among=again).update(fate=Fate.BUFFERED, delivery_id=draft.id)
+    for request, ids in again.items():
+        BrazePurchase.objects.filter(pk__among=ids).update(fate=Fate.BUFFERED, delivery_id=request)
 
 
 def _move_entries(account_id: int, bundles: Sequence[Bundle], drafts: Sequence[packing.Draft], now: datetime) -> int:

@@ -1,10 +1,12 @@
 """What would be sent now for a customer, an event or an order, by the relay's own rules and mapping; saves nothing."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from integrations.braze.composing import compose, records
-from integrations.braze.composing.records import ORDER_KINDS
+from integrations.braze.composing.records import ORDER_KINDS, Records
+from integrations.braze.composing.rounds import deletion_settles_at
 from integrations.braze.delivery import readiness
 from integrations.braze.integration import NAME
 from integrations.braze.mapping import differences
@@ -14,6 +16,8 @@ from integrations.braze.models.ledger import TRACKED
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
+
+DELETION_FIRST = "for the deletion of the customer who had this id before: it is sent first, and Braze then has nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,30 @@ def _preview(
     settings = BrazeSettings.objects.filter(account=account).first()
     if settings is None:
         return Preview({}, differences=differences or [], account="The account has no Braze settings.")
-    bundle = compose.bundle(of.external_id, [entry], settings, records.load(account.pk, [entry]), database_now())
-    return _told(bundle, differences or [], _standing(account))
+    loaded, now = records.load(account.pk, [entry]), database_now()
+    waiting = _after_deletion(of, settings, loaded, now)
+    bundle = compose.bundle(of.external_id, [entry], settings, loaded, now)
+    return _told(bundle, differences or [], waiting, _standing(account))
 
 
-def _told(bundle: Bundle, differences: list[str], standing: str) -> Preview:
+def _after_deletion(of: Customer, settings: BrazeSettings, loaded: Records, now: datetime) -> list[str]:
+    """What a customer who was deleted and created again waits for, in words.
+
+    If the deletion is still to be sent, the profile is taken out of `loaded`: Braze will hold nothing of it by then.
+    """
+    mine = OutboxEntry.objects.filter(account_id=of.account_id, integration=NAME, customer_external_id=of.external_id)
+    on_the_way = mine.filter(status__in=(Status.PENDING, Status.BUFFERED), kind=Kind.CUSTOMER_DELETED)
+    if settings.delete_customers and on_the_way.exists():
+        loaded.profiles.pop(of.external_id, None)
+        return [DELETION_FIRST]
+    profile = loaded.profiles.get(of.external_id)
+    settled_at = deletion_settles_at(profile) if profile else None
+    if settled_at is None or settled_at <= now:
+        return []
+    return [f"until {settled_at:%Y-%m-%d %H:%M:%S} UTC, when the deletion has taken effect throughout Braze"]
+
+
+def _told(bundle: Bundle, differences: list[str], waiting: list[str], standing: str) -> Preview:
     objects = {name: getattr(bundle, name) for name in TRACKED if getattr(bundle, name)}
     told = [sentence for items in objects.values() for item in items for sentence in item.adjustments]
     return Preview(
@@ -85,7 +108,7 @@ def _told(bundle: Bundle, differences: list[str], standing: str) -> Preview:
         adjustments=list(dict.fromkeys(told)),
         skipped=list(bundle.skipped.values()),
         rejected=list(dict.fromkeys([*bundle.rejected.values(), *bundle.failed.values()])),
-        waiting=[*bundle.parked.values(), *_later(bundle)],
+        waiting=[*waiting, *bundle.parked.values(), *_later(bundle)],
         differences=differences,
         account=standing,
     )

@@ -15,6 +15,7 @@ from integrations.braze.composing.taking import Pass
 from integrations.braze.delivery import commits, ledger, readiness
 from integrations.braze.integration import NAME
 from integrations.braze.mapping.objects import Bundle, Entry
+from integrations.braze.mapping.rows import Mirrored
 from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.outbox.models import SETTLED, Kind, OutboxEntry
 
@@ -97,14 +98,19 @@ def _due(
     due: dict[str, datetime] = {}
     deleted = {c for c, theirs in by_customer.items() if any(entry.kind == Kind.CUSTOMER_DELETED for entry in theirs)}
     deleted = deleted if settings.delete_customers else set()  # otherwise the deletion is skipped
-    settles = timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
     for customer in by_customer.keys() & loaded.profiles.keys() - deleted:
-        if deleted_at := loaded.profiles[customer].deleted_at:
-            due[customer] = deleted_at + settles
+        if settled_at := deletion_settles_at(loaded.profiles[customer]):
+            due[customer] = settled_at
     apart = timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
     for customer, at in _last_accepted(account_id, deleted, loaded).items():
         due[customer] = at + apart
     return {customer: until for customer, until in due.items() if until > now}
+
+
+def deletion_settles_at(profile: Mirrored) -> datetime | None:
+    """When the user's deletion has taken effect throughout Braze; None if Braze has accepted none."""
+    settles = timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
+    return profile.deleted_at + settles if profile.deleted_at else None
 
 
 def _last_accepted(account_id: int, customers: Collection[str], loaded: Records) -> dict[str, datetime]:

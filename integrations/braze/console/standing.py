@@ -161,9 +161,10 @@ def _held(ready: Readiness, state: BrazeState | None) -> tuple[str, str]:
         return BUSY, f"backing off until {until}: {ready.detail or 'Braze asked to wait'}"
     if not state.paused_at:
         return BAD, f"{readiness.held_in_words(state)}, on {_moment(state.held_at)}"
+    also = f" (also {readiness.held_in_words(state)})" if state.held_at else ""
     if state.pause_kind == PauseKind.RESTORED:
-        return BAD, f"paused on {_moment(state.paused_at)}: this database was restored from a backup"
-    return BAD, f"paused: Braze refused on {_moment(state.paused_at)}: {ready.detail}"
+        return BAD, f"paused on {_moment(state.paused_at)}: this database was restored from a backup{also}"
+    return BAD, f"paused{also}: Braze refused on {_moment(state.paused_at)}: {ready.detail}"
 
 
 def _moving(one: Facts, counts: Mapping[str, int], now: datetime) -> tuple[str, str]:

@@ -3,11 +3,13 @@
 import re
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 from django.test import Client
 from django.urls import reverse
 
 from integrations.braze.account import steering
+from integrations.braze.console import health
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.models.account import PauseKind
 from integrations.outbox.clock import database_now
@@ -38,10 +40,43 @@ def test_it_shows_the_state_in_words(page: Page, account: Account, braze: BrazeS
     assert shown(page) == "disabled"
 
 
+def test_an_account_that_stands_still_is_not_called_healthy(
+    page: Page, account: Account, braze: BrazeSettings, admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    """Health said “standing still … Are the workers running?” of an account that its settings called healthy."""
+    old = database_now() - timedelta(minutes=5)
+    OutboxEntry.objects.create(account=account, integration="braze", kind="event", created_at=old)
+    (standing,) = health.overview([account], database_now())
+    assert standing.words.startswith("standing still: 1 waiting")
+    assert unescape(shown(page)) == standing.words
+    others = [Account.objects.create(name=f"Shop {number}", slug=f"shop-{number}") for number in range(30)]
+    for other in others:
+        BrazeSettings.objects.create(account=other, is_enabled=True, api_key="k", rest_endpoint=ENDPOINT)
+    with django_assert_max_num_queries(30):
+        text = text_of(admin_client.get("/admin/braze/brazesettings/"))
+    assert text.count("standing still: 1 waiting") == 1
+    assert text.count("healthy") == len(others)
+
+
 def test_it_says_who_paused_the_account_and_what_ends_that(page: Page, account: Account, braze: BrazeSettings) -> None:
     steering.pause(account.pk, "anna", "a campaign")
     words = f"paused by anna: a campaign, since {BrazeState.objects.get().held_at:%Y-%m-%d %H:%M:%S}. Nothing is lost;"
     assert shown(page) == f"{words} “Resume” on its Health page ends this."
+
+
+def test_it_does_not_promise_that_saving_ends_what_a_person_has_paused(
+    page: Page, account: Account, braze: BrazeSettings
+) -> None:
+    """Braze refuses while somebody has paused the account: saving ends the refusal, and the account stays paused."""
+    steering.pause(account.pk, "anna", "a campaign")
+    BrazeState.objects.update(paused_at=database_now(), pause_kind=PauseKind.REFUSED, pause_reason="Invalid API key")
+    assert "saving these settings resumes" not in shown(page)
+    assert "Invalid API key. Nothing is lost. It is also paused by anna: a campaign, since" in shown(page)
+    assert shown(page).endswith("“Resume” on its Health page ends both.")
+    (standing,) = health.overview([account], database_now())
+    assert standing.words.startswith("paused (also paused by anna: a campaign): Braze refused on")
+    page.save(is_enabled=True, rest_endpoint=braze.rest_endpoint)
+    assert shown(page).startswith("paused by anna: a campaign, since")
 
 
 def test_it_promises_no_resumption_where_saving_does_not_resume(page: Page, braze: BrazeSettings) -> None:

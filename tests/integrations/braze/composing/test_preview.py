@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from integrations.braze.composing import preview
-from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
 
@@ -38,6 +40,29 @@ def order(ada: Customer) -> Order:
     made = Order.objects.create(account=ada.account, customer=ada, order_id="o1", status="FULFILLED")
     OrderLine.objects.create(order=made, sku="CD", quantity=2, value=Decimal("29.33"))
     return made
+
+
+@pytest.mark.made_up
+def test_a_customer_made_again_waits_for_the_deletion_and_is_sent_whole(
+    ada: Customer, sync: Sync, sandbox: SandboxServer
+) -> None:
+    """It showed nulls for what the deleted one had: nobody sends these, since the deletion goes first."""
+    sync()
+    ada.delete()
+    again = Customer.objects.create(account=ada.account, external_id="Ada-1", last_name="King")
+    shown = preview.customer(again)
+    assert shown.waiting == [preview.DELETION_FIRST]
+    whole = {"external_id": "Ada-1", "last_name": "King", "loyalty_points": 0}
+    assert shown.objects["attributes"] == [whole]
+    assert preview.event(Event.objects.create(account=ada.account, customer=again, type="LOGIN")).waiting
+    Delivery.objects.all().delete()
+    BrazeProfile.objects.update(last_accepted_at=None, deleted_at=database_now(), attributes={})
+    OutboxEntry.objects.filter(kind="customer_deleted").update(status="delivered")
+    (waiting,) = preview.customer(again).waiting
+    assert waiting.endswith("UTC, when the deletion has taken effect throughout Braze")
+    BrazeProfile.objects.update(deleted_at=database_now() - timedelta(hours=1))
+    assert preview.customer(again).waiting == []
+    assert preview.customer(again).objects["attributes"] == [whole]
 
 
 def test_it_shows_what_is_then_sent(

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from integrations.braze.admin.failed_syncs import FailedSyncAdmin
 from integrations.braze.console import reasons
 from integrations.braze.models import BrazeSettings
 from integrations.outbox.models import OutboxEntry
@@ -106,6 +107,24 @@ def test_a_list_is_cut_where_there_is_more_than_it_shows(
     assert "newest 3" not in words(admin_client, "braze/skippedsync/")
     monkeypatch.setattr(CappedPaginator, "most", len(skipped) - 1)
     assert "the newest 2 skipped changes" in words(admin_client, "braze/skippedsync/")
+
+
+def test_whoever_selects_all_of_a_list_that_is_cut_is_not_told_a_number_that_is_too_small(
+    refused: OutboxEntry, admin_client: Client, monkeypatch: Any
+) -> None:
+    """An action on all of them is about all that match: 2,400 changes were discarded as “all 2000”."""
+    OutboxEntry.objects.bulk_create(
+        OutboxEntry(account=refused.account, integration="braze", kind="event", status="rejected", error="no")
+        for _ in range(FailedSyncAdmin.list_per_page + 3)
+    )
+    monkeypatch.setattr(CappedPaginator, "most", FailedSyncAdmin.list_per_page + 1)
+    page = words(admin_client, "braze/failedsync/")
+    assert "All 51+ selected" in page and "Select all 51+ failed syncs" in page
+    assert "the newest 51 failed syncs" in page
+    assert "51+ results" in words(admin_client, "braze/failedsync/?status=rejected")
+    monkeypatch.setattr(CappedPaginator, "most", 2_000)
+    page = words(admin_client, "braze/failedsync/")
+    assert "All 54 selected" in page and "Select all 54 failed syncs" in page
 
 
 def test_a_list_in_another_order_is_not_called_the_newest(
