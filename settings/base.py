@@ -178,6 +178,7 @@ CELERY_TASK_ROUTES = {
     "integrations.braze.tasks.scrub": {"queue": "upkeep"},
     "integrations.braze.tasks.backfill": {"queue": "upkeep"},
     "integrations.braze.tasks.backfills": {"queue": "upkeep"},
+    "integrations.braze.tasks.wake": {"queue": "upkeep"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
     "integrations.braze.tasks.flush_backlog": {"queue": "backlog"},
@@ -199,6 +200,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": every(15),
         "options": {"expires": 15.0},
     },
+    "wake": {"task": "integrations.braze.tasks.wake", "schedule": every(15), "options": {"expires": 15.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": every(1), "options": {"expires": 1.0}},
 }
 

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from django.db.models import Case, F, QuerySet, TextField, Value, When
 from integrations.braze.composing import packing
 from integrations.braze.composing.records import FACT_KINDS, ORDER_KINDS
 from integrations.braze.composing.rounds import Composed
+from integrations.braze.composing.waiting import PARKED
 from integrations.braze.delivery import commits
 from integrations.braze.delivery.commits import Counted
 from integrations.braze.integration import NAME
@@ -25,9 +26,6 @@ from integrations.outbox.models import OPEN, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
-
-#: Parked entries are woken when the record they wait for is settled; and they are tried again this often, to be safe.
-PARKED = timedelta(seconds=60)
 
 NEVER_SENT = "not sent: the rest of its order waits for a decision"
 

@@ -14,7 +14,7 @@ from integrations.braze.delivery import client, transport
 from integrations.braze.integration import NAME
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.models.ledger import ARRAYS
-from integrations.outbox.clock import CLOCKS_DIFFER, NOW, database_now, moment_of
+from integrations.outbox.clock import NOW, database_now, latest, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
 from integrations.outbox.sql import Columns, moment, table_of
@@ -144,7 +144,7 @@ def silent() -> list[tuple[int, UUID]]:
 
 def dated_ahead() -> list[tuple[int, UUID]]:
     """Those that were started later than now, as the clock was set back since: their deadlines tell nothing."""
-    return _in_flight(deadline__gt=database_now() + SILENT_AFTER + CLOCKS_DIFFER)
+    return _in_flight(deadline__gt=latest(database_now(), SILENT_AFTER))
 
 
 def _in_flight(**deadline: datetime) -> list[tuple[int, UUID]]:

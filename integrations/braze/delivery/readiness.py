@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from integrations.braze.models import BrazeSettings, BrazeState, endpoints
-from integrations.outbox.clock import CLOCKS_DIFFER, database_now
+from integrations.outbox.clock import database_now, latest
 from integrations.outbox.prepared import Prepared
 
 
@@ -44,7 +44,7 @@ def of(account_id: int, now: datetime | None = None) -> Readiness:
 def not_ready(account_ids: Collection[int]) -> set[int]:
     """Which of these accounts are not healthy. Keys are decrypted only of those that their state lets send."""
     now = database_now()
-    is_backing_off = Q(backoff_until__gt=now) & ~Q(backoff_from__gt=now + CLOCKS_DIFFER)
+    is_backing_off = Q(backoff_until__gt=now) & ~Q(backoff_from__gt=latest(now))
     is_held = Q(paused_at__isnull=False) | Q(held_at__isnull=False) | is_backing_off
     held = BrazeState.objects.filter(is_held, account_id__in=account_ids).values_list("account_id", flat=True)
     others = BrazeSettings.objects.filter(account_id__in=set(account_ids).difference(held), is_enabled=True)

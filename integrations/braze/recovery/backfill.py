@@ -17,7 +17,7 @@ from integrations.braze.integration import NAME, BrazeIntegration
 from integrations.braze.models import Backfill, BrazeSettings, BrazeState
 from integrations.outbox import capture, changes
 from integrations.outbox.capture import Change
-from integrations.outbox.clock import database_now
+from integrations.outbox.clock import database_now, is_over
 from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order
 
@@ -68,7 +68,7 @@ def work_off(account_id: int) -> bool:
 
 def left_alone() -> list[int]:
     """Accounts of backfills that nobody has been at for a while: the worker has gone, or the message was lost."""
-    still = Backfill.objects.filter(moved_at__lt=database_now() - LEFT_ALONE)
+    still = Backfill.objects.filter(is_over("moved_at", LEFT_ALONE, database_now()))
     return list(still.order_by("moved_at").values_list("account_id", flat=True))
 
 
