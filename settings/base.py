@@ -261,7 +261,8 @@ LOGGING = {
     "formatters": {
         "line": {"class": "masivo_braze.logs.Brief", "format": "{asctime} {levelname} {name} {message}", "style": "{"}
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"seldom": {"()": "masivo_braze.logs.Seldom"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["seldom"]}},
     # A line per tick and task, several a second, would bury what matters.
     "loggers": {
         **{name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},
