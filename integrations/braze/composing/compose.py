@@ -75,8 +75,13 @@ def bundle(
 
 def _ruled(entries: Sequence[Entry], settings: BrazeSettings, records: Records, result: Bundle) -> list[Entry]:
     to_send, skipped = [], {}
+    # An event that was deleted before it left, and created again under its id, has two changes, but is one event.
+    last = {entry.subject: entry for entry in entries if entry.kind == Kind.EVENT} if len(entries) > 1 else {}
     for entry in entries:
-        if reason := rules.why_skipped(entry, settings, records):
+        reason = rules.why_skipped(entry, settings, records)
+        if not reason and entry.kind == Kind.EVENT and last.get(entry.subject, entry) is not entry:
+            reason = rules.CREATED_AGAIN
+        if reason:
             skipped[entry.pk] = reason
         else:
             to_send.append(entry)

@@ -128,7 +128,10 @@ def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
 
 
 def _texts(entries: Sequence[Entry]) -> dict[str, tuple[str, str, str, CustomerName]]:
-    """By subject, as `EventRows` has them. The customer comes from the entry: an event's customer never changes."""
+    """By subject, as `EventRows` has them. The customer comes from the entry: an event's customer never changes.
+
+    If it was created again, of another customer, the later entry tells whose it is.
+    """
     if not entries:
         return {}
     names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
