@@ -16,7 +16,7 @@ from integrations.braze.composing.rounds import Composed
 from integrations.braze.composing.waiting import PARKED
 from integrations.braze.delivery import commits
 from integrations.braze.delivery.commits import Counted
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazePurchase, Delivery, Fate
 from integrations.outbox import bulk, capture, transitions
@@ -171,7 +171,7 @@ def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], li
     doubted = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
     for row in doubted.filter(fate=Fate.UNKNOWN) if customers else ():
         key = (row.customer_external_id, row.order_id)
-        theirs = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
+        theirs = entries_of(account_id).filter(kind__in=ORDER_KINDS)
         theirs = theirs.filter(customer_external_id=key[0], data__order_id=key[1])
         if key in by_order and not theirs.filter(status__in=OPEN).exists():
             OutboxEntry.objects.filter(pk__in=by_order[key]).update(status=Status.UNKNOWN, error=row.error)
@@ -248,5 +248,5 @@ def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
     rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=deleted)
     rows.filter(fate=Fate.PENDING, error="").delete()
     rows.filter(fate=Fate.PENDING).update(fate=Fate.UNKNOWN, settled_at=database_now())
-    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
+    held = entries_of(account_id).filter(customer_external_id__among=deleted)
     held.filter(status__in=OPEN).update(status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now())

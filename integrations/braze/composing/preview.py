@@ -6,13 +6,13 @@ from typing import Any
 from integrations.braze.composing import compose, records
 from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.delivery import readiness
-from integrations.braze.integration import NAME
+from integrations.braze.integration import pending_of
 from integrations.braze.mapping import differences
 from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
 from integrations.braze.models.ledger import TRACKED
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import Kind
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
 
@@ -52,7 +52,7 @@ def order(record: Order) -> Preview:
 
 def _is_sale_due(record: Order) -> bool:
     """Whether the order's fulfilment is still waiting: then it is sent first, even if the order is closed by now."""
-    waiting = OutboxEntry.objects.filter(account_id=record.account_id, integration=NAME, status=Status.PENDING)
+    waiting = pending_of(record.account_id)
     return waiting.filter(kind__in=ORDER_KINDS, subject=str(record.pk), data__status="FULFILLED").exists()
 
 

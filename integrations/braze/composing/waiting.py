@@ -12,8 +12,7 @@ from django.db import transaction
 from django.db.models import Case, Max, Value, When
 
 from integrations.braze.composing.records import Records
-from integrations.braze.composing.taking import pending
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of, pending_of
 from integrations.braze.mapping.objects import Entry
 from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.braze.models.account import LONGEST_GAP_SECONDS
@@ -54,7 +53,7 @@ def _have_waited(account_id: int, customers: Collection[str], now: datetime) -> 
     """Those of the customers who have a change that was told to wait, and has."""
     if not customers:
         return set()
-    over = pending(account_id).filter(parked=False, due_at__lte=now, customer_external_id__among=customers)
+    over = pending_of(account_id).filter(parked=False, due_at__lte=now, customer_external_id__among=customers)
     return set(over.values_list("customer_external_id", flat=True))
 
 
@@ -62,7 +61,7 @@ def _last_accepted(account_id: int, customers: Collection[str], loaded: Records)
     """When Braze last accepted, or may have accepted, something of the customers: by mirror, entries and purchases."""
     if not customers:
         return {}
-    settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
+    settled = entries_of(account_id).filter(customer_external_id__among=customers)
     settled = settled.filter(status__in=SETTLED, batch__isnull=False, settled_at__isnull=False).order_by()
     last = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
     sold = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)

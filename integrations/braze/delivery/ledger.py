@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from integrations.braze.delivery import client, transport
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.models.ledger import ARRAYS
 from integrations.outbox.clock import NOW, database_now, latest, moment_of
@@ -162,7 +162,7 @@ def make_way_for_deletions(account_id: int) -> None:
 
     Goes through everything on its way, so call it only if a deletion is pending.
     """
-    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    mine = entries_of(account_id)
     deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
     busy = mine.filter(status=Status.BUFFERED, customer_external_id__in=deleted)
     if batches := [batch for batch in busy.values_list("batch", flat=True).distinct() if batch]:

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from integrations.braze.composing import relay
 from integrations.braze.composing.waiting import wake_dated_ahead
 from integrations.braze.delivery import flush, readiness
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.models import BrazeProfile, Delivery
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
@@ -63,7 +63,7 @@ def _move(account_id: int) -> int:
 
 def _rest(account_id: int, end: float) -> Rest:
     now = database_now()
-    unsettled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    unsettled = entries_of(account_id)
     unsettled = unsettled.filter(status__in=(Status.PENDING, Status.BUFFERED))
     waiting = _by_rule(unsettled, now + timedelta(seconds=max(end - monotonic(), 0)))
     total, by_rule = unsettled.count(), waiting.count()

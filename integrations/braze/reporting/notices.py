@@ -16,7 +16,7 @@ from django.db.models import F, Max, Q, QuerySet
 from django.urls import reverse
 
 from integrations.braze.delivery import readiness
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of
 from integrations.braze.models import BrazeSettings, BrazeState, Notice
 from integrations.braze.models.account import PauseKind
 from integrations.braze.models.notice import Topic
@@ -120,7 +120,7 @@ def _due(now: datetime) -> "QuerySet[Notice]":
 
 
 def _rejected(account_id: int, since: datetime) -> "QuerySet[OutboxEntry]":
-    entries = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.REJECTED)
+    entries = entries_of(account_id).filter(status=Status.REJECTED)
     return entries.filter(settled_at__gte=since)
 
 
