@@ -38,6 +38,11 @@ class BrazeIntegration:
         settings = BrazeSettings.objects.filter(account_id=account_id, is_enabled=True).first()
         return frozenset(topic for toggle, topic in TOPICS.items() if settings and getattr(settings, toggle))
 
+    def announce(self, account_ids: Collection[int]) -> None:
+        from integrations.braze.delivery import giving_way
+
+        giving_way.announce(account_ids)
+
     def nudge(self, account_id: int) -> None:
         from integrations.braze.tasks import relay
 

@@ -22,7 +22,7 @@ DEBOUNCE_SECONDS = 0.02
 
 def after_commit(account_ids: set[int]) -> None:
     """Nudge these accounts' relays once the current transaction has committed."""
-    transaction.on_commit(partial(_nudger.flag, account_ids), robust=True)
+    transaction.on_commit(partial(_nudger.flag, account_ids, are_announced=True), robust=True)
 
 
 def publish_soon(account_id: int) -> None:
@@ -41,18 +41,29 @@ def publish(account_id: int, but_not: Collection[str] = ()) -> None:
             logger.info("nudge of %s for account %s failed: %s", integration.name, account_id, type(error).__name__)
 
 
+def announce(account_ids: Collection[int]) -> None:
+    """Tell every integration that these accounts will be nudged in a moment. A failure costs others no time."""
+    for integration in integrations():
+        try:
+            integration.announce(account_ids)
+        except Exception as error:
+            logger.debug("%s was not told of nudges to come: %s", integration.name, type(error).__name__)
+
+
 class _Nudger:
     """A set of account ids and the thread that publishes them; the thread is started anew after a fork."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flagged: set[int] = set()
+        self._to_announce: set[int] = set()
         self._wake = threading.Event()
         self._pid: int | None = None
 
-    def flag(self, account_ids: set[int]) -> None:
+    def flag(self, account_ids: set[int], are_announced: bool = False) -> None:
         with self._lock:
             self._flagged |= account_ids
+            self._to_announce |= account_ids if are_announced else set()
             if self._pid != os.getpid():
                 self._start()
         self._wake.set()
@@ -65,9 +76,16 @@ class _Nudger:
         else:
             self._pid = os.getpid()
 
+    def _announce(self) -> None:
+        with self._lock:
+            account_ids, self._to_announce = self._to_announce, set()
+        if account_ids:
+            announce(account_ids)
+
     def _run(self) -> None:
         while True:
             self._wake.wait()
+            self._announce()
             threading.Event().wait(DEBOUNCE_SECONDS)
             self._wake.clear()
             with self._lock:

@@ -14,6 +14,9 @@ class Integration(Protocol):
     def wants(self, account_id: int) -> frozenset[Topic]:
         """The topics that the account's settings ask for now."""
 
+    def announce(self, account_ids: Collection[int]) -> None:
+        """These accounts are about to be nudged: what is less urgent may give way to them."""
+
     def nudge(self, account_id: int) -> None:
         """Ask for the account's pending entries to be relayed; returns without waiting for the work."""
 

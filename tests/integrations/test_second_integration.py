@@ -1,6 +1,6 @@
 """A second vendor, thrown together and failing in every part, is no concern of Braze's delivery."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
@@ -25,6 +25,9 @@ class Faulty:
 
     def wants(self, account_id: int) -> frozenset[Topic]:
         return frozenset(Topic)
+
+    def announce(self, account_ids: Collection[int]) -> None:
+        self.client(account_ids)
 
     def nudge(self, account_id: int) -> None:
         self.attempts += 1

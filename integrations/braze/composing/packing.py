@@ -45,7 +45,7 @@ class Draft:
 
     def takes(self, sizes: Sizes, size: int, is_combined: bool) -> bool:
         """Whether these objects, of `size` bytes, still fit. Called for every customer and open request: be fast."""
-        if self.bytes + size > MAX_BYTES and self.bytes:
+        if self.bytes + size > MAX_BYTES:
             return False
         attributes, events, purchases = sizes
         attributes += len(self.attributes)

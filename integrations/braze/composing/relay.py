@@ -23,11 +23,11 @@ from integrations.braze.composing.rounds import Composed, Round
 from integrations.braze.composing.taking import Pass
 from integrations.braze.delivery import buffer, commits, ledger
 from integrations.braze.delivery.commits import Counted
+from integrations.braze.delivery.giving_way import NO_PAUSES, Pauses
 from integrations.braze.integration import NAME
 from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.outbox import lease, oldest
-from integrations.outbox.giving_way import give_way
 from integrations.outbox.lease import Held, LeaseLost
 
 logger = logging.getLogger(__name__)
@@ -59,14 +59,19 @@ def _pass(account_id: int, first: int, held: Held, composer: Executor, gives_way
     """
     moved, end, passing, left = 0, monotonic() + SLICE_SECONDS, Pass(account_id, first), most_rounds
     composing: Future[Composed] | None = None
-    begun = monotonic()
+    pauses = Pauses(account_id) if gives_way and most_rounds is None else NO_PAUSES
     while True:
         upcoming = rounds.read(account_id, passing, end) if left != 0 else None
         left = left - 1 if left and upcoming else left
-        following = composer.submit(_compose, account_id, upcoming) if upcoming else None
+        if upcoming and upcoming.has_more:
+            pauses.look_around()
+            pauses.let_others_pass()
+        following = composer.submit(_compose, account_id, upcoming, pauses) if upcoming else None
         try:
             if composing:
-                moved += _make_or_halve(account_id, held, composing.result())
+                composed = composing.result()
+                pauses.let_others_pass()
+                moved += _make_or_halve(account_id, held, composed)
         except Overtaken:
             passing, following = Pass(account_id, first), None
         except LeaseLost:
@@ -75,23 +80,24 @@ def _pass(account_id: int, first: int, held: Held, composer: Executor, gives_way
         if following is None and (composing is None or passing.is_over or left == 0):
             held.has_emptied = moved > 0 and passing.is_over
             return moved
-        if composing and gives_way:
-            give_way(account_id, monotonic() - begun)
-        composing, begun = following, monotonic()
+        if composing:
+            pauses.rest()
+        composing = following
 
 
-def _compose(account_id: int, round: Round) -> Composed:
+def _compose(account_id: int, round: Round, pauses: Pauses = NO_PAUSES) -> Composed:
     """In a thread beside the database's: no query here."""
     settings, loaded, now = round.settings, round.records, round.now
-    bundles = [
-        _bundle(account_id, customer, theirs, settings, loaded, now)
-        for customer, theirs in round.by_customer.items()
-        if customer not in round.waiting
-    ]
+    bundles = []
+    for customer, theirs in round.by_customer.items():
+        if customer not in round.waiting:
+            pauses.let_others_pass()
+            bundles.append(_bundle(account_id, customer, theirs, settings, loaded, now))
     round.waiting |= _too_soon(bundles, settings, loaded, now)
     bundles = [bundle for bundle in bundles if bundle.customer not in round.waiting]
     drafts = packing.pack(bundles, settings.batch_limit)
     for draft in drafts:
+        pauses.let_others_pass()
         draft.seal()
     return Composed(round, bundles, drafts)
 

@@ -33,13 +33,13 @@ from integrations.braze.delivery import (
     verdicts,
 )
 from integrations.braze.delivery.buffer import Claim
+from integrations.braze.delivery.giving_way import NO_PAUSES, Pauses
 from integrations.braze.delivery.sender import Sending, Sent
 from integrations.braze.delivery.settlement import Answered
 from integrations.braze.delivery.verdicts import Traffic
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.outbox import nudge
 from integrations.outbox.failover import AWAY
-from integrations.outbox.giving_way import give_way
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,9 @@ def flush(account_id: int, on_probation: bool | None = None, gives_way: bool = F
 def flushing(account_id: int, on_probation: bool | None = None, gives_way: bool = False) -> Work:
     """The same, as work that any thread may continue whenever it yields."""
     with ThreadPoolExecutor(buffer.IN_FLIGHT, thread_name_prefix=f"braze-{account_id}") as senders:
-        return (yield from _Flush(account_id, on_probation, senders, gives_way).run())
+        pauses = Pauses(account_id) if gives_way else NO_PAUSES
+        pauses.look_around()
+        return (yield from _Flush(account_id, on_probation, senders, pauses).run())
 
 
 @dataclass(slots=True)
@@ -154,7 +156,7 @@ class _Flush:
     account_id: int
     on_probation: bool | None
     senders: ThreadPoolExecutor
-    gives_way: bool = False
+    pauses: Pauses = NO_PAUSES
     in_flight: "dict[Future[Sent], Sending]" = field(default_factory=dict)
     sent: int = 0
     look_at: float = 0.0
@@ -195,6 +197,7 @@ class _Flush:
         if ready is None or ready.settings is None:
             return bool(self.in_flight)
         most = 1 if ready.on_probation else buffer.IN_FLIGHT
+        self.pauses.let_others_pass()
         claims = buffer.claim_some(self.account_id, room, most)
         waiting = self._start(claims, ready.settings) if claims else 0
         if waiting:
@@ -297,8 +300,9 @@ class _Flush:
         if not wait(self.in_flight, LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED).done:
             return False
         ended = [(self.in_flight.pop(done), done.result()) for done in wait(self.in_flight, TOGETHER_SECONDS).done]
-        self.look_at, begun = 0.0, time.monotonic()  # there is room again
-        self.answered_at = begun
+        self.look_at, self.answered_at = 0.0, time.monotonic()  # there is room again
+        self.pauses.begin()
+        self.pauses.let_others_pass()
         answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
         self.sent += len(ended)
         with ExitStack() as afterwards:  # whatever fails, the last one first
@@ -310,8 +314,9 @@ class _Flush:
                 limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)
         if any(answer.verdict.traffic in (Traffic.SPLIT, Traffic.COMBINE) for answer in answers):
             refill(self.account_id)
-        if self.gives_way and not shutdown.has_begun():
-            give_way(self.account_id, time.monotonic() - begun)
+        if not shutdown.has_begun():
+            self.pauses.look_around()
+            self.pauses.rest()
         return True
 
 

@@ -64,6 +64,20 @@ def test_the_relay_stops_when_enough_is_ready(
     assert counts() == {"pending": 75, "buffered": 225}
 
 
+def test_only_what_is_still_to_be_started_counts_as_ready(
+    account: Account, braze: BrazeSettings, settings: Any
+) -> None:
+    settings.BRAZE_READY_REQUESTS = 1
+    for name in ("c1", "c2"):
+        Customer.objects.create(account=account, external_id=name)
+        assert relay.relay(account.pk) == 1
+        assert ledger.start_all(ledger.next_to_send(account.pk))
+    Customer.objects.create(account=account, external_id="c3")
+    assert relay.relay(account.pk) == 1
+    ledger.dissolve_unstarted(account.pk)
+    assert relay.relay(account.pk) == 1, "what was taken back does not count either"
+
+
 def test_the_relay_stops_when_what_is_ready_is_large(
     account: Account, braze: BrazeSettings, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

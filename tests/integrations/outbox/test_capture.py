@@ -234,6 +234,22 @@ def test_it_captures_an_order_once_it_is_fulfilled(account: Account, want: Want,
     assert OutboxEntry.objects.latest("pk").data == {"order_id": "o1", "status": "REVERSED"}
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda order: order.save(),
+        lambda order: Order.objects.filter(pk=order.pk).update(status=order.status),
+        lambda order: Order.objects.bulk_update([order], ["status"]),
+    ],
+)
+def test_it_notes_that_an_order_was_closed_before(account: Account, want: Want, write: Callable[[Order], None]) -> None:
+    want(Topic.ORDERS)
+    order = Order.objects.create(account=account, customer=customer(account), order_id="o1", status="REVERSED")
+    order.status = "FULFILLED"
+    write(order)
+    assert OutboxEntry.objects.latest("pk").data == {"order_id": "o1", "status": "FULFILLED", "reopened": True}
+
+
 def test_lines_of_many_orders_take_no_more_queries_than_those_of_few(
     account: Account, want: Want, captured: Captured
 ) -> None:
@@ -373,7 +389,10 @@ def test_it_ignores_fixtures(account: Account, want_all: None, captured: Capture
 
 
 def test_it_lets_an_account_go_with_all_its_records(account: Account, want_all: None) -> None:
+    elsewhere = Account.objects.create(name="Elsewhere", slug="elsewhere")
+    other = Subscription.objects.create(account=elsewhere, integration="braze", topic=Topic.EVENTS)
     one = customer(account)
     Audience.objects.create(account=account, name="Club").customers.add(one)
     account.delete()
     assert OutboxEntry.objects.count() == 0
+    assert Subscription.objects.get() == other

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from unittest.mock import Mock
 
 import pytest
@@ -100,6 +100,9 @@ class Broken:
     def wants(self, account_id: int) -> frozenset[Topic]:
         raise RuntimeError("wants")
 
+    def announce(self, account_ids: Collection[int]) -> None:
+        raise RuntimeError("announce")
+
     def nudge(self, account_id: int) -> None:
         raise RuntimeError("nudge")
 
@@ -108,12 +111,17 @@ class Sound:
     name = "sound"
 
     def __init__(self) -> None:
+        self.told: list[object] = []
         self.nudges: list[int] = []
 
     def wants(self, account_id: int) -> frozenset[Topic]:
         return frozenset(Topic)
 
+    def announce(self, account_ids: Collection[int]) -> None:
+        self.told.append(set(account_ids))
+
     def nudge(self, account_id: int) -> None:
+        self.told.append(account_id)
         self.nudges.append(account_id)
 
 
@@ -122,6 +130,19 @@ def two_integrations(monkeypatch: pytest.MonkeyPatch) -> Sound:
     sound = Sound()
     monkeypatch.setattr(registry, "_integrations", {"broken": Broken(), "sound": sound})
     return sound
+
+
+def test_a_commit_is_announced_before_its_relay_is_woken_and_work_that_goes_on_is_not(
+    account: Account, two_integrations: Sound, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudge, "_nudger", nudge._Nudger())
+    want(Topic.CUSTOMER_CREATED, integration="sound")
+    Customer.objects.create(account=account, external_id="c1")
+    assert until(lambda: two_integrations.nudges)
+    assert two_integrations.told == [{account.pk}, account.pk]
+    nudge.publish_soon(account.pk)
+    assert until(lambda: len(two_integrations.nudges) == 2)
+    assert two_integrations.told == [{account.pk}, account.pk, account.pk]
 
 
 def test_an_integration_that_fails_keeps_nobody_else_from_being_woken(

@@ -46,6 +46,25 @@ def test_a_deletion_keeps_its_distance_from_the_first_part_of_an_order(
     assert (deletion.status, deletion.due_at is not None) == ("pending", True)
 
 
+@pytest.mark.parametrize("is_created_again", [False, True])
+def test_a_deletion_keeps_its_distance_from_an_event_of_a_known_user(
+    account: Account, braze: BrazeSettings, sync: Sync, is_created_again: bool
+) -> None:
+    """Of which the mirror was not told."""
+    one = Customer.objects.create(account=account, external_id="c1")
+    sync()
+    BrazeProfile.objects.update(last_accepted_at=database_now() - timedelta(hours=1))
+    OutboxEntry.objects.update(settled_at=database_now() - timedelta(hours=1))
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    sync()
+    one.delete()
+    if is_created_again:
+        Customer.objects.create(account=account, external_id="c1")
+    relay.relay(account.pk)
+    deletion = OutboxEntry.objects.get(kind="customer_deleted")
+    assert (deletion.status, deletion.due_at is not None) == ("pending", True)
+
+
 def test_a_shop_whose_clock_is_ahead_does_not_hold_back_a_deletion(
     account: Account, braze, sandbox: SandboxServer, sync
 ) -> None:

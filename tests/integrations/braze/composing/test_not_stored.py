@@ -7,7 +7,7 @@ import pytest
 
 from integrations.braze.composing import relay, taking
 from integrations.braze.mapping.objects import Entry
-from integrations.braze.models import BrazePurchase, BrazeSettings
+from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
 from integrations.braze.recovery import resolution
 from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
@@ -40,6 +40,17 @@ def test_only_the_customer_it_belongs_to_is_set_aside(
     assert set(theirs.values_list("status", flat=True)) == {"rejected"}
     assert theirs.filter(error__startswith="cannot be stored: IntegrityError").count() == theirs.count()
     assert not OutboxEntry.objects.filter(status="rejected").exclude(customer_external_id="c6").exists()
+
+
+def test_who_waits_beside_it_goes_on_waiting(
+    account: Account, culprit: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Created again a moment after their deletion, which would take what is sent too soon with it."""
+    BrazeProfile.objects.create(account=account, external_id="c3", deleted_at=database_now())
+    sync()
+    assert [number for number in range(11) if sandbox.profile(f"c{number}") is None] == [3, 6]
+    theirs = OutboxEntry.objects.filter(customer_external_id="c3")
+    assert theirs.filter(status="pending", due_at__isnull=False).count() == theirs.count() == 3
 
 
 def test_it_goes_once_the_cause_is_gone(

@@ -17,6 +17,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer, Event
 from tests.integrations.braze.doubts import Sync, beside, settle_all
+from tests.integrations.braze.fates import counts
 
 
 def test_what_an_earlier_workspace_took_in_flight_is_not_held_by_the_new_one(
@@ -224,3 +225,14 @@ def test_a_wrong_key_pauses_also_where_the_clock_was_set_back(
         relay.relay(account.pk)
         flush.flush(account.pk)
     assert BrazeState.objects.get().paused_at
+
+
+def test_what_is_in_flight_while_its_settings_are_deleted_ends_by_the_default_policies(
+    account: Account, change: Customer
+) -> None:
+    relay.relay(account.pk)
+    on_its_way = Delivery.objects.get()
+    assert ledger.start(on_its_way.pk)
+    BrazeSettings.objects.get().delete()
+    assert settlement.settle(on_its_way.pk, verdicts.no_answer("The connection broke."))
+    assert counts() == {"pending": 2, "unknown": 2}, "events are sent again, purchases are held"

@@ -21,6 +21,22 @@ def test_a_request_is_started_by_one_winner(account: Account, change: Customer) 
     assert [ledger.start(pk) for _ in range(3)] == [True, False, False]
 
 
+def test_a_request_that_was_taken_back_is_not_started(account: Account, change: Customer) -> None:
+    relay.relay(account.pk)
+    ledger.dissolve_unstarted(account.pk)
+    assert not ledger.start(Delivery.objects.get().pk)
+
+
+def test_a_request_that_was_settled_meanwhile_is_not_given_back(account: Account, change: Customer) -> None:
+    """Its sender was frozen until after the deadline, and then found that it was too late."""
+    relay.relay(account.pk)
+    pk = Delivery.objects.get().pk
+    ledger.start(pk)
+    settlement.settle(pk, verdicts.silent())
+    ledger.give_back([pk])
+    assert Delivery.objects.get().outcome == "unknown"
+
+
 def test_a_request_that_redis_repeats_is_sent_once(
     account: Account, change: Customer, sandbox: SandboxServer, redis_client: Any
 ) -> None:

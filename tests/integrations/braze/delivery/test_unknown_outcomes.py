@@ -108,6 +108,7 @@ def test_a_sender_that_died_leaves_an_unknown_outcome_once_its_time_is_up(accoun
     flush.settle_silent()
     assert Delivery.objects.get().outcome == "unknown"
     assert counts() == {"pending": 2, "unknown": 2}
+    assert ledger.silent() == []
 
 
 def sent_again_by_policy() -> None:
