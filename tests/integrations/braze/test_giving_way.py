@@ -205,7 +205,7 @@ def test_a_redis_that_hangs_is_asked_once_for_each_piece_of_work(
     pauses.look_around()
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         hanging.setblocking(False)
-        settings.REDIS_URL = "redis://127.0.0.1:{}/0".format(hanging.getsockname()[1])
+        settings.REDIS_URL = f"redis://127.0.0.1:{hanging.getsockname()[1]}/0"
         settings.REDIS_TIMEOUT_SECONDS = 0.05
         for asked in (1, 1):
             for _ in range(5):
