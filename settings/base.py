@@ -180,6 +180,7 @@ CELERY_TASK_ROUTES = {
     "integrations.braze.tasks.scrub": {"queue": "upkeep"},
     "integrations.braze.tasks.backfill": {"queue": "upkeep"},
     "integrations.braze.tasks.backfills": {"queue": "upkeep"},
+    "integrations.braze.tasks.wake": {"queue": "upkeep"},
     "integrations.braze.tasks.flush": {"queue": "flush"},
     "integrations.braze.tasks.flush_account": {"queue": "flush"},
     "integrations.braze.tasks.flush_backlog": {"queue": "backlog"},
@@ -201,6 +202,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": every(15),
         "options": {"expires": 15.0},
     },
+    "wake": {"task": "integrations.braze.tasks.wake", "schedule": every(15), "options": {"expires": 15.0}},
     "flush": {"task": "integrations.braze.tasks.flush", "schedule": every(1), "options": {"expires": 1.0}},
 }
 
@@ -261,7 +263,8 @@ LOGGING = {
     "formatters": {
         "line": {"class": "masivo_braze.logs.Brief", "format": "{asctime} {levelname} {name} {message}", "style": "{"}
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"seldom": {"()": "masivo_braze.logs.Seldom"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["seldom"]}},
     # A line per tick and task, several a second, would bury what matters.
     "loggers": {
         **{name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},

@@ -1,9 +1,11 @@
-"""What is logged over and over while the database or Redis is away is one line each time."""
+"""What is logged over and over while the database or Redis is away, or not migrated, is a line without a traceback."""
 
+import io
 import logging
 import logging.config
+import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -12,10 +14,11 @@ from billiard.exceptions import RestartFreqExceeded
 from celery import Celery
 from celery.beat import Scheduler
 from django.conf import settings
-from django.db import DatabaseError, InternalError, OperationalError
+from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from dev.ports import free_port
+from masivo_braze import logs
 
 logger = logging.getLogger("integrations.braze.tasks")
 
@@ -86,6 +89,46 @@ def test_a_tick_that_cannot_be_published_takes_one_line(written: Callable[[], st
     assert written().splitlines() == [written()]
     assert "Couldn't apply scheduled task sweep" in written()
     assert "refused" in written()
+
+
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a process that has just started writes."""
+    (handler,) = [each for each in logging.getLogger().handlers if each.get_name() == "console"]
+    (seldom,) = handler.filters
+    monkeypatch.setattr(seldom, "_said_at", float("-inf"))
+    monkeypatch.setattr(handler, "stream", io.StringIO())
+    return cast("io.StringIO", handler.stream)  # type: ignore[attr-defined]  # of a StreamHandler
+
+
+NO_TABLE = psycopg.errors.UndefinedTable('relation "outbox_outboxentry" does not exist\nLINE 1: SELECT …')
+MISSING = [
+    (ProgrammingError(str(NO_TABLE)), NO_TABLE),
+    (ProgrammingError(), psycopg.errors.UndefinedColumn("column told does not exist")),
+    (OperationalError(), sqlite3.OperationalError("no such table: outbox_outboxentry")),
+]
+
+
+def log_as_ticks_do(error: DatabaseError, cause: Exception) -> None:
+    try:
+        raise error from cause
+    except DatabaseError:
+        logger.exception("Task integrations.outbox.tasks.sweep[…] raised unexpected: %r", error)
+
+
+@pytest.mark.parametrize(("error", "cause"), MISSING, ids=["table", "column", "SQLite"])
+def test_a_database_that_is_not_migrated_takes_a_line_now_and_then_which_says_what_to_do(
+    error: DatabaseError, cause: Exception, console: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker wrote a traceback or two a second, until `release` was run."""
+    for seconds in (0, 1, 29, 31):
+        monkeypatch.setattr(logs, "monotonic", lambda at=seconds: at)
+        log_as_ticks_do(error, cause)
+        logger.warning("something else")
+    lines = [line.split(" integrations.braze.tasks ")[1] for line in console.getvalue().splitlines()]
+    words = str(cause).partition("\n")[0]
+    expected = f"The database is not as this version needs it: run `release`, or `manage.py migrate` ({words})"
+    assert lines == [expected, *["something else"] * 3, expected, "something else"]
 
 
 def test_any_other_failure_has_its_traceback(written: Callable[[], str]) -> None:

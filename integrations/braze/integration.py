@@ -1,9 +1,12 @@
 """Braze as an integration of the outbox."""
 
 from collections.abc import Collection
+from typing import Any
+
+from django.db.models import QuerySet
 
 from integrations.braze.models import BrazeSettings
-from integrations.outbox.models import Topic
+from integrations.outbox.models import OutboxEntry, Status, Topic
 
 NAME = "braze"
 
@@ -17,6 +20,15 @@ TOPICS: dict[str, Topic] = {
     "sync_purchases": Topic.ORDERS,
     "sync_audiences": Topic.AUDIENCES,
 }
+
+
+def entries_of(account_id: Any) -> "QuerySet[OutboxEntry]":
+    """The account's captured changes for Braze. (The id may also be a `Parameter`, or refer to an outer query.)"""
+    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+
+
+def pending_of(account_id: Any) -> "QuerySet[OutboxEntry]":
+    return entries_of(account_id).filter(status=Status.PENDING)
 
 
 class BrazeIntegration:

@@ -1,10 +1,11 @@
 """The mirror: deltas against what Braze is believed to hold, and how answers change that belief. Pure."""
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 from integrations.braze.mapping.rows import AnyProfile
-from integrations.outbox.clock import CLOCKS_DIFFER
+from integrations.outbox.clock import latest
 
 _ABSENT = object()
 #: Codes that name an attribute without quoting it [Braze: /users/track].
@@ -76,14 +77,14 @@ def touch(profile: AnyProfile, sent: Iterable[str], at: float) -> None:
     profile.recent = recent | dict.fromkeys(sent, at)
 
 
-def free_at(profile: AnyProfile | None, names: Iterable[str], gap_seconds: float, now: float) -> float:
+def free_at(profile: AnyProfile | None, names: Iterable[str], gap_seconds: float, now: datetime) -> float:
     """From when on none of these attributes was changed within the gap, in seconds since 1970; 0 if none ever was.
 
     Of a change that is dated ahead, as the clock was set back since, nothing is known but that it was earlier.
     """
-    latest = now + CLOCKS_DIFFER.total_seconds()
+    until = latest(now).timestamp()
     found = (profile.recent[name] for name in names if name in profile.recent) if profile else ()
-    times = [then for then in found if then <= latest]
+    times = [then for then in found if then <= until]
     return max(times) + gap_seconds if times and gap_seconds else 0.0
 
 

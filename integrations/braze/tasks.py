@@ -11,6 +11,7 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from integrations.braze.composing import relay as relaying
+from integrations.braze.composing import waiting
 from integrations.braze.delivery import buffer, commits, lanes, readiness
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.erasure import payloads, retention, scrubbing
@@ -60,6 +61,13 @@ def _wake_senders() -> None:
             logger.warning("flush of account %s is refused by Redis: %s", account_id, error)
         except Exception:  # what goes wrong for one account must not keep the tick from the others
             logger.exception("senders of account %s could not be woken", account_id)
+
+
+@shared_task
+@one_at_a_time
+def wake() -> None:
+    """Every 15 seconds: wake what a clock that was set back would let wait for too long."""
+    waiting.wake_dated_ahead()
 
 
 @shared_task

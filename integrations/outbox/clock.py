@@ -3,11 +3,25 @@
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
+from django.db.models import Q
 
 #: Clocks are set right by less than this all the time; by more, what was dated before tells nothing about durations.
 CLOCKS_DIFFER = timedelta(minutes=1)
 #: The current time as SQL, for statements that take parameters (so `%` is doubled).
 NOW = {"postgresql": "clock_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'now')"}
+
+
+def latest(now: datetime, ahead: timedelta = timedelta(0)) -> datetime:
+    """The latest that anything can be dated at `now`, if it is dated that far `ahead`.
+
+    What is dated later was dated before the clock was set back, and nothing else is known of when that was.
+    """
+    return now + ahead + CLOCKS_DIFFER
+
+
+def is_over(field: str, wait: timedelta, now: datetime) -> Q:
+    """Whether more than `wait` has passed since the moment in `field`, or the clock was set back since."""
+    return Q(**{f"{field}__lt": now - wait}) | Q(**{f"{field}__gt": latest(now)})
 
 
 def now_and(later: timedelta) -> tuple[str, str]:

@@ -112,3 +112,12 @@ def test_manage_py_says_so_where_it_takes_a_laptops_settings_on_a_server(
 def test_it_starts_no_redis_and_writes_nothing_when_none_is_recorded(var_dir: Path) -> None:
     assert environment.redis_url() == environment.NO_REDIS_URL
     assert not var_dir.exists()
+
+
+def test_manage_py_prints_what_the_console_cannot_show_as_in_json() -> None:
+    """A customer's name with an accent ended the command with a traceback."""
+    code = r"print('Ana Pe\u00f1a \U0001f600')"
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", code]
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "Ana Pe\\u00f1a \\ud83d\\ude00\n"), done.stderr

@@ -17,7 +17,7 @@ from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.console import search
 from integrations.braze.console.search import Found
 from integrations.braze.delivery import readiness
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of, pending_of
 from integrations.braze.models import BrazeProfile
 from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.console import beside
@@ -107,12 +107,8 @@ def _of_audiences(audiences: Sequence[Audience]) -> dict[Any, str]:
 
 
 def _waiting(account_id: int) -> QuerySet[OutboxEntry]:
-    oldest = _pending(account_id).order_by("pk").values_list("pk", flat=True)[:LOOKED_AT]
-    return _pending(account_id).filter(pk__in=oldest, kind__in=AUDIENCE_KINDS)
-
-
-def _pending(account_id: int) -> QuerySet[OutboxEntry]:
-    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+    oldest = pending_of(account_id).order_by("pk").values_list("pk", flat=True)[:LOOKED_AT]
+    return pending_of(account_id).filter(pk__in=oldest, kind__in=AUDIENCE_KINDS)
 
 
 # --- the panel ------------------------------------------------------------------------------------------
@@ -146,9 +142,7 @@ def _render(request: HttpRequest, record: Any, context: dict[str, Any]) -> SafeS
 
 def _entries_of(record: Any) -> QuerySet[OutboxEntry]:
     about = _about(record)
-    mine = OutboxEntry.objects.filter(
-        IN_ANY_STATE, account_id=about.account_id, integration=NAME, customer_external_id=about.customer
-    )
+    mine = entries_of(about.account_id).filter(IN_ANY_STATE, customer_external_id=about.customer)
     return mine.filter(kind__in=about.kinds, subject=about.subject) if about.kinds else mine
 
 
@@ -168,7 +162,7 @@ def may_resend(request: HttpRequest) -> bool:
 def _waiting_of(audience: Audience) -> dict[str, Any]:
     """How many changes of members are waiting among the account's oldest; `is_partial` if not all were searched."""
     waiting = _waiting(audience.account_id).filter(subject=str(audience.pk)).count()
-    more = _pending(audience.account_id).order_by("pk")[LOOKED_AT : LOOKED_AT + 1]
+    more = pending_of(audience.account_id).order_by("pk")[LOOKED_AT : LOOKED_AT + 1]
     return {"waiting": waiting, "is_partial": more.exists()}
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,9 +14,10 @@ from django.db.models import Case, F, QuerySet, TextField, Value, When
 from integrations.braze.composing import packing
 from integrations.braze.composing.records import FACT_KINDS, ORDER_KINDS
 from integrations.braze.composing.rounds import Composed
+from integrations.braze.composing.waiting import PARKED
 from integrations.braze.delivery import commits
 from integrations.braze.delivery.commits import Counted
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazePurchase, Delivery, Fate
 from integrations.outbox import bulk, capture, transitions
@@ -26,9 +27,6 @@ from integrations.outbox.models import OPEN, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
 
 logger = logging.getLogger(__name__)
-
-#: Parked entries are woken when the record they wait for is settled; and they are tried again this often, to be safe.
-PARKED = timedelta(seconds=60)
 
 NEVER_SENT = "not sent: the rest of its order waits for a decision"
 
@@ -172,7 +170,7 @@ def _hold_orders_in_doubt(account_id: int, by_order: Mapping[tuple[str, str], li
     doubted = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
     for row in doubted.filter(fate=Fate.UNKNOWN) if customers else ():
         key = (row.customer_external_id, row.order_id)
-        theirs = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
+        theirs = entries_of(account_id).filter(kind__in=ORDER_KINDS)
         theirs = theirs.filter(customer_external_id=key[0], data__order_id=key[1])
         if key in by_order and not theirs.filter(status__in=OPEN).exists():
             OutboxEntry.objects.filter(pk__in=by_order[key]).update(status=Status.UNKNOWN, error=row.error)
@@ -249,5 +247,5 @@ def _discard_purchases(account_id: int, bundles: Sequence[Bundle]) -> None:
     rows = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=deleted)
     rows.filter(fate=Fate.PENDING, error="").delete()
     rows.filter(fate=Fate.PENDING).update(fate=Fate.UNKNOWN, settled_at=database_now())
-    held = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=deleted)
+    held = entries_of(account_id).filter(customer_external_id__among=deleted)
     held.filter(status__in=OPEN).update(status=Status.SKIPPED, error=capture.DELETED_REASON, settled_at=database_now())

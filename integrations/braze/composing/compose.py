@@ -3,24 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import Any
 
 import orjson
 
-from integrations.braze import mirror
-from integrations.braze.composing import rules
-from integrations.braze.composing.records import (
-    AUDIENCE_KINDS,
-    FACT_KINDS,
-    ORDER_KINDS,
-    WHOLE_KINDS,
-    Records,
-    mentioned,
-)
-from integrations.braze.mapping import customers, events, purchases
-from integrations.braze.mapping.customers import AUDIENCE_PREFIX, TAG_PREFIX, Attributes
+from integrations.braze.composing import attributes, rules
+from integrations.braze.composing.records import FACT_KINDS, ORDER_KINDS, Records
+from integrations.braze.mapping import events, purchases
 from integrations.braze.mapping.objects import MAX_PER_ARRAY, BrazeObject, Bundle, Entry
-from integrations.braze.mapping.rows import AnyOrder, AnyPurchase, Mirrored
+from integrations.braze.mapping.rows import AnyOrder, AnyPurchase
 from integrations.braze.mapping.text import summed_up
 from integrations.braze.models import BrazeSettings, Fate
 from integrations.outbox.changes import REVERSED_STATUSES
@@ -69,14 +59,19 @@ def bundle(
     if facts:
         _add_facts(facts, settings, records, result, now)
     if state:
-        _add_state(state, settings, records, result, now)
+        attributes.add(state, settings, records, result, now)
     return result
 
 
 def _ruled(entries: Sequence[Entry], settings: BrazeSettings, records: Records, result: Bundle) -> list[Entry]:
     to_send, skipped = [], {}
+    # An event that was deleted before it left, and created again under its id, has two changes, but is one event.
+    last = {entry.subject: entry for entry in entries if entry.kind == Kind.EVENT} if len(entries) > 1 else {}
     for entry in entries:
-        if reason := rules.why_skipped(entry, settings, records):
+        reason = rules.why_skipped(entry, settings, records)
+        if not reason and entry.kind == Kind.EVENT and last.get(entry.subject, entry) is not entry:
+            reason = rules.CREATED_AGAIN
+        if reason:
             skipped[entry.pk] = reason
         else:
             to_send.append(entry)
@@ -91,76 +86,6 @@ def _until_deletion(deletion: Entry, to_send: list[Entry], result: Bundle) -> Bu
     encoded = orjson.dumps({"external_id": result.customer})
     result.deletions.append(BrazeObject(result.customer, encoded, (deletion.pk,)))
     return result
-
-
-# --- state: one attribute object, however many changes --------------------------------------------------
-
-
-def _add_state(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:
-    profile = records.profiles.get(result.customer)
-    desired, removed = _desired(entries, settings, records, result.customer, now)
-    attributes = mirror.delta(profile, desired.values, removed)
-    adjustments = _adjustments(desired, attributes) if desired.adjustments else ()
-    if not attributes and not _creates_user(entries, settings, profile):
-        reason = f"nothing to send: {'; '.join(adjustments)}" if adjustments else rules.NOTHING_CHANGED
-        result.skip((entry.pk for entry in entries), reason)
-        return
-    creates = settings.create_customers and result.customer in records.customers
-    body = {"external_id": result.customer, **attributes}
-    if not creates:
-        body["_update_existing_only"] = True
-    ids = tuple([entry.pk for entry in entries])
-    result.attributes.append(BrazeObject(result.customer, orjson.dumps(body), ids, creates, adjustments))
-
-
-def _creates_user(entries: list[Entry], settings: BrazeSettings, profile: Mirrored | None) -> bool:
-    """Whether an object without attributes is of use."""
-    is_new = any(entry.kind == Kind.CUSTOMER_CREATED for entry in entries) and settings.create_customers
-    return is_new and not (profile and profile.is_known)
-
-
-def _adjustments(desired: Attributes, sent: dict[str, Any]) -> tuple[str, ...]:
-    """Sentences about what is sent now, and about what cannot be sent."""
-    told = {*sent, *desired.left_out}
-    return summed_up([sentence for name, sentence in desired.adjustments.items() if name in told])
-
-
-def _desired(
-    entries: list[Entry], settings: BrazeSettings, records: Records, external_id: str, now: datetime
-) -> tuple[Attributes, set[str]]:
-    """What Braze should hold, and the names that must be nulled even if the mirror knows nothing of them."""
-    desired, removed = Attributes(), set[str]()
-    customer, held = records.customers.get(external_id), _held_names(records, external_id)
-    kinds = {entry.kind for entry in entries}
-    told = [entry.data for entry in entries if entry.data]
-    of_customer = kinds - AUDIENCE_KINDS
-    if customer and any(rules.sends_profile(kind, settings) for kind in of_customer):
-        desired = customers.profile(customer, now.date())
-    if customer and of_customer and settings.sync_customer_tags:
-        desired |= customers.tags(customer)
-        gone = {customers.tag_attribute(key) for data in told for key in data.get("removed_tags", ())}
-        # Nearly all that is held is wanted still: the rest is quickly looked through.
-        gone |= {name for name in held.difference(desired.values) if name.startswith(TAG_PREFIX)}
-        removed = gone.difference(desired.values, desired.left_out)
-    # Braze may hold attributes of an earlier customer with this id, which no entry names; and an entry of leaving an
-    # audience that was renamed meanwhile may have another name than the one that Braze was sent last.
-    is_whole = any(data.get("resync") for data in told) or (bool(held) and bool(kinds & WHOLE_KINDS))
-    if settings.sync_audiences and (is_whole or kinds & AUDIENCE_KINDS):
-        members = {customers.audience_attribute(name) for name in records.audiences.get(external_id, ())}
-        audiences = [entry for entry in entries if entry.kind in AUDIENCE_KINDS]
-        named = {customers.audience_attribute(name) for entry in audiences for name in mentioned(entry)}
-        named |= {name for name in held if is_whole and name.startswith(AUDIENCE_PREFIX)}
-        desired.values |= dict.fromkeys(members, True)
-        removed |= named - members
-    return desired, removed
-
-
-def _held_names(records: Records, external_id: str) -> set[str]:
-    profile = records.profiles.get(external_id)
-    return {*profile.attributes, *profile.uncertain} if profile else set()
-
-
-# --- facts: each becomes its object ---------------------------------------------------------------------
 
 
 def _add_facts(entries: list[Entry], settings: BrazeSettings, records: Records, result: Bundle, now: datetime) -> None:

@@ -6,15 +6,15 @@ from typing import Any
 
 from integrations.braze.composing import compose, records
 from integrations.braze.composing.records import ORDER_KINDS, Records
-from integrations.braze.composing.rounds import deletion_settles_at
+from integrations.braze.composing.waiting import deletion_settles_at
 from integrations.braze.delivery import readiness
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of, pending_of
 from integrations.braze.mapping import differences
 from integrations.braze.mapping.objects import Bundle, Entry
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings
 from integrations.braze.models.ledger import TRACKED
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import Kind, Status
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
 DELETION_FIRST = "for the deletion of the customer who had this id before: it is sent first, and Braze then has nothing"
@@ -56,7 +56,7 @@ def order(record: Order) -> Preview:
 
 def _is_sale_due(record: Order) -> bool:
     """Whether the order's fulfilment is still waiting: then it is sent first, even if the order is closed by now."""
-    waiting = OutboxEntry.objects.filter(account_id=record.account_id, integration=NAME, status=Status.PENDING)
+    waiting = pending_of(record.account_id)
     return waiting.filter(kind__in=ORDER_KINDS, subject=str(record.pk), data__status="FULFILLED").exists()
 
 
@@ -88,7 +88,7 @@ def _after_deletion(of: Customer, settings: BrazeSettings, loaded: Records, now:
 
     If the deletion is still to be sent, the profile is taken out of `loaded`: Braze will hold nothing of it by then.
     """
-    mine = OutboxEntry.objects.filter(account_id=of.account_id, integration=NAME, customer_external_id=of.external_id)
+    mine = entries_of(of.account_id).filter(customer_external_id=of.external_id)
     on_the_way = mine.filter(status__in=(Status.PENDING, Status.BUFFERED), kind=Kind.CUSTOMER_DELETED)
     if settings.delete_customers and on_the_way.exists():
         loaded.profiles.pop(of.external_id, None)

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import F, Func, QuerySet, TextField, Value
 
 from integrations.braze.delivery import profiles
-from integrations.braze.integration import NAME
+from integrations.braze.integration import pending_of
 from integrations.braze.mapping.objects import Entry
 from integrations.braze.mapping.rows import (
     AnyCustomer,
@@ -28,7 +28,7 @@ from integrations.braze.mapping.rows import (
 )
 from integrations.braze.models import BrazePurchase
 from integrations.outbox.changes import REVERSED_STATUSES
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import Kind
 from integrations.outbox.prepared import Prepared
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order, OrderLine
 
@@ -128,7 +128,10 @@ def _events(entries: Sequence[Entry]) -> Mapping[str, AnyEvent]:
 
 
 def _texts(entries: Sequence[Entry]) -> dict[str, tuple[str, str, str, CustomerName]]:
-    """By subject, as `EventRows` has them. The customer comes from the entry: an event's customer never changes."""
+    """By subject, as `EventRows` has them. The customer comes from the entry: an event's customer never changes.
+
+    If it was created again, of another customer, the later entry tells whose it is.
+    """
     if not entries:
         return {}
     names = {entry.subject: CustomerName(entry.customer_external_id) for entry in entries}
@@ -193,7 +196,7 @@ def _closings(account_id: int, orders: Mapping[str, AnyOrder], entries: Sequence
     sold = {subject for subject, entry in last.items() if entry.is_of_sale}
     if elsewhere := {subject for subject in sold & orders.keys() if orders[subject].status in REVERSED_STATUSES}:
         customers = {last[subject].customer_external_id for subject in elsewhere}
-        rows = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+        rows = pending_of(account_id)
         rows = rows.filter(kind__in=ORDER_KINDS, customer_external_id__among=customers, subject__among=elsewhere)
         entries_of = (Entry.of(row) for row in rows.order_by("pk"))
         found |= {entry.subject: entry.pk for entry in entries_of if not entry.is_of_sale}

@@ -115,7 +115,7 @@ def _too_soon(
         if profile is None or not profile.recent:
             continue  # an object would have to be decoded for its names
         names = [name for item in bundle.attributes for name in item.body]
-        free_at = mirror.free_at(profile, names, gap, now.timestamp())
+        free_at = mirror.free_at(profile, names, gap, now)
         if free_at > now.timestamp():
             waiting[bundle.customer] = datetime.fromtimestamp(free_at, UTC)
     return waiting

@@ -3,21 +3,15 @@
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 
-from django.conf import settings as django_settings
-from django.db.models import Max
-
-from integrations.braze.composing import packing, records
+from integrations.braze.composing import packing, records, waiting
 from integrations.braze.composing.records import Records
 from integrations.braze.composing.taking import Pass
 from integrations.braze.delivery import commits, ledger, readiness
-from integrations.braze.integration import NAME
 from integrations.braze.mapping.objects import Bundle, Entry
-from integrations.braze.mapping.rows import Mirrored
-from integrations.braze.models import BrazePurchase, BrazeSettings
-from integrations.outbox.models import SETTLED, Kind, OutboxEntry
+from integrations.braze.models import BrazeSettings
 
 #: A round's events may take this much, as the database writes their data, so that a relay's memory has a bound. Most
 #: rounds take a tenth of it.
@@ -64,7 +58,7 @@ def read(account_id: int, passing: Pass, end: float) -> Round | None:
             for entry in entries:
                 by_customer[entry.customer_external_id].append(entry)
             loaded = records.load(account_id, entries, events)
-            due = _due(account_id, by_customer, loaded, ready.settings, now)
+            due = waiting.due(account_id, by_customer, loaded, ready.settings, now)
             has_more = not passing.is_over
             return Round(ready.settings, by_customer, loaded, due, now, ready.on_probation, has_more)
     return None
@@ -82,50 +76,6 @@ def halves(account_id: int, round: Round) -> list[Round]:
 
 def _of(account_id: int, round: Round, names: Collection[str]) -> Round:
     by_customer = {name: round.by_customer[name] for name in names}
-    waiting = {name: round.waiting[name] for name in names if name in round.waiting}
+    wait = {name: round.waiting[name] for name in names if name in round.waiting}
     loaded = records.load(account_id, [entry for theirs in by_customer.values() for entry in theirs])
-    return replace(round, by_customer=by_customer, records=loaded, waiting=waiting)
-
-
-def _due(
-    account_id: int, by_customer: dict[str, list[Entry]], loaded: Records, settings: BrazeSettings, now: datetime
-) -> dict[str, datetime]:
-    """Customers who have to wait because Braze needs time, and until when.
-
-    A deletion leaves some seconds after the customer's last request, because Braze orders nothing between requests;
-    a re-created customer waits until the deletion has spread, or it would be swallowed [Braze: /users/delete].
-    """
-    due: dict[str, datetime] = {}
-    deleted = {c for c, theirs in by_customer.items() if any(entry.kind == Kind.CUSTOMER_DELETED for entry in theirs)}
-    deleted = deleted if settings.delete_customers else set()  # otherwise the deletion is skipped
-    for customer in by_customer.keys() & loaded.profiles.keys() - deleted:
-        if settled_at := deletion_settles_at(loaded.profiles[customer]):
-            due[customer] = settled_at
-    apart = timedelta(seconds=django_settings.BRAZE_DELETE_AFTER_SECONDS)
-    for customer, at in _last_accepted(account_id, deleted, loaded).items():
-        due[customer] = at + apart
-    return {customer: until for customer, until in due.items() if until > now}
-
-
-def deletion_settles_at(profile: Mirrored) -> datetime | None:
-    """When the user's deletion has taken effect throughout Braze; None if Braze has accepted none."""
-    settles = timedelta(seconds=django_settings.BRAZE_DELETE_SETTLES_SECONDS)
-    return profile.deleted_at + settles if profile.deleted_at else None
-
-
-def _last_accepted(account_id: int, customers: Collection[str], loaded: Records) -> dict[str, datetime]:
-    """When Braze last accepted, or may have accepted, something of the customers: by mirror, entries and purchases."""
-    if not customers:
-        return {}
-    settled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__among=customers)
-    settled = settled.filter(status__in=SETTLED, batch__isnull=False, settled_at__isnull=False).order_by()
-    latest = dict(settled.values_list("customer_external_id").annotate(Max("settled_at")))
-    sold = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__among=customers)
-    sold = sold.filter(settled_at__isnull=False).order_by()  # an order with more to send has no settled entry yet
-    for customer, at in sold.values_list("customer_external_id").annotate(Max("settled_at")):
-        latest[customer] = max(at, latest.get(customer, at))
-    for customer in customers:
-        profile = loaded.profiles.get(customer)
-        if profile and profile.last_accepted_at:
-            latest[customer] = max(profile.last_accepted_at, latest.get(customer, profile.last_accepted_at))
-    return latest
+    return replace(round, by_customer=by_customer, records=loaded, waiting=wait)

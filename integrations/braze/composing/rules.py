@@ -17,6 +17,7 @@ INTERNAL_EVENTS = frozenset(
 #: Braze: "'external_id' must be fewer than 988 bytes" [Braze: errors].
 MAX_EXTERNAL_ID_BYTES = 987
 
+CREATED_AGAIN = "the event was deleted and created again: that later change is sent"
 NOTHING_CHANGED = "nothing changed: Braze already has this"
 
 
@@ -56,7 +57,7 @@ def _event(entry: Entry, settings: BrazeSettings, records: Records) -> str:
     if not settings.sync_events:
         return "Events is switched off"
     event = records.events.get(entry.subject)
-    if event is None:
+    if event is None or event.customer.external_id != entry.customer_external_id:
         return "the event is no longer there"
     is_internal = event.type in INTERNAL_EVENTS or event.type in django_settings.BRAZE_INTERNAL_EVENTS
     return f"{event.type} is an internal event" if is_internal else ""

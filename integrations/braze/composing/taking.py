@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from integrations.braze.composing.records import ORDER_KINDS
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of, pending_of
 from integrations.braze.mapping.objects import MAX_PER_ARRAY, Entry
 from integrations.braze.mapping.rows import from_json, text_of
 from integrations.outbox import oldest
@@ -30,12 +30,8 @@ _COLUMNS, _DATA = ("id", *Entry._fields[1:-1]), Entry._fields[-1]
 _CUSTOMER = _COLUMNS.index("customer_external_id")
 
 
-def pending(account_id: Any) -> "QuerySet[OutboxEntry]":
-    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
-
-
 def _free(account_id: Any, now: Any) -> "QuerySet[OutboxEntry]":
-    return pending(account_id).filter(Q(parked=False) | Q(due_at__lte=now)).order_by("pk")
+    return pending_of(account_id).filter(Q(parked=False) | Q(due_at__lte=now)).order_by("pk")
 
 
 def _ahead(account_id: Any, now: Any, after: Any) -> "QuerySet[OutboxEntry, Any]":
@@ -43,7 +39,7 @@ def _ahead(account_id: Any, now: Any, after: Any) -> "QuerySet[OutboxEntry, Any]
 
 
 def _busy(account_id: Any, now: Any) -> "QuerySet[OutboxEntry, Any]":
-    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME).order_by()
+    mine = entries_of(account_id).order_by()
     theirs = mine.values_list("customer_external_id")
     waiting = theirs.filter(status=Status.PENDING, parked=False, due_at__gt=now)
     return theirs.filter(status=Status.BUFFERED).union(waiting)

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from statistics import quantiles
 
 from django.core.cache import cache
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 
 from integrations.braze.console import ages, rates, standing
 from integrations.braze.console.rates import ARRIVED
 from integrations.braze.console.standing import BAD, BUSY, GOOD, OFF, Facts, Standing
 from integrations.braze.delivery import ledger, limiter
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of, pending_of
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Endpoint
 from integrations.braze.models.account import PauseKind
 from integrations.outbox.models import OPEN, OutboxEntry, Status
@@ -105,7 +105,7 @@ def of(account: Account, now: datetime) -> Health:
         standing=_standing(facts, counts, now),
         settings=settings,
         state=facts.state,
-        by_rule=_pending(account.pk).filter(due_at__gt=now).count(),
+        by_rule=pending_of(account.pk).filter(due_at__gt=now).count(),
         today=today,
         today_is_cut=is_cut,
         delay=_delay(account.pk, now),
@@ -122,10 +122,6 @@ def _standing(one: Facts, counts: dict[str, int], now: datetime) -> Standing:
 
 
 # --- numbers --------------------------------------------------------------------------------------------
-
-
-def _pending(account_id: int) -> "QuerySet[OutboxEntry]":
-    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
 
 
 def _on_the_way(account_ids: Collection[int]) -> dict[int, dict[str, int]]:
@@ -153,7 +149,7 @@ def _today(account_id: int, now: datetime) -> tuple[dict[str, int], bool]:
     key = f"braze.console.today.{account_id}"
     if (known := cache.get(key)) is None:
         since, newest = ages.first_since(now - timedelta(days=1)), ages.newest() - DAYS_NEWEST
-        mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, pk__gte=max(since, newest))
+        mine = entries_of(account_id).filter(pk__gte=max(since, newest))
         known = dict(mine.order_by().values_list("status").annotate(Count("pk"))), newest > since
         cache.set(key, known, DAY_CACHE_SECONDS)
     counts, is_cut = known

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
 
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery
-from integrations.outbox.models import IN_ANY_STATE, OutboxEntry
+from integrations.outbox.models import IN_ANY_STATE
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
 #: Most records of one kind that are offered.
@@ -85,7 +85,7 @@ def _with_changes_of(external_id: str, accounts: Iterable[int]) -> list[int]:
 
     One look into the indexes per account, in one statement: a subquery with a limit is never turned into a join.
     """
-    of_account = OutboxEntry.objects.filter(account_id=OuterRef("pk"), integration=NAME)
+    of_account = entries_of(OuterRef("pk"))
     first = of_account.filter(IN_ANY_STATE, customer_external_id=external_id).order_by().values("pk")[:1]
     found = Account.objects.filter(pk__among=accounts).order_by("pk").annotate(first=Subquery(first))
     return [pk for pk, entry in found.values_list("pk", "first") if entry is not None]

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.console import sent
 from integrations.braze.console.search import Found
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.models import BrazePurchase, Delivery, Outcome
 from integrations.outbox.models import IN_ANY_STATE, OPEN, Kind, OutboxEntry, Status, with_reason
 
@@ -101,9 +101,7 @@ def of(found: Found, before: int = 0, with_objects: bool = False) -> Timeline:
 
 def _entries(found: Found, before: int) -> "QuerySet[OutboxEntry]":
     """The record's entries, newest first; found through the customer, for whom there is an index."""
-    mine = OutboxEntry.objects.filter(
-        IN_ANY_STATE, account=found.account, integration=NAME, customer_external_id=found.customer
-    ).order_by("-pk")
+    mine = entries_of(found.account.pk).filter(IN_ANY_STATE, customer_external_id=found.customer).order_by("-pk")
     if found.order:
         mine = mine.filter(kind__in=ORDER_KINDS, subject=found.subject)
     if found.event:

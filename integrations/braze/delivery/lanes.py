@@ -30,9 +30,10 @@ SWITCH_SECONDS = 0.001
 MOST_ASIDE = 2_000
 #: Most threads that take up again what was set aside, each with a connection to the database. They are made as needed.
 TAKING_UP = 32
-ENDED_EVERY_SECONDS = 0.05
 
 _lock = threading.Lock()
+#: Whoever leaves the last lane tells those who wait for the end of all work.
+_all_left = threading.Condition(_lock)
 #: Account being worked on in this process → whether it was woken again meanwhile.
 _busy: dict[int, bool] = {}
 #: Those of them that are set aside.
@@ -80,8 +81,8 @@ def set_up(**_: Any) -> None:
 
 def wait_for_all(**_: Any) -> None:
     """Of a worker that stops, until what was set aside has been settled, or `shutdown` ends the process."""
-    while _busy:
-        time.sleep(ENDED_EVERY_SECONDS)
+    with _all_left:
+        _all_left.wait_for(lambda: not _busy)
 
 
 def run(account_id: int, begin: Callable[[], Work], unfinished: Callable[[], object]) -> None:
@@ -170,7 +171,13 @@ def _take_up(lane: _Lane) -> None:
 
 def _leave(account_id: int) -> None:
     with _lock:
-        del _busy[account_id]
+        _leave_locked(account_id)
+
+
+def _leave_locked(account_id: int) -> None:
+    del _busy[account_id]
+    if not _busy:
+        _all_left.notify_all()
 
 
 def _ends(account_id: int) -> bool:
@@ -179,5 +186,5 @@ def _ends(account_id: int) -> bool:
         if _busy[account_id]:
             _busy[account_id] = False
             return False
-        del _busy[account_id]
+        _leave_locked(account_id)
         return True

@@ -11,10 +11,10 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from integrations.braze.delivery import client, transport
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.models.ledger import ARRAYS
-from integrations.outbox.clock import CLOCKS_DIFFER, NOW, database_now, moment_of
+from integrations.outbox.clock import NOW, database_now, latest, moment_of
 from integrations.outbox.models import Kind, OutboxEntry, Status
 from integrations.outbox.prepared import Prepared
 from integrations.outbox.sql import Columns, moment, table_of
@@ -144,7 +144,7 @@ def silent() -> list[tuple[int, UUID]]:
 
 def dated_ahead() -> list[tuple[int, UUID]]:
     """Those that were started later than now, as the clock was set back since: their deadlines tell nothing."""
-    return _in_flight(deadline__gt=database_now() + SILENT_AFTER + CLOCKS_DIFFER)
+    return _in_flight(deadline__gt=latest(database_now(), SILENT_AFTER))
 
 
 def _in_flight(**deadline: datetime) -> list[tuple[int, UUID]]:
@@ -162,7 +162,7 @@ def make_way_for_deletions(account_id: int) -> None:
 
     Goes through everything on its way, so call it only if a deletion is pending.
     """
-    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    mine = entries_of(account_id)
     deleted = mine.filter(status=Status.PENDING, kind=Kind.CUSTOMER_DELETED).values("customer_external_id")
     busy = mine.filter(status=Status.BUFFERED, customer_external_id__in=deleted)
     if batches := [batch for batch in busy.values_list("batch", flat=True).distinct() if batch]:

@@ -6,10 +6,12 @@ from datetime import datetime
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
 
 from integrations.braze.models import BrazeSettings, BrazeState, endpoints
-from integrations.outbox.clock import CLOCKS_DIFFER, database_now
+from integrations.braze.models.fields import can_decrypt
+from integrations.outbox.clock import database_now, latest
 from integrations.outbox.prepared import Prepared
 
 
@@ -42,13 +44,16 @@ def of(account_id: int, now: datetime | None = None) -> Readiness:
 
 
 def not_ready(account_ids: Collection[int]) -> set[int]:
-    """Which of these accounts are not healthy. Keys are decrypted only of those that their state lets send."""
+    """Which of these accounts are not healthy, for very many at once: no key is decrypted more than once."""
     now = database_now()
-    is_backing_off = Q(backoff_until__gt=now) & ~Q(backoff_from__gt=now + CLOCKS_DIFFER)
+    is_backing_off = Q(backoff_until__gt=now) & ~Q(backoff_from__gt=latest(now))
     is_held = Q(paused_at__isnull=False) | Q(held_at__isnull=False) | is_backing_off
-    held = BrazeState.objects.filter(is_held, account_id__in=account_ids).values_list("account_id", flat=True)
-    others = BrazeSettings.objects.filter(account_id__in=set(account_ids).difference(held), is_enabled=True)
-    return set(account_ids).difference(settings.account_id for settings in others if judge(settings, None).is_ready)
+    held = BrazeState.objects.filter(is_held, account__id__among=account_ids).values_list("account_id", flat=True)
+    others = BrazeSettings.objects.filter(account__id__among=set(account_ids).difference(held), is_enabled=True)
+    rows = list(others.values_list("account_id", "rest_endpoint", Cast("api_key", TextField())))
+    allowed = {endpoint for endpoint in {endpoint for _, endpoint, _ in rows} if not forbidden(endpoint)}
+    ready = (pk for pk, endpoint, ciphertext in rows if endpoint in allowed and can_decrypt(ciphertext))
+    return set(account_ids).difference(ready)
 
 
 def settings_of(account_id: int, key_share: bool = False) -> BrazeSettings | None:

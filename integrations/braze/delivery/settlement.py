@@ -15,7 +15,7 @@ from integrations.braze.delivery import ledger, profiles, readiness, splitting, 
 from integrations.braze.delivery.fates import Line, lines_of
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
 from integrations.braze.erasure import payloads
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, pending_of
 from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, Delivery, Fate
 from integrations.braze.models.ledger import ARRAYS, MAX_WORDS
 from integrations.braze.models.purchase import IN_DOUBT_BEFORE
@@ -164,7 +164,7 @@ def _delete_reversals_of(account_id: int, refused: list[int]) -> None:
 
 
 def _parked(account_id: Any, customers: Any) -> "QuerySet[OutboxEntry, Any]":
-    parked = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING, parked=True)
+    parked = pending_of(account_id).filter(parked=True)
     parked = parked.filter(due_at__isnull=False)  # all parked entries have it; the condition selects a small index
     theirs = parked.filter(customer_external_id__among=customers)
     return theirs.select_for_update(skip_locked=True).values_list("pk")

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Exists, Max, OuterRef, QuerySet
 
 from integrations.braze.erasure import quotes
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.mapping.purchases import OF_ORDER
 from integrations.braze.models import BrazeProfile, BrazePurchase, Delivery, Outcome
 from integrations.braze.models.ledger import TRACKED
@@ -40,12 +40,8 @@ def erase(account_id: int, customers: Customers) -> set[str]:
 
     Returns those of whom something was locked: that is left, too.
     """
-    entries = OutboxEntry.objects.filter(
-        IN_ANY_STATE,
-        account_id=account_id,
-        integration=NAME,
-        customer_external_id__in=customers,
-        pk__lte=max(customers.values()),
+    entries = entries_of(account_id).filter(
+        IN_ANY_STATE, customer_external_id__in=customers, pk__lte=max(customers.values())
     )
     purchases = BrazePurchase.objects.filter(account_id=account_id, customer_external_id__in=customers)
     left: set[str] = set()
@@ -211,7 +207,7 @@ def _clear_mirror(account_id: int, customers: Customers) -> set[str]:
 
 
 def _in_use(account_id: int, customers: Customers) -> set[str]:
-    theirs = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, customer_external_id__in=customers)
+    theirs = entries_of(account_id).filter(customer_external_id__in=customers)
     last: dict[str, int] = defaultdict(int)
     for customer, pk in theirs.filter(status=Status.DELIVERED).values_list("customer_external_id").annotate(Max("pk")):
         last[customer] = pk

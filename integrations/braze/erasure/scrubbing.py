@@ -14,7 +14,7 @@ from django.db.models import BooleanField, Exists, ExpressionWrapper, Max, Outer
 from django.db.models.signals import post_delete
 
 from integrations.braze.erasure import erasing
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.models import BrazeState, DeletedCustomer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import IN_ANY_STATE, IS_ON_THE_WAY, OutboxEntry
@@ -43,7 +43,7 @@ def note_deletion(instance: Customer, **_: Any) -> None:
     """
     if not BrazeState.objects.filter(account_id=instance.account_id).exists():
         return
-    mine = OutboxEntry.objects.filter(account_id=instance.account_id, integration=NAME)
+    mine = entries_of(instance.account_id)
     theirs = mine.filter(IN_ANY_STATE, customer_external_id=instance.external_id)
     last = theirs.aggregate(last=Max("pk"))["last"] or 0
     DeletedCustomer.objects.create(account_id=instance.account_id, external_id=instance.external_id, last_entry=last)
@@ -83,12 +83,8 @@ def _next(seen: Collection[int] = (), failed: Collection[int] = ()) -> list[Dele
 
 
 def _on_the_way() -> "QuerySet[OutboxEntry]":
-    return OutboxEntry.objects.filter(
-        IS_ON_THE_WAY,
-        account_id=OuterRef("account_id"),
-        customer_external_id=OuterRef("external_id"),
-        pk__lte=OuterRef("last_entry"),
-        integration=NAME,
+    return entries_of(OuterRef("account_id")).filter(
+        IS_ON_THE_WAY, customer_external_id=OuterRef("external_id"), pk__lte=OuterRef("last_entry")
     )
 
 

@@ -2,8 +2,12 @@
 
 from django.db import migrations, models
 
+from integrations.outbox.indexes import BuildIndex
+
 
 class Migration(migrations.Migration):
+
+    atomic = False
 
     dependencies = [
         ('braze', '0012_window_of_an_hour'),
@@ -11,7 +15,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        BuildIndex(
             model_name='delivery',
             index=models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['account', '-finished_at'], name='braze_finished'),
         ),

@@ -14,7 +14,7 @@ from integrations.braze.models import fingerprint
 from integrations.braze.models.endpoints import normalised, validate_endpoint
 from integrations.braze.models.fields import EncryptedTextField, Undecryptable
 from integrations.braze.models.fingerprint import FingerprintField
-from integrations.outbox.clock import CLOCKS_DIFFER, database_now
+from integrations.outbox.clock import database_now, latest
 from masivo_braze.loyalty.models import Account
 
 
@@ -30,6 +30,8 @@ class UnknownPolicy(models.TextChoices):
 
 #: Hourly limits have a field of their own, and a typing error here could stop an account for years.
 LONGEST_WINDOW_SECONDS = 3600
+#: Between two changes of an attribute.
+LONGEST_GAP_SECONDS = 300
 #: The end of a key is shown only if the key has at least this many characters.
 SHORTEST_SHOWN = 12
 
@@ -177,7 +179,7 @@ class BrazeSettings(models.Model):
     attribute_gap_seconds = models.FloatField(
         "gap between changes of an attribute",
         default=2.0,
-        validators=[MinValueValidator(0), MaxValueValidator(300)],
+        validators=[MinValueValidator(0), MaxValueValidator(LONGEST_GAP_SECONDS)],
         help_text="Seconds between two requests that change the same attribute of a customer, because Braze may apply "
         "them in the other order. 0: none.",
     )
@@ -291,5 +293,5 @@ class BrazeState(models.Model):
 
         It could last for as much longer as that, and for how long it has lasted is not known.
         """
-        was_set_back = self.backoff_from is not None and self.backoff_from > now + CLOCKS_DIFFER
+        was_set_back = self.backoff_from is not None and self.backoff_from > latest(now)
         return None if was_set_back else self.backoff_until

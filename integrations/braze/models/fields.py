@@ -1,5 +1,7 @@
 """A text field that is encrypted in the database and clear text in Python."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -8,6 +10,8 @@ from django.db import models
 
 #: Marks ciphertext in a fixture: without it, loading the fixture would encrypt the ciphertext again.
 IN_FIXTURES = "fernet:"
+#: Ciphertexts of which it is remembered whether they can be decrypted: some 20 MB, if there are as many.
+REMEMBERED = 50_000
 
 
 class Undecryptable(str):
@@ -31,7 +35,7 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
         if not value:
             return value
         try:
-            return _cipher().decrypt(value.encode()).decode()
+            return _cipher(settings.FIELD_ENCRYPTION_KEYS).decrypt(value.encode()).decode()
         except InvalidToken:
             return Undecryptable(value)
 
@@ -49,8 +53,21 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     def get_prep_value(self, value: Any) -> Any:
         if isinstance(value, Undecryptable):
             return value.ciphertext
-        return _cipher().encrypt(str(value).encode()).decode() if value else value
+        return _cipher(settings.FIELD_ENCRYPTION_KEYS).encrypt(str(value).encode()).decode() if value else value
 
 
-def _cipher() -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in settings.FIELD_ENCRYPTION_KEYS])
+def can_decrypt(ciphertext: str) -> bool:
+    """Whether one of the keys decrypts it. Remembered, as it is asked of each account every second."""
+    return _can_decrypt(ciphertext, tuple(settings.FIELD_ENCRYPTION_KEYS))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _can_decrypt(ciphertext: str, keys: tuple[str, ...]) -> bool:
+    try:
+        return bool(_cipher(keys).decrypt(ciphertext.encode()))
+    except InvalidToken:
+        return False
+
+
+def _cipher(keys: Iterable[str]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])

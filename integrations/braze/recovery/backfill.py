@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import QuerySet
 
-from integrations.braze.integration import NAME, BrazeIntegration
+from integrations.braze.integration import BrazeIntegration, entries_of
 from integrations.braze.models import Backfill, BrazeSettings, BrazeState
 from integrations.outbox import capture, changes
 from integrations.outbox.capture import Change
-from integrations.outbox.clock import database_now
-from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
+from integrations.outbox.clock import database_now, is_over
+from integrations.outbox.models import IN_ANY_STATE, Kind, Status
 from masivo_braze.loyalty.models import Customer, Event, Membership, Order
 
 #: Records read and captured in one transaction: memory stays flat, and the settings are locked only briefly.
@@ -68,7 +68,7 @@ def work_off(account_id: int) -> bool:
 
 def left_alone() -> list[int]:
     """Accounts of backfills that nobody has been at for a while: the worker has gone, or the message was lost."""
-    still = Backfill.objects.filter(moved_at__lt=database_now() - LEFT_ALONE)
+    still = Backfill.objects.filter(is_over("moved_at", LEFT_ALONE, database_now()))
     return list(still.order_by("moved_at").values_list("account_id", flat=True))
 
 
@@ -125,10 +125,8 @@ def _joined(memberships: Sequence[Membership]) -> list[Change]:
 def _events(events: Sequence[Event]) -> list[Change]:
     """Leaves out events with an entry that was, or may still be, delivered: Braze counts an event sent twice twice."""
     found = [changes.event_created(event) for event in events]
-    before = OutboxEntry.objects.filter(
+    before = entries_of(events[0].account_id).filter(
         IN_ANY_STATE,
-        account_id=events[0].account_id,
-        integration=NAME,
         kind=Kind.EVENT,
         customer_external_id__in={change.customer_external_id for change in found},  # there is an index on these
         subject__in={change.subject for change in found},

@@ -9,8 +9,9 @@ from time import monotonic
 from django.db.models import Q, QuerySet
 
 from integrations.braze.composing import relay
+from integrations.braze.composing.waiting import wake_dated_ahead
 from integrations.braze.delivery import flush, readiness
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.models import BrazeProfile, Delivery
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
@@ -43,6 +44,7 @@ def drain(account_ids: Sequence[int], seconds: float) -> dict[int, Rest]:
     Entries that come due before that are waited for. Raises `redis.RedisError` if Redis is down.
     """
     end = monotonic() + seconds
+    wake_dated_ahead()
     while True:
         flush.settle_silent()
         moved = [_move(account_id) for account_id in account_ids if monotonic() < end]
@@ -61,7 +63,7 @@ def _move(account_id: int) -> int:
 
 def _rest(account_id: int, end: float) -> Rest:
     now = database_now()
-    unsettled = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    unsettled = entries_of(account_id)
     unsettled = unsettled.filter(status__in=(Status.PENDING, Status.BUFFERED))
     waiting = _by_rule(unsettled, now + timedelta(seconds=max(end - monotonic(), 0)))
     total, by_rule = unsettled.count(), waiting.count()
@@ -93,7 +95,7 @@ def _why(entry: OutboxEntry) -> str:
 
 
 def _why_later(entry: OutboxEntry) -> str:
-    """The rules by which a change has to wait, as `rounds` and `relay` apply them."""
+    """The rules by which a change has to wait, as `waiting` and `relay` apply them."""
     if entry.kind == Kind.CUSTOMER_DELETED:
         return "the customer's last request was just before"
     profiles = BrazeProfile.objects.filter(account_id=entry.account_id, external_id=entry.customer_external_id)

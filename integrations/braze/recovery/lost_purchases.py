@@ -13,14 +13,14 @@ from django.db.models import QuerySet
 
 from integrations.braze.composing import records
 from integrations.braze.composing.compose import never_left
-from integrations.braze.integration import NAME
+from integrations.braze.integration import pending_of
 from integrations.braze.mapping import purchases as mapped
 from integrations.braze.mapping.objects import Entry
 from integrations.braze.mapping.rows import AnyOrder, AnyPurchase, PurchaseRow
 from integrations.braze.models import BrazePurchase, Fate
 from integrations.outbox import bulk
 from integrations.outbox.changes import REVERSED_STATUSES
-from integrations.outbox.models import Kind, OutboxEntry, Status
+from integrations.outbox.models import Kind, OutboxEntry
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def _missing(account_id: int, entries: Sequence[OutboxEntry], now: datetime) -> 
 
 def _opened_again(account_id: int, customers: set[str]) -> set[str]:
     """The subjects of these customers' orders that were closed and opened again, with that change still pending."""
-    changes = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.PENDING)
+    changes = pending_of(account_id)
     changes = changes.filter(kind=Kind.ORDER, customer_external_id__among=customers)
     return {subject for subject, data in changes.values_list("subject", "data") if data.get("reopened")}
 

@@ -4,11 +4,11 @@ from django.db import transaction
 
 from integrations.braze import mirror
 from integrations.braze.delivery.profiles import state_again
-from integrations.braze.integration import NAME, BrazeIntegration
+from integrations.braze.integration import BrazeIntegration, entries_of
 from integrations.braze.models import BrazeProfile
 from integrations.braze.recovery import backfill
 from integrations.outbox import capture
-from integrations.outbox.models import IN_ANY_STATE, OutboxEntry
+from integrations.outbox.models import IN_ANY_STATE
 from masivo_braze.loyalty.models import Customer
 
 
@@ -38,5 +38,5 @@ def _doubt(customer: Customer) -> None:
 
 
 def _captured(customer: Customer) -> int:
-    mine = OutboxEntry.objects.filter(account_id=customer.account_id, integration=NAME)
+    mine = entries_of(customer.account_id)
     return mine.filter(IN_ANY_STATE, customer_external_id=customer.external_id).count()

@@ -9,7 +9,7 @@ from django.db.models.functions import Concat
 
 from integrations.braze.composing.records import FACT_KINDS, ORDER_KINDS
 from integrations.braze.delivery import commits
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeState, Delivery, Fate, Outcome
 from integrations.braze.recovery import lost_purchases
 from integrations.outbox import lease, nudge
@@ -31,7 +31,7 @@ def resume(account_id: int, since: datetime) -> dict[str, int]:
     now = database_now()
     open_requests = Delivery.objects.filter(account_id=account_id, finished_at=None)
     requests = open_requests.update(finished_at=now, outcome=Outcome.UNKNOWN, answer="The database was restored.")
-    mine = OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
+    mine = entries_of(account_id)
     mine.filter(status=Status.BUFFERED).update(status=Status.PENDING, batch=None)
     is_doubtful = Q(status=Status.PENDING, created_at__lt=noticed) | Q(status=Status.REJECTED)
     doubtful = mine.filter(is_doubtful, kind__in=FACT_KINDS)
@@ -54,7 +54,7 @@ def _doubt_orders(account_id: int, words: str) -> None:
     """Show the doubt about orders that have purchases to be sent but no pending entry: mark their skipped entries."""
     waiting = BrazePurchase.objects.filter(account_id=account_id, fate__in=(Fate.PENDING, Fate.BUFFERED))
     orders = set(waiting.values_list("customer_external_id", "order_id"))
-    changes = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, kind__in=ORDER_KINDS)
+    changes = entries_of(account_id).filter(kind__in=ORDER_KINDS)
     changes = changes.filter(customer_external_id__among={customer for customer, _ in orders})
     columns = ("customer_external_id", "data", "pk")
     orders -= {

@@ -21,13 +21,13 @@ from django.db.models import Count, QuerySet
 from integrations.braze.composing.records import ORDER_KINDS
 from integrations.braze.delivery import ledger
 from integrations.braze.delivery.splitting import IN_BODY
-from integrations.braze.integration import NAME
+from integrations.braze.integration import entries_of
 from integrations.braze.mapping import money
 from integrations.braze.models import BrazePurchase, Delivery, Fate, Outcome
 from integrations.braze.models.ledger import ARRAYS
 from integrations.outbox.capture import DELETED_REASON
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import IS_ON_THE_WAY, OutboxEntry, Status
+from integrations.outbox.models import IS_ON_THE_WAY, Status
 from masivo_braze.loyalty.models import Order
 
 ON_THE_WAY = (Status.PENDING, Status.BUFFERED)
@@ -42,7 +42,7 @@ SHOWN_BY = {
 
 def count(account_id: int) -> dict[str, int]:
     """Numbers of entries by status, for every `Status`, and "captured", counted by a query of its own."""
-    mine = _entries(account_id)
+    mine = entries_of(account_id)
     counts = Counter(dict(mine.order_by().values_list("status").annotate(Count("pk"))))
     return {"captured": mine.count(), **{status.value: counts[status.value] for status in Status}}
 
@@ -86,10 +86,6 @@ def at_one_moment() -> Iterator[None]:
         yield
 
 
-def _entries(account_id: int) -> "QuerySet[OutboxEntry]":
-    return OutboxEntry.objects.filter(account_id=account_id, integration=NAME)
-
-
 # --- entries --------------------------------------------------------------------------------------------
 
 
@@ -106,7 +102,7 @@ def _buffered(account_id: int) -> Iterator[str]:
         yield from _sizes(delivery)
         for pk in ledger.named([delivery.manifest]):
             in_request[pk].append(delivery.pk)
-    buffered = dict(_entries(account_id).filter(status=Status.BUFFERED).values_list("pk", "batch"))
+    buffered = dict(entries_of(account_id).filter(status=Status.BUFFERED).values_list("pk", "batch"))
     for pk, batch in buffered.items():
         if in_request.get(pk) != [batch]:
             yield f"change {pk} is buffered for request {batch}; open requests name it: {_list(in_request[pk])}"
@@ -126,7 +122,7 @@ def _sizes(delivery: Delivery) -> Iterator[str]:
 
 def _finished(account_id: int) -> Iterator[str]:
     """The request of a settled entry is finished and names the entry, if it has not been purged."""
-    ended = _entries(account_id).exclude(status__in=[*ON_THE_WAY, Status.SKIPPED]).filter(batch__isnull=False)
+    ended = entries_of(account_id).exclude(status__in=[*ON_THE_WAY, Status.SKIPPED]).filter(batch__isnull=False)
     by_request: dict[UUID, set[int]] = defaultdict(set)
     for pk, batch in ended.values_list("pk", "batch").iterator(2_000):
         if batch:
@@ -165,7 +161,7 @@ def _purchases_and_entries(account_id: int) -> Iterator[str]:
     Then all entries of the order have ended, and one of them was skipped.
     """
     orders: dict[str, set[str]] = defaultdict(set)
-    of_orders = _entries(account_id).filter(kind__in=ORDER_KINDS).order_by()
+    of_orders = entries_of(account_id).filter(kind__in=ORDER_KINDS).order_by()
     for data, status, error in of_orders.values_list("data", "status", "error").iterator(2_000):
         orders[data.get("order_id", "")].add("deleted" if error == DELETED_REASON else status)
     rows = BrazePurchase.objects.filter(account_id=account_id, fate__in=list(SHOWN_BY))
@@ -220,7 +216,7 @@ def _reversals(account_id: int) -> Iterator[str]:
 
 
 def _has_more_to_send(order: Order) -> bool:
-    mine = _entries(order.account_id).filter(kind__in=ORDER_KINDS, subject=str(order.pk))
+    mine = entries_of(order.account_id).filter(kind__in=ORDER_KINDS, subject=str(order.pk))
     return mine.filter(IS_ON_THE_WAY, customer_external_id=order.customer.external_id).exists()
 
 

@@ -16,11 +16,11 @@ from django.db.models import F, Max, Q, QuerySet
 from django.urls import reverse
 
 from integrations.braze.delivery import readiness
-from integrations.braze.integration import NAME
+from integrations.braze.integration import NAME, entries_of
 from integrations.braze.models import BrazeSettings, BrazeState, Notice
 from integrations.braze.models.account import PauseKind
 from integrations.braze.models.notice import Topic
-from integrations.outbox.clock import database_now
+from integrations.outbox.clock import database_now, is_over
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.loyalty.models import Account
 
@@ -115,12 +115,12 @@ def _note(causes: Sequence[Notice]) -> None:
 
 
 def _due(now: datetime) -> "QuerySet[Notice]":
-    rested = Q(tried_at=None) | Q(tried_at__lt=now - RETRY_AFTER)
+    rested = Q(tried_at=None) | is_over("tried_at", RETRY_AFTER, now)
     return Notice.objects.filter(rested, sent_at=None, tries__lt=MOST_TRIES)
 
 
 def _rejected(account_id: int, since: datetime) -> "QuerySet[OutboxEntry]":
-    entries = OutboxEntry.objects.filter(account_id=account_id, integration=NAME, status=Status.REJECTED)
+    entries = entries_of(account_id).filter(status=Status.REJECTED)
     return entries.filter(settled_at__gte=since)
 
 

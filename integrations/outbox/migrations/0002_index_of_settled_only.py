@@ -2,8 +2,12 @@
 
 from django.db import migrations, models
 
+from integrations.outbox.indexes import BuildIndex, DropIndex
+
 
 class Migration(migrations.Migration):
+
+    atomic = False
 
     dependencies = [
         ('loyalty', '0001_initial'),
@@ -11,12 +15,12 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RemoveIndex(
-            model_name='outboxentry',
-            name='outbox_customer',
-        ),
-        migrations.AddIndex(
+        BuildIndex(
             model_name='outboxentry',
             index=models.Index(condition=models.Q(('status__in', ('delivered', 'skipped', 'rejected', 'unknown', 'discarded'))), fields=['account', 'customer_external_id', 'id'], name='outbox_settled_of_customer'),
+        ),
+        DropIndex(
+            model_name='outboxentry',
+            name='outbox_customer',
         ),
     ]

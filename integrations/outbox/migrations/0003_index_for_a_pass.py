@@ -2,8 +2,12 @@
 
 from django.db import migrations, models
 
+from integrations.outbox.indexes import BuildIndex, DropIndex
+
 
 class Migration(migrations.Migration):
+
+    atomic = False
 
     dependencies = [
         ('loyalty', '0001_initial'),
@@ -11,11 +15,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RemoveIndex(
+        DropIndex(
             model_name='outboxentry',
             name='outbox_pending',
         ),
-        migrations.AddIndex(
+        BuildIndex(
             model_name='outboxentry',
             index=models.Index(condition=models.Q(('id__gte', 0), ('status', 'pending')), fields=['account', 'integration', 'id'], name='outbox_pending'),
         ),

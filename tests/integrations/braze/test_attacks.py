@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
-from integrations.braze.composing import committing, records, relay
+from integrations.braze.composing import records, relay, waiting
 from integrations.braze.delivery import client, commits, flush, ledger, settlement, verdicts
 from integrations.braze.erasure import retention
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery, Outcome
@@ -110,7 +110,7 @@ def test_a_reversal_parked_just_as_its_sale_is_resolved_is_woken(
 
     monkeypatch.setattr(records, "load", load_and_resolve)
     settle_all(sync, 2)
-    OutboxEntry.objects.filter(parked=True).update(due_at=database_now() - committing.PARKED)
+    OutboxEntry.objects.filter(parked=True).update(due_at=database_now() - waiting.PARKED)
     settle_all(sync, 2)
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
 

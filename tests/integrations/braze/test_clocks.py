@@ -9,14 +9,23 @@ from unittest import mock
 import pytest
 import redis
 import time_machine
-from django.db.models import F
+from django.db.models import F, Model
 from django.utils import timezone
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
 from integrations.braze.delivery import buffer, flush, ledger, readiness, sender, settlement
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
-from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState, Delivery, Outcome
+from integrations.braze.models import (
+    Backfill,
+    BrazeProfile,
+    BrazePurchase,
+    BrazeSettings,
+    BrazeState,
+    Delivery,
+    Notice,
+    Outcome,
+)
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
@@ -25,6 +34,16 @@ from tests.integrations.braze.fates import counts
 from tests.integrations.braze.test_attacks import settle_all
 
 Sync = Callable[[], None]
+#: What is compared with the database's clock, or added to, to know whether a wait is over.
+DATED: dict[type[Model], tuple[str, ...]] = {
+    Backfill: ("moved_at",),
+    BrazeProfile: ("deleted_at", "last_accepted_at"),
+    BrazePurchase: ("settled_at",),
+    BrazeState: ("backoff_from", "backoff_until"),
+    Delivery: ("started_at", "deadline"),
+    Notice: ("tried_at",),
+    OutboxEntry: ("due_at", "settled_at"),
+}
 
 
 class SameThread(Executor):
@@ -119,9 +138,8 @@ def test_a_claim_that_ends_too_late_keeps_no_request_from_being_settled(
 
 def set_back() -> None:
     """The database's clock, by an hour: from then on, what was stored before is dated an hour ahead."""
-    hour = timedelta(hours=1)
-    BrazeState.objects.update(backoff_from=F("backoff_from") + hour, backoff_until=F("backoff_until") + hour)
-    Delivery.objects.update(started_at=F("started_at") + hour, deadline=F("deadline") + hour)
+    for model, fields in DATED.items():
+        model._default_manager.update(**{field: F(field) + timedelta(hours=1) for field in fields})
 
 
 @pytest.mark.parametrize("status", [503, 429])

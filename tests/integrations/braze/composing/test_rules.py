@@ -33,7 +33,7 @@ def records(event_type: str = "ADD_TO_CART", fulfilled_at: datetime | None = NOW
     return replace(
         GONE,
         customers={"Ada": Customer(external_id="Ada")},
-        events={"1": Event(type=event_type)},
+        events={"1": Event(type=event_type, customer=Customer(external_id="Ada"))},
         orders={"1": Order(order_id="A-1", fulfilled_at=fulfilled_at)},
     )
 

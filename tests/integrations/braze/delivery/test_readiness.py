@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, MultiFernet
 
 from integrations.braze.delivery import readiness
 from integrations.braze.models import BrazeSettings, BrazeState
@@ -14,6 +14,7 @@ from masivo_braze.loyalty.models import Account
 def state(account: Account) -> tuple[str, str]:
     ready = readiness.of(account.pk)
     assert ready.is_ready == (ready.state == "healthy")
+    assert readiness.not_ready([account.pk]) == (set() if ready.is_ready else {account.pk}), "asked for many at once"
     return ready.state, ready.detail
 
 
@@ -72,3 +73,13 @@ def test_it_backs_off_until_the_time_has_come(account: Account, braze: BrazeSett
     assert state(account) == ("backing off", "Braze answered 503")
     assert readiness.of(account.pk, until - timedelta(milliseconds=1)).state == "backing off"
     assert readiness.of(account.pk, until).state == "healthy"
+
+
+def test_very_many_are_looked_through_without_decrypting_their_keys_again(
+    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each second, that took longer than everything else of a sweep."""
+    assert readiness.not_ready([account.pk]) == set()
+    monkeypatch.delattr(Fernet, "decrypt")
+    monkeypatch.delattr(MultiFernet, "decrypt")
+    assert readiness.not_ready([account.pk]) == set()
