@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from billiard.process import current_process
 
 from integrations.braze import tasks
 from integrations.braze.composing import relay, taking
@@ -18,7 +17,7 @@ from integrations.braze.delivery import flush, giving_way
 from integrations.braze.delivery.giving_way import Pauses
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.braze.sandbox import SandboxServer
-from integrations.outbox import lease, nudge
+from integrations.outbox import lease
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Lease, OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
@@ -378,24 +377,3 @@ def test_others_are_told_by_the_database_s_clock(account: Account, other: Accoun
     relay.relay(other.pk)
     assert lease.have_others_emptied(account.pk, SOON)
     assert not lease.have_others_emptied(account.pk, -SOON)
-
-
-@pytest.mark.parametrize(("process", "moved"), [(0, 1), (1, 3), (2, 3)])
-def test_the_first_process_of_a_worker_makes_one_round_and_comes_back_for_the_rest(
-    account: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch, process: int, moved: int
-) -> None:
-    """With a backlog in each process, all others would wait for the end of a slice."""
-    told: list[int] = []
-    monkeypatch.setattr(current_process(), "index", process, raising=False)
-    monkeypatch.setattr(nudge, "publish_soon", told.append)
-    monkeypatch.setattr(taking, "TAKE", 1)
-    people(account, 3)
-    tasks.relay(account.pk)
-    assert OutboxEntry.objects.exclude(status="pending").count() == moved
-    assert told == ([account.pk] if moved < 3 else [])
-
-
-def test_one_round_leaves_nothing_behind_where_it_takes_all(account: Account, braze: BrazeSettings) -> None:
-    people(account, 3)
-    assert relay.relay(account.pk, most_rounds=1) == 3
-    assert OutboxEntry.objects.filter(status="pending").count() == 0

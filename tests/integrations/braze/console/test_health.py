@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from integrations.braze.account import steering
-from integrations.braze.console import ages, health, rates
+from integrations.braze.console import health, rates
 from integrations.braze.console.health import Standing
 from integrations.braze.console.rates import Period
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -292,18 +292,6 @@ def test_of_a_day_with_very_many_changes_the_newest_count(
     assert (cut.today["delivered"], cut.today["skipped"]) == (2, 4)
 
 
-def test_the_first_id_of_a_time_is_found_between_gaps(account: Account) -> None:
-    for hours in (9, 7, 5, 3, 1):
-        entries(account, 2, ago(hours=hours))
-    ids = list(OutboxEntry.objects.order_by("pk").values_list("pk", flat=True))
-    OutboxEntry.objects.filter(pk__in=ids[3:6]).delete()
-    assert ages.first_since(ago(hours=10)) == ids[0]
-    assert ages.first_since(ago(hours=8)) == ids[2]
-    assert ages.first_since(ago(hours=6)) in range(ids[2] + 1, ids[6] + 1)
-    assert ages.first_since(ago(hours=1)) == ids[8]
-    assert ages.first_since(NOW) == ids[9] + 1
-
-
 def test_the_delay_is_from_commit_to_answer(account: Account, braze: BrazeSettings) -> None:
     for seconds in (1, 1, 1, 9):
         entries(account, 1, ago(seconds=seconds + 1), status="delivered", settled_at=ago(seconds=1))
@@ -395,9 +383,3 @@ def test_the_last_answer_is_told_however_long_ago_it_was(account: Account, braze
 
 def test_a_chart_of_nothing_is_empty(account: Account) -> None:
     assert rates.chart([account.pk], Period.HOUR, NOW).is_empty
-
-
-def test_a_search_by_age_takes_few_queries(account: Account, django_assert_max_num_queries: Callable[..., Any]) -> None:
-    entries(account, 2_000, ago(hours=1))
-    with django_assert_max_num_queries(14):
-        ages.first_since(ago(minutes=1))
