@@ -90,6 +90,7 @@ class _Nudger:
             self._wake.clear()
             with self._lock:
                 account_ids, self._flagged = self._flagged, set()
+                self._to_announce.clear()  # they are published now
             for account_id in account_ids:
                 publish(account_id)
 

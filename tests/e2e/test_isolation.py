@@ -27,7 +27,7 @@ BACKLOG, BACKLOG_ON_SQLITE = 1_000_000, 2_000
 
 
 class JournalledStack(Stack):
-    """Backlogs have a stand-in of their own, which hardly needs a processor: Braze has its own machines."""
+    """Backlogs have a stand-in of their own: Braze does not take one account's requests more slowly for another's."""
 
     def start_sandbox(self) -> None:
         command = [sys.executable, "-m", "integrations.braze.sandbox", "--port"]
@@ -35,8 +35,8 @@ class JournalledStack(Stack):
         wait_until(lambda: answers(self.sandbox_port), "the sandbox")
         self.sandbox.set_faults(*FAULTS)
         port = free_port()
-        self._spawn("sink of backlogs", [sys.executable, "-m", "benchmarks.sink", "--port", str(port)])
-        wait_until(lambda: answers(port), "the backlogs' sink")
+        self._spawn("sandbox of backlogs", [*command, str(port)])
+        wait_until(lambda: answers(port), "the backlogs' sandbox")
         self.of_backlog = f"http://127.0.0.1:{port}"
         self.env["BRAZE_EXTRA_ENDPOINTS"] += f",{self.of_backlog}"
 

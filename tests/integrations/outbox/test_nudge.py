@@ -145,6 +145,21 @@ def test_a_commit_is_announced_before_its_relay_is_woken_and_work_that_goes_on_i
     assert two_integrations.told == [{account.pk}, account.pk, account.pk]
 
 
+def test_what_is_committed_just_before_the_message_leaves_is_not_announced_after_it(
+    account: Account, two_integrations: Sound, want: Want, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudge, "_nudger", nudge._Nudger())
+    monkeypatch.setattr(nudge, "DEBOUNCE_SECONDS", 0.3)
+    want(Topic.CUSTOMER_CREATED, integration="sound")
+    Customer.objects.create(account=account, external_id="c1")
+    assert until(lambda: two_integrations.told)
+    Customer.objects.create(account=account, external_id="c2")
+    assert until(lambda: two_integrations.nudges)
+    nudge.publish_soon(account.pk)
+    assert until(lambda: len(two_integrations.nudges) == 2)
+    assert two_integrations.told == [{account.pk}, account.pk, account.pk]
+
+
 def test_an_integration_that_fails_keeps_nobody_else_from_being_woken(
     account: Account, two_integrations: Sound
 ) -> None:
