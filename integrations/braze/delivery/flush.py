@@ -22,6 +22,7 @@ from django.db import OperationalError, connection, transaction
 from integrations.braze.delivery import (
     buffer,
     commits,
+    giving_way,
     insisting,
     lanes,
     ledger,
@@ -164,7 +165,8 @@ class _Flush:
 
         If anything fails, what is in flight is settled before it is raised.
         """
-        end, goes_on, problem = time.monotonic() + SLICE_SECONDS, True, None
+        begun, goes_on, problem = time.monotonic(), True, None
+        end = begun + SLICE_SECONDS
         while goes_on or self.in_flight:
             try:
                 may_send = (time.monotonic() < end or self._is_held_up(end)) and not shutdown.has_begun()
@@ -182,6 +184,7 @@ class _Flush:
                     problem = problem or error
         if problem:
             raise problem
+        giving_way.done(self.account_id, begun)
         return self.sent
 
     def _send_ready(self) -> bool:

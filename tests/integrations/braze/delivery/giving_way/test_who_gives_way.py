@@ -1,11 +1,6 @@
-"""A backlog leaves others, who have little to do, more time than it takes itself, and stands still while they work.
+"""Which backlogs give way, where they do, and to whom."""
 
-Nobody else waits for anybody.
-"""
-
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,70 +11,25 @@ from integrations.braze.composing import relay, taking
 from integrations.braze.delivery import flush, giving_way
 from integrations.braze.delivery.giving_way import Pauses
 from integrations.braze.models import BrazeSettings, BrazeState
-from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import lease
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Lease, OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.delivery.giving_way.clock import Clock, people
 
 SOON = timedelta(seconds=60)
 
 
-@pytest.fixture
-def other(sandbox: SandboxServer, braze: BrazeSettings) -> Account:
-    made = Account.objects.create(name="Other", slug="other")
-    toggles = {"is_enabled": True, "create_customers": True}
-    BrazeSettings.objects.create(account=made, api_key="other", rest_endpoint=braze.rest_endpoint, **toggles)
-    return made
-
-
-def people(account: Account, number: int = 1) -> None:
-    for each in range(number):
-        Customer.objects.create(account=account, external_id=f"{account.slug}-{each}", first_name="Ada")
-
-
-class Clock:
-    """Time passes only where somebody works or stands still."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.stood: list[float] = []
-
-    def work(self, seconds: float) -> None:
-        self.now += seconds
-
-    def stand_still(self, seconds: float) -> None:
-        self.now += seconds
-        if seconds > 1e-9:
-            self.stood.append(round(seconds, 3))
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(giving_way, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(giving_way, "_stand_still", clock.stand_still)
-    return clock
-
-
-@pytest.fixture
-def at_work(other: Account, braze: BrazeSettings, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other account has emptied its outbox, and is announced to be at work, for longer than anybody waits."""
-    people(other)
-    relay.relay(other.pk)
-    monkeypatch.setattr(giving_way, "AT_WORK_MS", 60_000)
-    giving_way.announce({other.pk})
-
-
-def waits(account: Account) -> bool:
+def waits(account: Account, pause: Callable[[Pauses], None] = Pauses.rest) -> bool:
+    """After its work; or, with `Pauses.let_others_pass`, for somebody who is at work."""
     pauses, clock = Pauses(account.pk), Clock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(giving_way, "monotonic", lambda: clock.now)
         patch.setattr(giving_way, "_stand_still", clock.stand_still)
         pauses.begin()
-        clock.work(0.001)
+        clock.work(0.1)
         pauses.look_around()
-        pauses.rest()
+        pause(pauses)
     return bool(clock.stood)
 
 
@@ -89,145 +39,6 @@ def test_it_gives_way_where_others_have_had_something_and_are_done(account: Acco
     relay.relay(other.pk)
     assert waits(account)
     assert not waits(other)
-
-
-@pytest.mark.parametrize(("most", "worked", "stood"), [(1.0, 0.01, [0.03]), (0.02, 60.0, [0.02]), (0.0, 60.0, [])])
-def test_it_waits_three_times_as_long_as_it_worked_and_not_for_long(
-    account: Account, other: Account, clock: Clock, settings: Any, most: float, worked: float, stood: list[float]
-) -> None:
-    people(other)
-    relay.relay(other.pk)
-    settings.BRAZE_GIVE_WAY_SECONDS = most
-    pauses = Pauses(account.pk)
-    clock.work(worked)
-    pauses.look_around()
-    pauses.rest()
-    assert clock.stood == stood
-
-
-@pytest.mark.usefixtures("at_work")
-def test_it_stands_still_while_others_are_at_work_and_deducts_that_from_later_pauses(
-    account: Account, clock: Clock
-) -> None:
-    pauses = Pauses(account.pk)
-    pauses.look_around()
-    clock.work(0.1)
-    pauses.let_others_pass()
-    assert clock.stood == [0.4]  # what it has earned, and an advance
-    clock.work(0.1)
-    pauses.rest()
-    assert clock.stood == [0.4, 0.2]
-    clock.work(0.1)
-    pauses.rest()
-    assert clock.stood == [0.4, 0.2, 0.3]
-
-
-def test_it_stands_still_for_no_longer_than_others_are_at_work(
-    account: Account, other: Account, at_work: None, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pauses = Pauses(account.pk)
-    pauses.look_around()
-    monkeypatch.setattr(giving_way, "AT_WORK_MS", 2_000)
-    giving_way.announce({other.pk})
-    clock.work(0.4)
-    monkeypatch.setattr(giving_way, "ADVANCE_SECONDS", 60.0)
-    pauses.let_others_pass()
-    assert 0 < clock.stood[0] <= 2.0
-
-
-@pytest.mark.usefixtures("at_work")
-def test_all_threads_at_a_piece_of_work_stand_still_together(
-    account: Account, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever comes a moment after another has looked stands still for as long, and that counts once."""
-    pauses = Pauses(account.pk)
-    pauses.look_around()
-    clock.work(0.1)
-
-    def stand_still(seconds: float) -> None:
-        if not clock.stood:
-            clock.stood.append(seconds)
-            clock.work(0.001)
-            pauses.let_others_pass()  # another thread, while the first one stands still
-        else:
-            clock.stand_still(seconds)
-
-    monkeypatch.setattr(giving_way, "_stand_still", stand_still)
-    pauses.let_others_pass()
-    assert clock.stood == [pytest.approx(0.4), 0.399]
-    pauses.rest()
-    assert clock.stood == [pytest.approx(0.4), 0.399]  # 0.1 more than it had earned by then
-
-
-@pytest.mark.usefixtures("at_work")
-def test_it_does_not_stand_still_for_itself(account: Account, other: Account, clock: Clock) -> None:
-    people(account)
-    relay.relay(account.pk)
-    pauses = Pauses(other.pk)
-    pauses.look_around()
-    clock.work(0.1)
-    pauses.let_others_pass()
-    assert clock.stood == []
-    giving_way.announce({account.pk})
-    clock.work(0.1)
-    pauses.let_others_pass()
-    assert clock.stood == [0.7]
-
-
-@pytest.mark.usefixtures("at_work")
-def test_it_stands_still_for_others_even_if_it_has_more_to_do_itself(account: Account, clock: Clock) -> None:
-    giving_way.announce({account.pk})
-    pauses = Pauses(account.pk)
-    pauses.look_around()
-    clock.work(0.1)
-    pauses.let_others_pass()
-    assert clock.stood == [0.4]
-
-
-def test_it_does_not_stand_still_where_nobody_gets_anything_done(
-    account: Account, other: Account, clock: Clock, redis_client: Any
-) -> None:
-    """A paused account may have changes all the time."""
-    giving_way.announce({other.pk})
-    pauses = Pauses(account.pk)
-    pauses.look_around()
-    clock.work(0.1)
-    pauses.let_others_pass()
-    assert clock.stood == []
-
-
-def test_a_redis_that_hangs_is_asked_once_for_each_piece_of_work(
-    account: Account, at_work: None, clock: Clock, settings: Any, no_redis: None
-) -> None:
-    """There are thousands of steps in a round, and each would wait for a time-out, while its lease runs out."""
-    pauses = Pauses(account.pk)
-    pauses.look_around()
-    with socket.create_server(("127.0.0.1", 0)) as hanging:
-        hanging.setblocking(False)
-        settings.REDIS_URL = f"redis://127.0.0.1:{hanging.getsockname()[1]}/0"
-        settings.REDIS_TIMEOUT_SECONDS = 0.05
-        for asked in (1, 1):
-            for _ in range(5):
-                clock.work(0.1)
-                pauses.let_others_pass()
-            assert len(list(accepted(hanging))) == asked
-            pauses.rest()
-
-
-def accepted(server: socket.socket) -> Iterator[socket.socket]:
-    with suppress(BlockingIOError):
-        while True:
-            yield server.accept()[0]
-
-
-def test_it_goes_on_without_redis(account: Account, at_work: None, clock: Clock, no_redis: None) -> None:
-    pauses = Pauses(account.pk)
-    pauses.look_around()
-    clock.work(0.1)
-    pauses.let_others_pass()
-    assert clock.stood == []
-    pauses.rest()
-    assert clock.stood == [0.3]
 
 
 def test_it_does_not_wait_for_somebody_who_was_there_before_the_clock_was_set_back(
@@ -271,6 +82,30 @@ def test_two_backlogs_do_not_wait_for_each_other(
     monkeypatch.setattr(taking, "TAKE", 1)
     assert relay.relay(other.pk) == 2
     assert not waits(account)
+
+
+@pytest.mark.parametrize("is_announced_again", [False, True])
+def test_who_has_sent_what_it_had_is_no_longer_at_work(
+    account: Account, other: Account, monkeypatch: pytest.MonkeyPatch, is_announced_again: bool
+) -> None:
+    monkeypatch.setattr(giving_way, "AT_WORK_MS", 60_000)
+    people(other)
+    giving_way.announce({other.pk})
+    relay.relay(other.pk)
+    assert waits(account, Pauses.let_others_pass)
+    monkeypatch.setattr(giving_way, "AHEAD_MS", 0)
+    settle = flush.insisting.settle
+
+    def have_more(*args: Any) -> None:
+        settle(*args)
+        monkeypatch.setattr(giving_way, "AT_WORK_MS", 90_000)
+        giving_way.announce({other.pk})
+        monkeypatch.setattr(giving_way, "AT_WORK_MS", 60_000)
+
+    if is_announced_again:
+        monkeypatch.setattr(flush.insisting, "settle", have_more)
+    assert flush.flush(other.pk) == 1
+    assert waits(account, Pauses.let_others_pass) == is_announced_again
 
 
 @pytest.fixture
