@@ -68,13 +68,9 @@ def test_it_delivers_as_soon_as_ever_whatever_happens_to_other_accounts(
     status = {line["account"]: line for line in json.loads(stack.manage("braze_status", "--json"))["accounts"]}
     states = {account: line["state"] for account, line in status.items()}
     print(f"commit to delivery in seconds (median, p95): {figures}; {states}; {[status[slug] for slug in BACKLOGS]}")
-    phases = ("alone", "sound", "broken", "limited", "busy", "beside", "beside two")
-    for alone, sound, broken, limited, busy, beside, two in zip(*(figures[phase] for phase in phases), strict=True):
-        assert broken <= 1.5 * sound + 0.1
-        assert limited <= 1.5 * sound + 0.1
-        assert beside <= 2 * max(alone, busy) + 0.5
-        assert beside <= 1.5 * max(sound, busy) + 0.2
-        assert two <= 1.5 * max(sound, busy) + 0.4
+    for phase in ("broken", "limited", "beside", "beside two"):
+        for delay, sound in zip(figures[phase], figures["sound"], strict=True):
+            assert delay <= 1.5 * sound + 0.05, phase
     for backlog in BACKLOGS:
         assert status[backlog]["pending"] or not database_url  # it has lasted
     assert (states["refused"], states["undecryptable"]) == ("paused", "incomplete")
