@@ -103,3 +103,23 @@ def test_a_reversal_that_comes_back_after_its_customer_was_deleted_is_not_sent(
     assert (reversal.status, reversal.error) == ("skipped", "customer deleted")
     assert OutboxEntry.objects.get(kind="customer_deleted").status == "delivered"
     assert (sandbox.profile("c1"), sandbox.summary()["purchases"]) == (None, 1)
+
+
+def test_what_is_ready_of_a_deleted_customer_is_taken_back_and_nothing_of_the_others(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0.0
+    people = [Customer.objects.create(account=account, external_id=name) for name in ("c1", "c2")]
+    sync()
+    for one in people:
+        Event.objects.create(account=account, customer=one, type="LOGIN")
+        relay.relay(account.pk)
+    theirs, others = Delivery.objects.filter(started_at=None).order_by("created_at")
+    Event.objects.create(account=account, customer=people[1], type="LOGOUT")
+    people[0].delete()
+    relay.relay(account.pk)
+    ended = dict(Delivery.objects.filter(pk__in=[theirs.pk, others.pk]).values_list("pk", "outcome"))
+    assert ended == {theirs.pk: "dissolved", others.pk: ""}
+    settle_all(sync)
+    sent = [entry["object"] for entry in sandbox.journal() if entry["kind"] == "event"]
+    assert [(event["external_id"], event["name"]) for event in sent] == [("c2", "LOGIN"), ("c2", "LOGOUT")]

@@ -137,3 +137,38 @@ def test_it_takes_no_more_events_of_a_customer_than_a_request_holds(
     assert [(entry.customer_external_id, entry.kind) for entry in rows if entry.customer_external_id == "b"] == [
         ("b", "event"), ("b", "event"),
     ]  # fmt: skip
+
+
+def test_the_one_change_of_a_customer_for_whom_there_was_no_room_is_next(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "TAKE", 3)
+    monkeypatch.setattr(taking, "MOST", 2)
+    for customer in ("a", "a", "b"):
+        change(account, customer)
+    assert everything(Pass(account.pk)) == [["a", "a"], ["b"]]
+
+
+def test_the_one_change_of_a_customer_that_is_put_back_is_next(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "TAKE", 4)
+    first, second, third = (change(account, customer) for customer in ("a", "b", "c"))
+    passing = Pass(account.pk)
+    kept = passing.put_back(passing.take(database_now()), second.pk)
+    assert [entry.pk for entry in kept] == [first.pk]
+    assert taken(passing) == [(second.pk, "b"), (third.pk, "c")]
+
+
+def test_what_comes_along_of_a_sale_is_its_own_customer_s(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order is another customer's now, who is busy: two requests with one customer would be on their way."""
+    monkeypatch.setattr(taking, "MAX_PER_ARRAY", 2)
+    of_order = {"subject": "7", "data": {"order_id": "o1", "status": "FULFILLED"}}
+    change(account, "b", status=Status.BUFFERED)
+    change(account, "a", kind=Kind.ORDER, **of_order)
+    for _ in range(3):
+        change(account, "a")
+    line = change(account, "a", kind=Kind.ORDER_LINE, **of_order)
+    change(account, "b", kind=Kind.ORDER, **of_order)
+    found = [(pk, customer) for pk, customer in taken(Pass(account.pk)) if pk >= line.pk]
+    assert found == [(line.pk, "a")]

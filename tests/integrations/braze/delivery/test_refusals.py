@@ -1,6 +1,7 @@
 """Objects that Braze refuses, by name or hidden in a whole request: the culprit ends alone, the rest goes through."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from integrations.braze.composing import relay
 from integrations.braze.delivery import ledger, settlement, verdicts
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from tests.integrations.braze.doubts import fulfilled, reverse, settle_all
 from tests.integrations.braze.fates import counts
 
 Sync = Callable[[], None]
@@ -179,3 +182,23 @@ def test_an_order_that_is_refused_in_part_and_else_in_doubt_waits_for_a_decision
     settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
     assert list(BrazePurchase.objects.order_by("pk").values_list("fate", flat=True)) == ["rejected", "unknown"]
     assert OutboxEntry.objects.get(kind="order").status == "unknown"
+
+
+def test_a_refused_sale_takes_no_other_sale_s_reversal_with_it(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """It is to be sent again, and may have arrived."""
+    BrazeSettings.objects.update(unknown_purchases="resend")
+    one, two = (Customer.objects.create(account=account, external_id=name) for name in ("c1", "c2"))
+    order = fulfilled(account, one, ("CD", 10))
+    sync()
+    reverse(order)
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    reversal = BrazePurchase.objects.exclude(error="").get(fate="pending")
+    OutboxEntry.objects.filter(status="pending").update(due_at=database_now() + timedelta(minutes=1))
+    sandbox.faults.add(status=400, contains='"BAD"')
+    fulfilled(account, two, ("BAD", 5), order_id="o2")
+    settle_all(sync)
+    assert BrazePurchase.objects.get(order_id="o2").fate == "rejected"
+    assert BrazePurchase.objects.get(pk=reversal.pk).error == reversal.error

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from pytest_django import Settings
 
 from integrations.braze.composing import records, relay
 from integrations.braze.console import search, timeline
-from integrations.braze.delivery import flush, ledger
+from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.delivery.client import Answer
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.recovery import resolution
 from integrations.braze.reporting import accounting
@@ -218,3 +220,20 @@ def _words_of(entry: OutboxEntry) -> str:
     """As the customer's page says it."""
     changes = timeline.of(search.event(entry.account, entry.customer_external_id, entry.subject)).changes
     return " ".join(step.words for change in changes for step in change.steps)
+
+
+def test_an_event_s_doubt_is_no_reason_of_anything_else_in_its_request(
+    account: Account, change: Customer, sandbox: SandboxServer
+) -> None:
+    """Braze names a purchase that it refuses, and refuses an event without naming it."""
+    relay.relay(account.pk)
+    request = Delivery.objects.get()
+    ledger.start(request.pk)
+    errors = [{"type": "a bad price", "input_array": "purchases", "index": 0}, {"type": "?", "input_array": "events"}]
+    body = orjson.dumps({"message": "success", "errors": errors})
+    settlement.settle(request.pk, verdicts.of_answer(Answer(201, body), ""), 201)
+    order = OutboxEntry.objects.filter(kind__startswith="order", status="rejected")
+    assert set(order.values_list("error", flat=True)) == {"a bad price"}
+    event = OutboxEntry.objects.get(kind="event")
+    assert event.status == "pending"
+    assert event.error.startswith("{"), "Braze's answer as a whole"

@@ -36,6 +36,30 @@ def test_an_order_of_a_customer_created_again_is_not_bound_to_a_doubt_that_nobod
     assert not OutboxEntry.objects.filter(status="pending").exists()
 
 
+def test_each_doubt_of_a_customer_created_again_is_shown_whatever_else_is_open(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    one = Customer.objects.create(account=account, external_id="c1")
+    for name in ("o1", "o2"):
+        fulfilled(account, one, ("CD", 10), order_id=name)
+    sandbox.faults.add(close="after", times=1)
+    settle_all(sync)
+    one.delete()
+    settle_all(sync)
+    again = Customer.objects.create(account=account, external_id="c1")
+    fulfilled(account, again, ("BAD", 10), order_id="o3")
+    sandbox.faults.add(status=400, contains='"BAD"')
+    settle_all(sync)
+    for name in ("o1", "o2"):
+        fulfilled(account, again, ("CD", 10), order_id=name)
+    settle_all(sync)
+    shown = OutboxEntry.objects.filter(status="unknown", kind__startswith="order")
+    in_doubt = BrazePurchase.objects.filter(fate="unknown").values_list("order_id", "error")
+    assert {(entry.data["order_id"], entry.error) for entry in shown} == set(in_doubt)
+    assert in_doubt.count() == 2
+
+
 def test_a_reversal_of_an_order_that_another_customer_has_now_brings_nobody_back(
     account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync, settings: Any
 ) -> None:
