@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from integrations.braze.composing import records, relay
 from integrations.braze.console import search, timeline
-from integrations.braze.delivery import flush, ledger
+from integrations.braze.delivery import ledger, silent
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.recovery import resolution
 from integrations.braze.reporting import accounting
@@ -102,10 +102,10 @@ def test_a_sender_that_died_leaves_an_unknown_outcome_once_its_time_is_up(accoun
     relay.relay(account.pk)
     delivery = Delivery.objects.get()
     assert ledger.start(delivery.pk)
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().finished_at is None
     Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == "unknown"
     assert counts() == {"pending": 2, "unknown": 2}
     assert ledger.silent() == []
