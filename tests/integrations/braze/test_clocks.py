@@ -30,8 +30,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.fates import counts
-from tests.integrations.braze.test_attacks import settle_all
+from tests.integrations.braze.fates import counts, settle_all
 
 Sync = Callable[[], None]
 #: What is compared with the database's clock, or added to, to know whether a wait is over.
@@ -222,6 +221,6 @@ def _sync_with_a_culprit(account: Account, sandbox: SandboxServer, sync: Sync) -
     for external_id in ("good", "culprit"):
         Customer.objects.create(account=account, external_id=external_id)
     sandbox.faults.add(status=400, contains='"culprit"', times=20)
-    settle_all(sync)
+    settle_all(sync, 6)
     ends = OutboxEntry.objects.values_list("customer_external_id", "status")
     assert dict(ends) == {"good": "delivered", "culprit": "rejected"}

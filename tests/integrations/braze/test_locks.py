@@ -23,7 +23,9 @@ from integrations.outbox import sweep
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all, started, waiting
+from tests.integrations.braze.connections import started, waiting
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 

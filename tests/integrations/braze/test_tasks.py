@@ -25,7 +25,8 @@ from integrations.outbox.models import OutboxEntry
 from integrations.outbox.tasks import sweep
 from masivo_braze.celery import app
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import fulfilled, started
+from tests.integrations.braze.connections import started
+from tests.integrations.braze.orders import fulfilled
 
 Shops = tuple[Account, Account]
 

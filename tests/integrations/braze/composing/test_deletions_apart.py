@@ -16,7 +16,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
+from tests.integrations.braze.fates import Sync, forget_backoff, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 
 @pytest.mark.parametrize("how", ["more lines than a request holds", "sent again by a person"])
@@ -103,3 +104,25 @@ def test_a_reversal_that_comes_back_after_its_customer_was_deleted_is_not_sent(
     assert (reversal.status, reversal.error) == ("skipped", "customer deleted")
     assert OutboxEntry.objects.get(kind="customer_deleted").status == "delivered"
     assert (sandbox.profile("c1"), sandbox.summary()["purchases"]) == (None, 1)
+
+
+def test_a_deletion_keeps_its_distance_from_a_request_that_may_have_arrived(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    one.delete()
+    forget_backoff()
+    relay.relay(account.pk)
+    entry = OutboxEntry.objects.get(kind="customer_deleted")
+    assert entry.status == "pending"
+    assert entry.due_at is not None
+
+
+def test_a_deletion_keeps_its_distance_from_the_customers_last_request(one: Customer, sync: Sync) -> None:
+    sync()
+    one.delete()
+    sync()
+    deletion = OutboxEntry.objects.get(kind="customer_deleted")
+    assert deletion.status == "pending"
+    assert deletion.due_at is not None

@@ -16,8 +16,7 @@ from integrations.braze.delivery import buffer, client, commits, flush, insistin
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync
-from tests.integrations.braze.fates import counts, forget_backoff
+from tests.integrations.braze.fates import Sync, counts, forget_backoff
 
 
 def composed(account: Account, number: int) -> list[UUID]:

@@ -15,7 +15,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import started
+from tests.integrations.braze.connections import started
 
 
 @pytest.mark.postgres

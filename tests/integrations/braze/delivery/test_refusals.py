@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import ledger, settlement, verdicts
+from integrations.braze.delivery import client, ledger, settlement, verdicts
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
@@ -179,3 +179,36 @@ def test_an_order_that_is_refused_in_part_and_else_in_doubt_waits_for_a_decision
     settlement.settle(delivery.pk, verdicts.of_answer(verdicts.Answer(201, body), "key"), 201)
     assert list(BrazePurchase.objects.order_by("pk").values_list("fate", flat=True)) == ["rejected", "unknown"]
     assert OutboxEntry.objects.get(kind="order").status == "unknown"
+
+
+def test_an_error_that_names_nothing_is_not_sent_again_at_once(
+    account: Account, one: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    posts = []
+
+    def post(*arguments: Any) -> client.Answer:
+        posts.append(arguments)
+        return client.Answer(201, b'{"message":"success","errors":["Some warning"]}')
+
+    monkeypatch.setattr(client, "post", post)
+    sync()
+    assert len(posts) == 1
+
+
+@pytest.mark.parametrize("status", [201, 400])
+def test_an_error_that_names_what_was_not_sent_is_not_answered_at_once(
+    account: Account, one: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    posts = []
+
+    def post(*arguments: Any) -> client.Answer:
+        posts.append(arguments)
+        assert len(posts) < 20, "sent again at once, without end"
+        errors = b'[{"type":"EMAIL_BAD_FORMAT","input_array":"attributes","index":7}]'
+        return client.Answer(status, b'{"message":"success","errors":' + errors + b"}")
+
+    monkeypatch.setattr(client, "post", post)
+    for _ in range(3):
+        sync()
+    assert len(posts) == 1

@@ -9,15 +9,16 @@ from pytest_django import Settings
 
 from integrations.braze.composing import records, relay
 from integrations.braze.console import search, timeline
-from integrations.braze.delivery import ledger, silent
+from integrations.braze.delivery import ledger, settlement, silent, verdicts
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.recovery import resolution
 from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.loyalty.models import Account, Customer, Order
-from tests.integrations.braze.fates import counts, forget_backoff
+from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
+from tests.integrations.braze.fates import counts, forget_backoff, settle_all
+from tests.integrations.braze.orders import fulfilled
 
 Sync = Callable[[], None]
 
@@ -218,3 +219,30 @@ def _words_of(entry: OutboxEntry) -> str:
     """As the customer's page says it."""
     changes = timeline.of(search.event(entry.account, entry.customer_external_id, entry.subject)).changes
     return " ".join(step.words for change in changes for step in change.steps)
+
+
+def test_what_a_deletion_overtook_in_flight_leaves_nothing_open(
+    account: Account, one: Customer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    fulfilled(account, one, ("CD", 10))
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    ledger.start(delivery.pk)
+    one.delete()
+    settlement.settle(delivery.pk, verdicts.silent())
+    settle_all(sync)
+    assert not OutboxEntry.objects.filter(status="unknown").exists()
+
+
+def test_the_worst_fate_is_not_hidden_by_a_later_lesser_one(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one)
+    OrderLine.objects.bulk_create(OrderLine(order=order, sku=f"S{n}", quantity=1, value=1) for n in range(80))
+    OutboxEntry.objects.filter(kind="order_line").delete()
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    sandbox.faults.add(status=400, contains='"S79"')
+    settle_all(sync, 10)
+    assert OutboxEntry.objects.get(kind="order").status == "unknown"

@@ -1,5 +1,7 @@
 """Capturing everything an account has goes on where it was cut off, and keeps nobody from anything else."""
 
+from typing import Any
+
 import pytest
 from django.conf import settings as django_settings
 
@@ -7,9 +9,11 @@ from integrations.braze import tasks
 from integrations.braze.erasure import retention
 from integrations.braze.models import Backfill, BrazeSettings, BrazeState
 from integrations.braze.recovery import backfill
+from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order
+from tests.integrations.braze.fates import Sync
 
 
 @pytest.fixture
@@ -143,3 +147,15 @@ def test_one_account_s_progress_says_nothing_of_another_s(history: Account, braz
 @pytest.mark.parametrize("name", ["backfill", "backfills", "purge", "scrub"])
 def test_what_takes_its_time_has_a_queue_that_no_change_waits_in(name: str) -> None:
     assert django_settings.CELERY_TASK_ROUTES[f"integrations.braze.tasks.{name}"] == {"queue": "upkeep"}
+
+
+def test_a_backfill_after_a_purge_sends_no_event_twice(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    sync()
+    settings.BRAZE_RETENTION_DAYS = 0
+    assert retention.purge() > 0
+    assert any("left out" in step.name for step in backfill.backfill(account.pk))
+    sync()
+    assert sandbox.summary()["duplicates"]["event_id"] == 0

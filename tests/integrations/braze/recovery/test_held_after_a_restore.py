@@ -14,7 +14,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, open_again, reverse
 from tests.integrations.braze.recovery.test_restored import lost_afterwards
 
 
@@ -146,11 +147,6 @@ def test_a_purchase_that_never_left_is_not_in_doubt_for_ever_after_a_restore(
         settle_all(sync)
     assert accounting.check(account.pk) == []
     assert not OutboxEntry.objects.filter(status="pending").exists()
-
-
-@pytest.fixture
-def one(account: Account, braze: BrazeSettings) -> Customer:
-    return Customer.objects.create(account=account, external_id="c1", first_name="Ada")
 
 
 def test_a_pause_after_a_restored_backup_begins_once(
