@@ -1,4 +1,4 @@
-"""With *Customers: create* off, nothing proves that a user is there: what was sent may be held, and is taken back."""
+"""With *Create customers* off, nothing proves that a user is there: what was sent may be held, and is taken back."""
 
 import pytest
 
