@@ -49,7 +49,7 @@ def run(count: int, rounds: int, only: str | None = None) -> list[dict[str, obje
 
 
 def _row(sort: str, count: int, rounds: int) -> dict[str, object]:
-    from benchmarks.shop import TOGGLES
+    from dev.sample import TOGGLES
     from integrations.braze.composing.taking import TAKE
     from integrations.braze.models import BrazeSettings
 

@@ -30,11 +30,6 @@ class Rig(Stack):
         self._spawn("sandbox", [*command, "--latency-ms", str(self.latency_ms)])
         wait_until(lambda: answers(self.sandbox_port), "the sink")
 
-    def set_latency(self, latency_ms: float) -> None:
-        self.stop("sandbox")
-        self.latency_ms = latency_ms
-        self.start_sandbox()
-
 
 @contextmanager
 def rig(latency_ms: float = 0.0, **env: str) -> Iterator[Rig]:

@@ -13,15 +13,12 @@ from django.contrib.auth import get_user_model  # noqa: F401  # the app registry
 from django.db import connection
 from django.utils import timezone
 
+from dev.sample import TOGGLES
 from integrations.braze.models import BrazeSettings, BrazeState
 from integrations.outbox import oldest
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
 
-TOGGLES = (
-    "sync_audiences", "sync_events", "sync_purchases", "sync_customer_tags",
-    "create_customers", "update_customers", "delete_customers",
-)  # fmt: skip
 CHUNK = 10_000
 #: Between two looks whether all is settled, at most; and in shares of what has been waited, so that a short drain is
 #: measured as exactly as a long one. Looks cost: the database passes over a backlog's dead rows at each.

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Min, QuerySet, Sum
 
 from dev.processes import ROOT
+from integrations.braze.integration import TOPICS
 from integrations.braze.models import BrazeSettings
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event
 
@@ -19,16 +20,7 @@ BIG_SPENDERS = "Big spenders"
 NEW_IN_MARCH = "New in March 1997"
 BIG_SPENDER_DOLLARS = 500
 TAGGED_CUSTOMERS = 300
-
-TOGGLES = (
-    "sync_audiences",
-    "sync_events",
-    "sync_purchases",
-    "sync_customer_tags",
-    "create_customers",
-    "update_customers",
-    "delete_customers",
-)
+TOGGLES = tuple(TOPICS)
 
 
 def ensure(slug: str, name: str, endpoint: str) -> None:

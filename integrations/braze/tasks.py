@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 
 from integrations.braze.composing import relay as relaying
 from integrations.braze.composing import waiting
-from integrations.braze.delivery import buffer, commits, lanes, readiness
+from integrations.braze.delivery import buffer, commits, lanes, readiness, silent
 from integrations.braze.delivery import flush as flushing
 from integrations.braze.erasure import payloads, retention, scrubbing
 from integrations.braze.integration import NAME
@@ -47,7 +47,7 @@ def relay(account_id: int) -> None:
 def flush() -> None:
     """Every second: wake the senders of accounts with unstarted requests, and settle what went silent."""
     _wake_senders()
-    flushing.settle_silent()
+    silent.settle()
 
 
 def _wake_senders() -> None:

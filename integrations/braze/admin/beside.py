@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from integrations.braze.admin.arrival import address
-from integrations.braze.composing.records import ORDER_KINDS
+from integrations.braze.composing.records import AUDIENCE_KINDS, ORDER_KINDS
 from integrations.braze.console import search
 from integrations.braze.console.search import Found
 from integrations.braze.delivery import readiness
@@ -27,7 +27,6 @@ from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, O
 SHOWN = 5
 #: How many of an account's waiting changes are searched for those of an audience: there is no index for these.
 LOOKED_AT = 10_000
-AUDIENCE_KINDS = (Kind.AUDIENCE_JOINED, Kind.AUDIENCE_LEFT, Kind.AUDIENCE_RENAMED)
 WORDS = {
     Status.PENDING: "waiting",
     Status.BUFFERED: "on its way",

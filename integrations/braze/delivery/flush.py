@@ -17,7 +17,7 @@ from math import inf
 from uuid import UUID
 
 import redis
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 
 from integrations.braze.delivery import (
     buffer,
@@ -29,9 +29,7 @@ from integrations.braze.delivery import (
     limiter,
     readiness,
     sender,
-    settlement,
     shutdown,
-    verdicts,
 )
 from integrations.braze.delivery.buffer import Claim
 from integrations.braze.delivery.giving_way import NO_PAUSES, Pauses
@@ -48,8 +46,6 @@ Work = Generator[lanes.Waits, None, int]
 
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
-#: How long a silent request waits for a lock: short, since all accounts wait with it, but longer than a start takes.
-LOCKED_MS = 100
 #: How soon to look for a slot again, and, while waiting for an answer, whether a nudge has come.
 LOOK_AGAIN_SECONDS = 0.05
 #: How soon to look for more ready requests without a nudge: an account whose Braze hangs would otherwise keep the
@@ -78,52 +74,6 @@ def refill(account_id: int) -> int:
     if lost := buffer.missing(account_id, ids):
         buffer.push(account_id, Delivery.objects.filter(pk__among=lost).order_by("created_at"))
     return len(ids)
-
-
-def settle_silent() -> None:
-    """Settle, as unknown, requests whose sender has not settled them by their deadline.
-
-    An account of which somebody has something locked is left to the next call: all accounts share the caller's threads.
-    """
-    locked: set[int] = set()
-    for account_id, delivery_id in [*_unclaimed(ledger.silent()), *_unclaimed(ledger.dated_ahead(), are_sure=False)]:
-        if account_id in locked:
-            continue
-        try:
-            _settle_unless_locked(delivery_id)
-        except OperationalError as error:
-            locked.add(account_id)
-            logger.warning("silent requests of account %s wait: %s", account_id, str(error).partition("\n")[0])
-        except Exception:  # one request that cannot be settled must not keep every other account's from it
-            logger.exception("request %s could not be settled", delivery_id)
-
-
-def _unclaimed(silent: Sequence[tuple[int, UUID]], are_sure: bool = True) -> list[tuple[int, UUID]]:
-    """Without those whose claim has not run out yet.
-
-    A claim lasts as long as a request can take, by another clock: if the database's was set forward, senders still wait
-    for their answers. If Redis fails, the database's clock counts alone, unless it was set back (`are_sure` is False).
-    """
-    by_account: dict[int, list[UUID]] = defaultdict(list)
-    for account_id, delivery_id in silent:
-        by_account[account_id].append(delivery_id)
-    claimed: set[UUID] = set()
-    try:
-        for account_id, ids in by_account.items():
-            claimed |= buffer.claimed(account_id, ids)
-    except redis.RedisError:
-        if not are_sure:
-            return []
-    return [each for each in silent if each[1] not in claimed]
-
-
-def _settle_unless_locked(delivery_id: UUID) -> None:
-    """Raises `OperationalError` if it would have to wait for a lock."""
-    with transaction.atomic():
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCKED_MS}ms"])
-        settlement.settle(delivery_id, verdicts.silent())
 
 
 def flush(account_id: int, on_probation: bool | None = None, gives_way: bool = False) -> int:

@@ -22,6 +22,8 @@ from masivo_braze.loyalty.models import Customer, Event, Order, OrderLine
 
 
 class CustomerRow(NamedTuple):
+    """`tags` stays last: the relay reads it as text."""
+
     external_id: str
     email: str
     phone: str

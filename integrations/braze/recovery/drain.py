@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from integrations.braze.composing import relay
 from integrations.braze.composing.waiting import wake_dated_ahead
-from integrations.braze.delivery import flush, readiness
+from integrations.braze.delivery import flush, readiness, silent
 from integrations.braze.integration import entries_of
 from integrations.braze.models import BrazeProfile, Delivery
 from integrations.outbox.clock import database_now
@@ -46,7 +46,7 @@ def drain(account_ids: Sequence[int], seconds: float) -> dict[int, Rest]:
     end = monotonic() + seconds
     wake_dated_ahead()
     while True:
-        flush.settle_silent()
+        silent.settle()
         moved = [_move(account_id) for account_id in account_ids if monotonic() < end]
         left = {account_id: _rest(account_id, end) for account_id in account_ids}
         if monotonic() >= end or not any(rest.moving for rest in left.values()):

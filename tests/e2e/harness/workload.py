@@ -15,9 +15,6 @@ import django
 
 from tests.e2e.harness import scenario
 
-#: Between two steps: changes come one by one, so that faults find some on their way.
-PAUSE_SECONDS = 0.03
-
 
 @dataclass
 class Shop:

@@ -65,6 +65,11 @@ def sync(account: Account, braze: BrazeSettings) -> Sync:
 
 
 @pytest.fixture
+def one(account: Account, braze: BrazeSettings) -> Customer:
+    return Customer.objects.create(account=account, external_id="c1", first_name="Ada")
+
+
+@pytest.fixture
 def change(account: Account, braze: BrazeSettings) -> Customer:
     """A customer with an event and an order: an attribute object, an event and two purchases."""
     one = Customer.objects.create(account=account, external_id="c1", first_name="Ada")

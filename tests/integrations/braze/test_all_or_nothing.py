@@ -15,7 +15,7 @@ from integrations.braze.recovery import resolution, restored
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync
+from tests.integrations.braze.fates import Sync
 
 BreaksOff = Callable[..., None]
 

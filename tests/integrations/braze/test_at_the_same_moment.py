@@ -15,7 +15,9 @@ from integrations.braze.recovery import resend, resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, beside, fulfilled, settle_all, started, waiting
+from tests.integrations.braze.connections import beside, started, waiting
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 

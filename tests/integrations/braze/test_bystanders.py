@@ -22,7 +22,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Subscription
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 # What others have is made up: it stands beside what happens.
 pytestmark = pytest.mark.made_up

@@ -17,8 +17,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import fulfilled, reverse
 from tests.integrations.braze.fates import counts
+from tests.integrations.braze.orders import fulfilled, reverse
 from tests.integrations.braze.test_clocks import Sync, set_back
 
 

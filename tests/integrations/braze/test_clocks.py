@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, flush, ledger, readiness, sender, settlement
+from integrations.braze.delivery import buffer, flush, ledger, readiness, sender, settlement, silent
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
 from integrations.braze.models import (
     Backfill,
@@ -30,8 +30,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.fates import counts
-from tests.integrations.braze.test_attacks import settle_all
+from tests.integrations.braze.fates import counts, settle_all
 
 Sync = Callable[[], None]
 #: What is compared with the database's clock, or added to, to know whether a wait is over.
@@ -109,7 +108,7 @@ def test_what_is_being_sent_is_not_given_up_because_the_database_s_clock_was_set
     def send_while_the_clock_jumps(sending: sender.Sending) -> sender.Sent:
         answer = send(sending)
         Delivery.objects.update(deadline=database_now() - timedelta(hours=1))
-        flush.settle_silent()
+        silent.settle()
         return answer
 
     monkeypatch.setattr(sender, "send", send_while_the_clock_jumps)
@@ -129,10 +128,10 @@ def test_a_claim_that_ends_too_late_keeps_no_request_from_being_settled(
     assert buffer.claim(account.pk)
     assert ledger.start(request.pk)
     Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == ""
     redis_client.zincrby(f"braze:{{{account.pk}}}:flight", 3_600_000, str(request.pk))
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == "unknown"
 
 
@@ -200,10 +199,10 @@ def test_what_a_dead_worker_left_is_settled_though_the_database_s_clock_was_set_
     assert buffer.claim(account.pk)
     assert ledger.start(request.pk)
     set_back()
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == "", "its claim has not run out: somebody may be sending it"
     buffer.release(account.pk, request.pk)
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == "unknown"
 
 
@@ -214,7 +213,7 @@ def test_what_is_being_sent_is_not_given_up_because_redis_fails_after_the_databa
     assert ledger.start(Delivery.objects.get().pk)
     set_back()
     monkeypatch.setattr(buffer, "claimed", mock.Mock(side_effect=redis.ConnectionError()))
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == ""
 
 
@@ -222,6 +221,6 @@ def _sync_with_a_culprit(account: Account, sandbox: SandboxServer, sync: Sync) -
     for external_id in ("good", "culprit"):
         Customer.objects.create(account=account, external_id=external_id)
     sandbox.faults.add(status=400, contains='"culprit"', times=20)
-    settle_all(sync)
+    settle_all(sync, 6)
     ends = OutboxEntry.objects.values_list("customer_external_id", "status")
     assert dict(ends) == {"good": "delivered", "culprit": "rejected"}

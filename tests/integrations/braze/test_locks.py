@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from dev.waiting import wait_until
 from integrations.braze.account import activation
 from integrations.braze.composing import relay
-from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.delivery import ledger, settlement, silent, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.erasure import payloads, retention
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
@@ -23,7 +23,9 @@ from integrations.outbox import sweep
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all, started, waiting
+from tests.integrations.braze.connections import started, waiting
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
@@ -188,7 +190,7 @@ def test_what_is_done_after_silent_requests_were_settled_waits_for_locks_as_ever
     relay.relay(account.pk)
     assert ledger.start(Delivery.objects.get().pk)
     Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == "unknown"
     with connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")

@@ -33,6 +33,7 @@ from integrations.braze.delivery import (
     profiles,
     sender,
     settlement,
+    silent,
 )
 from integrations.braze.delivery.settlement import Answered
 from integrations.braze.integration import TOPICS
@@ -241,7 +242,7 @@ class Machine(Promises, RuleBasedStateMachine):
         dead = list(mine.exclude(pk__in=held).values_list("pk", flat=True))
         Delivery.objects.filter(pk__in=dead).update(deadline=past)
         buffer.release(self.account.pk, *dead)
-        flush.settle_silent()
+        silent.settle()
 
     # --- what Redis does --------------------------------------------------------------------------------
 

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from integrations.braze import mirror
 from integrations.braze.models import BrazeProfile
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.fates import Sync
 
 #: All different to Braze, though Python holds some of them equal.
 DIFFERENT = [None, "", False, 0, "0", 1, 1.0, True, "True"]
@@ -120,3 +123,16 @@ def test_it_remembers_all_that_was_sent_of_late() -> None:
     assert one.recent == {"email": 1_000.0, "phone": 1_001.0}
     mirror.touch(one, ["phone"], 1_000.0 + mirror.RECENT_SECONDS)
     assert one.recent == {"phone": 1_000.0 + mirror.RECENT_SECONDS}
+
+
+def test_an_unknown_deletion_leaves_nothing_certain_in_the_mirror(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    sync()
+    one.delete()
+    sandbox.faults.add(endpoint="delete", close="after", times=1)
+    sync()
+    profile = BrazeProfile.objects.get()
+    assert set(profile.uncertain) == set(profile.attributes) != set()
+    assert not profile.is_known

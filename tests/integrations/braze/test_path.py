@@ -1,31 +1,20 @@
 """A change's whole path, from the model to what Braze holds, with the rules that govern it."""
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from integrations.braze.composing import relay, taking
-from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, Delivery, Fate
+from integrations.braze.composing import relay
+from integrations.braze.models import BrazeProfile, BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event
+from tests.integrations.braze.fates import ends
+from tests.integrations.braze.orders import two_discs
 
 Sync = Callable[[], None]
 Held = Callable[[str], dict[str, Any]]
-
-
-def ends() -> list[tuple[str, str]]:
-    """Kind and status of every entry, in order."""
-    return list(OutboxEntry.objects.order_by("pk").values_list("kind", "status"))
-
-
-def order(account: Account, customer: Customer, order_id: str = "o1", **fields: Any) -> Order:
-    """A fulfilled order with one line, two discs for 29.33."""
-    made = Order.objects.create(account=account, customer=customer, order_id=order_id, status="FULFILLED", **fields)
-    OrderLine.objects.create(order=made, sku="CD", name="Disc", quantity=2, value=Decimal("29.33"))
-    return made
 
 
 @pytest.fixture
@@ -43,7 +32,7 @@ def test_it_brings_everything_of_a_customer_in_one_request(
     account: Account, ada: Customer, sandbox: SandboxServer, sync: Sync, held: Held
 ) -> None:
     Event.objects.create(account=account, customer=ada, type="ADD_TO_CART", data={"order": {"value": 1.5}})
-    order(account, ada)
+    two_discs(account, ada)
     Audience.objects.create(account=account, name="Club").customers.add(ada)
     sync()
     assert {status for _, status in ends()} == {"delivered"}
@@ -87,7 +76,7 @@ def test_it_follows_each_toggle_alone(
 ) -> None:
     """Switched off after the capture counts as off, too."""
     Event.objects.create(account=account, customer=ada, type="LOGIN")
-    order(account, ada)
+    two_discs(account, ada)
     braze.sync_events = braze.create_customers = braze.update_customers = False
     braze.save()
     sync()
@@ -172,125 +161,6 @@ def test_it_sends_a_customer_with_nothing_but_an_id(
     assert sandbox.summary()["profiles"] == 1
 
 
-# --- orders -----------------------------------------------------------------------------------------------
-
-
-def test_it_sends_a_line_added_later_and_nothing_twice(
-    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
-) -> None:
-    made = order(account, ada)
-    sync()
-    made.save()
-    OrderLine.objects.create(order=made, sku="LP", quantity=1, value=Decimal("5.00"))
-    sync()
-    made.lines.filter(sku="CD").update(value=Decimal("99.00"))
-    made.save()
-    sync()
-    assert sandbox.summary()["revenue"] == {"USD": "34.33"}
-    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
-
-
-def test_the_lines_of_an_order_share_its_fate_however_much_is_taken_at_once(
-    account: Account, ada: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(taking, "TAKE", 3)
-    monkeypatch.setattr(taking, "MOST_OF_CUSTOMER", 3)
-    orders = Order.objects.bulk_create(
-        Order(account=account, customer=ada, order_id=f"o{n}", status="FULFILLED") for n in range(5)
-    )
-    OrderLine.objects.bulk_create(OrderLine(order=made, sku="CD", quantity=1, value=1) for made in orders)
-    sync()
-    assert {status for _, status in ends()} == {"delivered"}
-
-
-def test_a_reversal_negates_what_was_sent(account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer) -> None:
-    made = order(account, ada)
-    sync()
-    made.lines.update(value=Decimal("99.00"))
-    made.status = "REVERSED"
-    made.save()
-    sync()
-    assert sandbox.summary()["revenue"] == {"USD": "0.00"}
-    assert sorted(BrazePurchase.objects.values_list("purchase_id", "fate")) == [
-        ("o1:1:1", "delivered"),
-        ("o1:1:1:R", "delivered"),
-        ("o1:1:2", "delivered"),
-        ("o1:1:2:R", "delivered"),
-    ]
-    made.save()
-    sync()
-    assert BrazePurchase.objects.count() == 4
-
-
-def test_an_order_fulfilled_and_reversed_at_once_is_sent_in_that_order(
-    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer, held: Held
-) -> None:
-    made = order(account, ada)
-    made.status = "REVERSED"
-    made.save()
-    sync()
-    prices = [purchase["price"] for purchase in held("Ada-1")["purchases"]]
-    assert prices == ["14.66", "14.67", "-14.66", "-14.67"]
-    assert {status for _, status in ends()} == {"delivered"}
-
-
-def test_nothing_is_sent_for_an_order_that_was_reversed_before_purchases_were_wanted(
-    account: Account, braze: BrazeSettings, ada: Customer, sync: Sync, sandbox: SandboxServer
-) -> None:
-    BrazeSettings.objects.update(sync_purchases=False)
-    made = order(account, ada)
-    BrazeSettings.objects.update(sync_purchases=True)
-    made.status = "REVERSED"
-    made.save()
-    sync()
-    assert sandbox.summary()["purchases"] == 0
-    assert OutboxEntry.objects.latest("pk").error.startswith("nothing to reverse")
-
-
-def test_a_reversal_waits_for_an_unknown_sale_and_holds_up_nobody(
-    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
-) -> None:
-    made = order(account, ada)
-    sync()
-    BrazePurchase.objects.update(fate=Fate.UNKNOWN)
-    made.status = "REVERSED"
-    made.save()
-    Event.objects.create(account=account, customer=ada, type="LOGIN")
-    sync()
-    assert ends()[-2:] == [("order", "pending"), ("event", "delivered")]
-    assert OutboxEntry.objects.get(status="pending").parked
-
-
-def test_an_order_of_more_lines_than_a_request_holds_arrives_whole(
-    account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
-) -> None:
-    made = Order.objects.create(account=account, customer=ada, order_id="big", status="FULFILLED")
-    OrderLine.objects.bulk_create(
-        OrderLine(order=made, position=n, sku=f"S{n}", quantity=3, value=Decimal("0.10")) for n in range(1, 121)
-    )
-    Event.objects.create(account=account, customer=ada, type="AFTER")
-    sync()
-    assert sandbox.summary()["revenue"] == {"USD": "12.00"}
-    assert sandbox.summary()["duplicates"]["purchase_id"] == 0
-    assert {status for _, status in ends()} == {"delivered"}
-    assert max(Delivery.objects.values_list("purchases", flat=True)) <= 75
-
-
-@pytest.mark.parametrize("limit", ["per_array", "combined"])
-def test_a_customer_with_more_events_than_a_request_holds_keeps_their_order(
-    account: Account, braze: BrazeSettings, ada: Customer, sync: Sync, limit: str
-) -> None:
-    BrazeSettings.objects.update(batch_limit=limit)
-    Event.objects.bulk_create(Event(account=account, customer=ada, type="E", data={"n": n}) for n in range(200))
-    sync()
-    sent = [
-        event["properties"]["n"]
-        for delivery in Delivery.objects.order_by("started_at")
-        for event in delivery.payload.get("events", [])
-    ]
-    assert sent == list(range(200))
-
-
 # --- audiences --------------------------------------------------------------------------------------------
 
 
@@ -341,15 +211,6 @@ def test_a_deleted_customer_is_deleted_and_stays_so_for_a_while(
     assert sandbox.summary()["profiles"] == 1
 
 
-def test_a_deletion_keeps_its_distance_from_the_customers_last_request(ada: Customer, sync: Sync) -> None:
-    sync()
-    ada.delete()
-    sync()
-    deletion = OutboxEntry.objects.get(kind="customer_deleted")
-    assert deletion.status == "pending"
-    assert deletion.due_at is not None
-
-
 def test_a_deletion_takes_back_what_is_buffered_and_skips_what_is_held(
     account: Account, ada: Customer, sync: Sync, sandbox: SandboxServer
 ) -> None:
@@ -374,14 +235,3 @@ def test_what_was_captured_before_a_deletion_is_not_sent(
     sync()
     assert sandbox.summary()["requests"] == {"track": 0, "delete": 1, "export": 0}
     assert [status for _, status in ends()] == ["skipped", "skipped", "delivered"]
-
-
-def test_a_slice_in_which_all_is_skipped_goes_on_at_once(account: Account, ada: Customer, sync: Sync) -> None:
-    """It tells that it moved something, though it made no request: a million changes may be waiting behind it."""
-    sync()
-    for _ in range(3):
-        Event.objects.create(account=account, customer=ada, type="VISIT")
-    BrazeSettings.objects.update(sync_events=False)
-    assert relay.relay(account.pk) == 3
-    assert relay.relay(account.pk) == 0
-    assert OutboxEntry.objects.filter(kind="event", status="skipped").count() == 3

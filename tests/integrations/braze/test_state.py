@@ -14,7 +14,8 @@ from integrations.braze.recovery import resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership
-from tests.integrations.braze.doubts import Sync, settle_all, started
+from tests.integrations.braze.connections import started
+from tests.integrations.braze.fates import Sync, settle_all
 
 ACCEPTED = verdicts.Verdict(verdicts.Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from dev.waiting import wait_until
 from integrations.braze import tasks
 from integrations.braze.composing import relay, taking
-from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement
+from integrations.braze.delivery import buffer, commits, flush, lanes, ledger, settlement, silent
 from integrations.braze.erasure import erasing, scrubbing
 from integrations.braze.integration import BrazeIntegration
 from integrations.braze.models import BrazeSettings, BrazeState, DeletedCustomer, Delivery
@@ -25,7 +25,8 @@ from integrations.outbox.models import OutboxEntry
 from integrations.outbox.tasks import sweep
 from masivo_braze.celery import app
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import fulfilled, started
+from tests.integrations.braze.connections import started
+from tests.integrations.braze.orders import fulfilled
 
 Shops = tuple[Account, Account]
 
@@ -146,7 +147,7 @@ def test_what_is_left_after_a_turn_is_a_backlog(
 # --- what went silent ------------------------------------------------------------------------------------
 
 
-def silent(*accounts: Account) -> None:
+def leave_silent(*accounts: Account) -> None:
     """Their requests were started by senders that are dead by now."""
     ids = Delivery.objects.filter(account__in=accounts).values_list("pk", flat=True)
     assert ledger.start_all(ids) == set(ids)
@@ -160,7 +161,7 @@ def outcomes(account: Account) -> set[str]:
 @pytest.mark.usefixtures("woken")
 def test_what_went_silent_is_settled_without_redis_too(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
     bad, _ = shops
-    silent(bad)
+    leave_silent(bad)
     monkeypatch.setattr(tasks, "wake_flush", mock.Mock(side_effect=redis.ConnectionError()))
     tasks.flush()
     assert outcomes(bad) == {"unknown"}
@@ -174,7 +175,7 @@ def test_of_an_account_that_is_locked_one_silent_request_is_tried(
     for number in range(2):
         Customer.objects.create(account=bad, external_id=f"more{number}")
         relay.relay(bad.pk)
-    silent(bad, good)
+    leave_silent(bad, good)
     settle_all, tried = settlement.settle_all, []
 
     def fail(account_id: int, *arguments: Any) -> Any:
@@ -205,7 +206,7 @@ def test_what_is_locked_of_one_account_holds_up_the_tick_of_no_other(
 ) -> None:
     """By a save that takes its time, or a session that somebody left open: ticks would pile up behind it."""
     bad, good = shops
-    silent(bad, good)
+    leave_silent(bad, good)
     monkeypatch.setattr(flush, "due_accounts", lambda: [good.pk])
     with transaction.atomic():
         assert list(rows(bad).select_for_update())
@@ -246,7 +247,7 @@ def test_a_tick_that_takes_longer_than_its_period_is_not_joined_by_the_next(
         return []
 
     monkeypatch.setattr(*begins, take_long)
-    monkeypatch.setattr(flush, "settle_silent", lambda: None)
+    monkeypatch.setattr(silent, "settle", lambda: None)
     first = threading.Thread(target=tick)
     first.start()
     assert entered.wait(10)

@@ -1,4 +1,4 @@
-"""With *Customers: create* off, nothing proves that a user is there: what was sent may be held, and is taken back."""
+"""With *Create customers* off, nothing proves that a user is there: what was sent may be held, and is taken back."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from integrations.braze.models import BrazeProfile, BrazeSettings
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Membership
-from tests.integrations.braze.doubts import Sync
+from tests.integrations.braze.fates import Sync
 from tests.integrations.braze.test_state import held
 
 

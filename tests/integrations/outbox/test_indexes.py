@@ -14,7 +14,7 @@ from django.db.models import Index
 from dev.waiting import wait_until
 from integrations.outbox.indexes import BuildIndex, DropIndex
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import started, waiting
+from tests.integrations.braze.connections import started, waiting
 
 NAME = "outbox_of_this_test"
 INDEX = Index(fields=["created_at"], name=NAME)

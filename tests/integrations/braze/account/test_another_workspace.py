@@ -14,7 +14,8 @@ from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.recovery import backfill
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync, beside, settle_all, started, waiting
+from tests.integrations.braze.connections import beside, started, waiting
+from tests.integrations.braze.fates import Sync, settle_all
 
 ACCEPTED = verdicts.Verdict(verdicts.Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
 
@@ -99,3 +100,17 @@ def test_it_gets_what_an_earlier_one_refused_in_flight(
     answer = Answer(400, b'{"errors": [%b]}' % named)
     settlement.settle(request.pk, verdicts.of_answer(answer, "old-key"), 400)
     assert gets_everything(account, sync, other)
+
+
+def test_another_workspace_starts_with_an_empty_mirror(
+    account: Account, braze: BrazeSettings, one: Customer, sync: Sync, sandbox: SandboxServer, settings: Any
+) -> None:
+    sync()
+    with SandboxServer() as other:
+        settings.BRAZE_EXTRA_ENDPOINTS = [sandbox.url, other.url]
+        braze.rest_endpoint, braze.api_key = other.url, "another-key"
+        braze.save()
+        one.city = "Rome"
+        one.save()
+        sync()
+        assert other.profile("c1")["standard_attributes"] == {"first_name": "Ada", "home_city": "Rome"}

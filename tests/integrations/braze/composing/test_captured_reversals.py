@@ -11,12 +11,8 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order
-from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
-
-
-@pytest.fixture
-def one(account: Account, braze: BrazeSettings) -> Customer:
-    return Customer.objects.create(account=account, external_id="c1")
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, open_again, reverse
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
+from tests.integrations.braze.fates import Sync, forget_backoff, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 
 @pytest.mark.parametrize("how", ["more lines than a request holds", "sent again by a person"])
@@ -123,3 +124,25 @@ def test_what_is_ready_of_a_deleted_customer_is_taken_back_and_nothing_of_the_ot
     settle_all(sync)
     sent = [entry["object"] for entry in sandbox.journal() if entry["kind"] == "event"]
     assert [(event["external_id"], event["name"]) for event in sent] == [("c2", "LOGIN"), ("c2", "LOGOUT")]
+
+
+def test_a_deletion_keeps_its_distance_from_a_request_that_may_have_arrived(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    one.delete()
+    forget_backoff()
+    relay.relay(account.pk)
+    entry = OutboxEntry.objects.get(kind="customer_deleted")
+    assert entry.status == "pending"
+    assert entry.due_at is not None
+
+
+def test_a_deletion_keeps_its_distance_from_the_customers_last_request(one: Customer, sync: Sync) -> None:
+    sync()
+    one.delete()
+    sync()
+    deletion = OutboxEntry.objects.get(kind="customer_deleted")
+    assert deletion.status == "pending"
+    assert deletion.due_at is not None

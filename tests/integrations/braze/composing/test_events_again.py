@@ -8,7 +8,7 @@ from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import Sync
+from tests.integrations.braze.fates import Sync
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Order, OrderLine
-from tests.integrations.braze.test_attacks import settle_all
+from tests.integrations.braze.fates import settle_all
 
 Sync = Callable[[], None]
 
@@ -33,7 +33,7 @@ def test_the_books_balance_where_an_order_is_taken_away_between_two_attempts(
     sandbox.faults.add(status=503, times=1)
     sync()
     take_away(order)
-    settle_all(sync, 3)
+    settle_all(sync)
     assert sandbox.summary()["purchases"] == 0
     assert accounting.check(account.pk) == []
 
@@ -61,3 +61,13 @@ def test_who_leaves_one_of_two_audiences_that_are_one_to_braze_stays_in_it(
     sync()
     assert "masivo_VIP" not in sandbox.profile("c1")["custom_attributes"]
     assert not OutboxEntry.objects.filter(status="pending").exists()
+
+
+def test_a_deleted_customer_is_not_made_a_user_by_leaving_an_audience(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    BrazeSettings.objects.update(delete_customers=False)
+    Audience.objects.create(account=account, name="vip").customers.add(one)
+    one.delete()
+    sync()
+    assert sandbox.profile("c1") is None

@@ -1,4 +1,4 @@
-"""A change that the database does not take, whyever that is, stands alone in the end: the others go on."""
+"""A change that cannot be mapped, or that the database does not take, stands alone in the end: the others go on."""
 
 from datetime import datetime
 from itertools import count
@@ -14,7 +14,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync, fulfilled
+from tests.integrations.braze.fates import Sync
+from tests.integrations.braze.orders import fulfilled
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ def test_who_was_read_before_the_commit_ahead_is_read_anew_before_they_are_set_a
     assert next(takes) > 2
     assert not OutboxEntry.objects.filter(error__startswith="cannot be stored").exists()
     assert sandbox.profile("c2")["attributes"]["first_name"] == "Bea"
+
+
+def test_a_record_that_cannot_be_mapped_stops_nobody_else(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sync()
+    order.status = "REVERSED"
+    order.save()
+    BrazePurchase.objects.update(properties=["of another shape"])
+    Customer.objects.create(account=account, external_id="innocent")
+    sync()
+    assert sandbox.profile("innocent") is not None
+    assert OutboxEntry.objects.filter(status="rejected", error__contains="cannot be mapped").exists()

@@ -13,8 +13,8 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import fulfilled, settle_all
-from tests.integrations.braze.fates import counts
+from tests.integrations.braze.fates import counts, settle_all
+from tests.integrations.braze.orders import fulfilled, open_again, reverse
 
 Sync = Callable[[], None]
 
@@ -91,16 +91,6 @@ def sold(account: Account, braze: BrazeSettings, sync: Sync) -> Order:
     return order
 
 
-def close(order: Order) -> None:
-    order.status = "REVERSED"
-    order.save()
-
-
-def reopen(order: Order) -> None:
-    order.status = "FULFILLED"
-    order.save()
-
-
 def steps(order: Order, count: int, start: int = 0) -> None:
     for number in range(start, start + count):
         Event.objects.create(account=order.account, customer=order.customer, type="STEP", data={"n": number})
@@ -115,7 +105,7 @@ def applied(sandbox: SandboxServer) -> list[object]:
 def test_a_reversal_overtakes_no_event(sold: Order, sandbox: SandboxServer, sync: Sync) -> None:
     """Nor where the order has an older change that has nothing to send, and more events than a request holds follow."""
     steps(sold, 80)
-    close(sold)
+    reverse(sold)
     sync()
     assert applied(sandbox) == ["o1:1:1", *range(80), "o1:1:1:R"]
     assert OutboxEntry.objects.filter(kind="order", status="skipped").count() == 1
@@ -128,7 +118,7 @@ def test_a_reversal_far_behind_overtakes_no_event(sold: Order, sandbox: SandboxS
         sold.customer.city = f"City {number}"
         sold.customer.save()
     steps(sold, 1)
-    close(sold)
+    reverse(sold)
     sync()
     assert applied(sandbox) == ["o1:1:1", 0, "o1:1:1:R"]
 
@@ -152,7 +142,7 @@ def test_a_reversal_that_comes_while_the_relay_reads_overtakes_no_event(
     class Closing(Pass):
         def take(self, now: datetime) -> list[Entry]:
             taken = super().take(now)
-            close(sold)
+            reverse(sold)
             return taken
 
     with monkeypatch.context() as patch:
@@ -168,7 +158,7 @@ def test_an_event_overtakes_no_reversal(
     """The reversal waits until its sale has been answered, and what comes after it waits as well."""
     order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
     steps(order, 2)
-    close(order)
+    reverse(order)
     steps(order, 2, start=2)
     sync()
     facts = OutboxEntry.objects.exclude(kind="customer_created").order_by("pk")
@@ -186,10 +176,10 @@ def test_an_order_that_was_opened_again_is_reversed_to_the_last_line(
 ) -> None:
     """Its reversals have a sale between them, of a line that was added."""
     sync()
-    close(sold)
-    reopen(sold)
+    reverse(sold)
+    open_again(sold)
     OrderLine.objects.create(order=sold, sku="LP", quantity=1, value=5)
-    close(sold)
+    reverse(sold)
     settle_all(sync)
     assert sorted(map(str, applied(sandbox))) == ["o1:1:1", "o1:1:1:R", "o1:2:1", "o1:2:1:R"]
     assert not OutboxEntry.objects.filter(status__in=("pending", "buffered")).exists()
@@ -200,9 +190,9 @@ def test_an_order_closed_opened_and_closed_again_is_reversed_once(
 ) -> None:
     """With nothing new to sell in between; nor does it hold up any other customer."""
     sync()
-    close(sold)
-    reopen(sold)
-    close(sold)
+    reverse(sold)
+    open_again(sold)
+    reverse(sold)
     Customer.objects.create(account=sold.account, external_id="c2")
     settle_all(sync)
     assert applied(sandbox) == ["o1:1:1", "o1:1:1:R"]
@@ -214,11 +204,11 @@ def test_a_reversal_sent_again_goes_once_though_its_order_was_opened_and_closed_
     sold: Order, sandbox: SandboxServer, sync: Sync
 ) -> None:
     sync()
-    close(sold)
+    reverse(sold)
     sandbox.faults.add(status=503, times=1)
     sync()
-    reopen(sold)
-    close(sold)
+    open_again(sold)
+    reverse(sold)
     settle_all(sync)
     assert applied(sandbox) == ["o1:1:1", "o1:1:1:R"]
 
@@ -227,7 +217,7 @@ def test_a_change_that_saw_its_order_open_and_comes_after_its_reversal_does_not_
     sold: Order, sandbox: SandboxServer, sync: Sync
 ) -> None:
     sync()
-    close(sold)
+    reverse(sold)
     last = OutboxEntry.objects.latest("pk")
     OutboxEntry.objects.create(
         account=sold.account, integration="braze", kind=last.kind, customer_external_id="c1",

@@ -11,7 +11,7 @@ from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, 
 from integrations.outbox import nudge
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import fulfilled
+from tests.integrations.braze.orders import fulfilled
 
 
 def three_customers(account: Account) -> None:

@@ -10,7 +10,8 @@ from integrations.braze.recovery import resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order
-from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +108,32 @@ def test_what_was_turned_away_and_cannot_be_mapped_any_more_is_rejected(
     assert row.fate == "rejected"
     assert "of another shape" in row.error
     assert row.settled_at is not None
+
+
+def test_orders_of_a_customer_created_again_are_sent(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_SETTLES_SECONDS = settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    fulfilled(account, one, ("CD", 10))
+    relay.relay(account.pk)
+    one.delete()
+    sync()
+    fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+    settle_all(sync)
+    assert sandbox.summary()["revenue"] == {"USD": "10.00"}
+
+
+def test_a_sale_that_never_left_is_not_sent_by_its_reversal(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(status=503, times=1)
+    sync()
+    BrazeSettings.objects.update(sync_purchases=False)
+    settle_all(sync, 2)
+    BrazeSettings.objects.update(sync_purchases=True)
+    order.status = "REVERSED"
+    order.save()
+    settle_all(sync)
+    assert sandbox.summary()["purchases"] == 0
+    assert not OutboxEntry.objects.filter(status="pending").exists()

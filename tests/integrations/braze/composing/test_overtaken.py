@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from integrations.braze.composing import relay
+from integrations.braze.composing import records, relay, waiting
 from integrations.braze.composing.rounds import Composed
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
+from integrations.braze.recovery import resolution
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import lease
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+from tests.integrations.braze.fates import Sync, forget_backoff, settle_all
+from tests.integrations.braze.orders import fulfilled
 
 Before = Callable[[Callable[[], object]], None]
 
@@ -97,3 +99,27 @@ def test_nothing_is_composed_of_what_was_read_for_a_relay_that_lost_its_lease(
     assert relay.relay(account.pk) == 0
     assert not Delivery.objects.exists() and not BrazePurchase.objects.exists()
     assert set(OutboxEntry.objects.values_list("status", flat=True)) == {"pending"}
+
+
+def test_a_reversal_parked_just_as_its_sale_is_resolved_is_woken(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = fulfilled(account, one, ("CD", 10))
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    forget_backoff()
+    order.status = "REVERSED"
+    order.save()
+    load = records.load
+
+    def load_and_resolve(*arguments: Any) -> Any:
+        loaded = load(*arguments)
+        monkeypatch.setattr(records, "load", load)
+        resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
+        return loaded
+
+    monkeypatch.setattr(records, "load", load_and_resolve)
+    settle_all(sync, 2)
+    OutboxEntry.objects.filter(parked=True).update(due_at=database_now() - waiting.PARKED)
+    settle_all(sync, 2)
+    assert sandbox.summary()["revenue"] == {"USD": "0.00"}

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from integrations.braze.composing import packing
 from integrations.braze.composing.packing import Draft
 from integrations.braze.mapping.objects import BrazeObject, Bundle
-from integrations.braze.models import BrazePurchase, Delivery, Endpoint
+from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery, Endpoint
+from masivo_braze.loyalty.models import Account, Customer, Event
+from tests.integrations.braze.fates import Sync
 
 #: Objects per array that one customer may have in a request: attributes, events, purchases.
 PER_ARRAY = st.tuples(st.integers(0, 1), st.integers(0, 75), st.integers(0, 75))
@@ -177,3 +179,18 @@ def test_it_fills_requests_of_single_objects_to_the_brim() -> None:
     drafts = packing.pack(bundles([(1, 0, 0)] * 750), "combined")
     assert [len(draft.attributes) for draft in drafts] == [75] * 10
     assert len(set(chain.from_iterable((item.customer for item in draft.attributes) for draft in drafts))) == 750
+
+
+@pytest.mark.parametrize("limit", ["per_array", "combined"])
+def test_a_customer_with_more_events_than_a_request_holds_keeps_their_order(
+    account: Account, braze: BrazeSettings, one: Customer, sync: Sync, limit: str
+) -> None:
+    BrazeSettings.objects.update(batch_limit=limit)
+    Event.objects.bulk_create(Event(account=account, customer=one, type="E", data={"n": n}) for n in range(200))
+    sync()
+    sent = [
+        event["properties"]["n"]
+        for delivery in Delivery.objects.order_by("started_at")
+        for event in delivery.payload.get("events", [])
+    ]
+    assert sent == list(range(200))

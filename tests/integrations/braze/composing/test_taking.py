@@ -5,11 +5,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from integrations.braze.composing import taking
+from integrations.braze.composing import relay, taking
 from integrations.braze.composing.taking import Pass
+from integrations.braze.models import BrazeSettings
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import Kind, OutboxEntry, Status
-from masivo_braze.loyalty.models import Account
+from masivo_braze.loyalty.models import Account, Customer, Event
+from tests.integrations.braze.fates import Sync
 
 pytestmark = pytest.mark.django_db
 
@@ -172,3 +174,14 @@ def test_what_comes_along_of_a_sale_is_its_own_customer_s(account: Account, monk
     change(account, "b", kind=Kind.ORDER, **of_order)
     found = [(pk, customer) for pk, customer in taken(Pass(account.pk)) if pk >= line.pk]
     assert found == [(line.pk, "a")]
+
+
+def test_a_slice_in_which_all_is_skipped_goes_on_at_once(account: Account, one: Customer, sync: Sync) -> None:
+    """It tells that it moved something, though it made no request: a million changes may be waiting behind it."""
+    sync()
+    for _ in range(3):
+        Event.objects.create(account=account, customer=one, type="VISIT")
+    BrazeSettings.objects.update(sync_events=False)
+    assert relay.relay(account.pk) == 3
+    assert relay.relay(account.pk) == 0
+    assert OutboxEntry.objects.filter(kind="event", status="skipped").count() == 3

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, flush, readiness, traffic
-from integrations.braze.models import BrazeSettings, BrazeState, Delivery
+from integrations.braze.delivery import buffer, flush, ledger, readiness, settlement, traffic, verdicts
+from integrations.braze.models import BrazeSettings, BrazeState, Delivery, Outcome
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer
@@ -97,3 +97,37 @@ def test_chance_decides_how_long_it_backs_off(
         assert state.backoff_until is not None
         wait = timedelta(seconds=chance * traffic.BACKOFF_MOST_SECONDS)
         assert before + wait <= state.backoff_until <= after + wait
+
+
+def test_a_success_on_its_way_does_not_end_a_wait_that_braze_asked_for(account: Account, braze: BrazeSettings) -> None:
+    for name in ("c1", "c2"):
+        Customer.objects.create(account=account, external_id=name)
+        relay.relay(account.pk)
+    first, second = Delivery.objects.order_by("created_at")
+    ledger.start(first.pk)
+    ledger.start(second.pk)
+    wait = verdicts.Verdict(Outcome.RETRY, verdicts.ObjectFate.RETRY, verdicts.Traffic.WAIT, "429", 600.0)
+    settlement.settle(first.pk, wait, 429)
+    success = verdicts.Verdict(Outcome.ACCEPTED, verdicts.ObjectFate.DELIVERED, verdicts.Traffic.GO_ON)
+    settlement.settle(second.pk, success, 201)
+    assert BrazeState.objects.get().backoff_until is not None
+
+
+@pytest.mark.parametrize("later", [verdicts.Traffic.WAIT, verdicts.Traffic.BACK_OFF])
+def test_an_answer_on_its_way_does_not_shorten_a_wait_that_braze_asked_for(
+    account: Account, braze: BrazeSettings, later: verdicts.Traffic
+) -> None:
+    for name in ("c1", "c2"):
+        Customer.objects.create(account=account, external_id=name)
+        relay.relay(account.pk)
+    answers = []
+    for slower, seconds in ((verdicts.Traffic.WAIT, 600.0), (later, 1.0)):
+        delivery = Delivery.objects.filter(started_at=None).order_by("created_at")[0]
+        ledger.start(delivery.pk)
+        verdict = verdicts.Verdict(Outcome.RETRY, verdicts.ObjectFate.RETRY, slower, "busy", seconds)
+        answers.append(settlement.Answered(delivery.pk, verdict))
+    before = database_now()
+    settlement.settle_all(account.pk, answers)
+    until = BrazeState.objects.get().backoff_until
+    assert until is not None
+    assert until >= before + timedelta(seconds=600)

@@ -12,12 +12,11 @@ from django.db import OperationalError
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, client, commits, flush, insisting, ledger, sender
+from integrations.braze.delivery import buffer, client, commits, flush, insisting, ledger, sender, settlement
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync
-from tests.integrations.braze.fates import counts, forget_backoff
+from tests.integrations.braze.fates import Sync, counts, forget_backoff
 
 
 def composed(account: Account, number: int) -> list[UUID]:
@@ -219,7 +218,7 @@ def test_what_is_too_late_is_given_back_though_an_answer_cannot_be_settled(
 ) -> None:
     late, *_ = composed(account, 2)
     monkeypatch.setattr(flush, "TOGETHER_SECONDS", 5)
-    monkeypatch.setattr(flush.settlement, "settle_all", mock.Mock(side_effect=ValueError("it cannot be settled")))
+    monkeypatch.setattr(settlement, "settle_all", mock.Mock(side_effect=ValueError("it cannot be settled")))
     send = sender.send
     monkeypatch.setattr(sender, "send", lambda sending: None if sending.id == late else send(sending))
     with pytest.raises(ValueError, match="it cannot be settled"):

@@ -20,6 +20,7 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox import nudge
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.connections import flush_and_close
 
 
 @pytest.mark.django_db(transaction=True)
@@ -122,13 +123,6 @@ def failing_once(failed: list[object], ask: Callable[..., Any]) -> Callable[...,
         return ask(*args)
 
     return attempt
-
-
-def flush_and_close(account_id: int) -> int:
-    try:
-        return flush.flush(account_id)
-    finally:
-        connection.close()
 
 
 @pytest.mark.django_db(transaction=True)

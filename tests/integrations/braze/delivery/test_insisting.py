@@ -8,14 +8,14 @@ from django.db import connection, transaction
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, flush, insisting, ledger
+from integrations.braze.delivery import buffer, flush, insisting, ledger, silent
 from integrations.braze.delivery.connection import client
 from integrations.braze.models import Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import started
+from tests.integrations.braze.connections import started
 
 
 @pytest.mark.postgres
@@ -47,7 +47,7 @@ def test_an_answer_that_the_database_does_not_take_is_kept_past_the_deadline(
         client().zadd(f"braze:{{{account.pk}}}:flight", {str(request): 1})  # its claim runs out …
         Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))  # … and it is overdue
         wait_until(lambda: buffer.claimed(account.pk, [request]) == {request}, "its claim to be prolonged")
-        flush.settle_silent()
+        silent.settle()
         assert Delivery.objects.get().outcome == ""
     finally:
         is_over.set()

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import ledger, settlement, verdicts
+from integrations.braze.delivery import client, ledger, settlement, verdicts
 from integrations.braze.models import BrazeProfile, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import fulfilled, reverse, settle_all
-from tests.integrations.braze.fates import counts
+from tests.integrations.braze.fates import counts, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 Sync = Callable[[], None]
 ACCEPTED = b'{"message":"success"}'
@@ -202,3 +202,36 @@ def test_a_refused_sale_takes_no_other_sale_s_reversal_with_it(
     settle_all(sync)
     assert BrazePurchase.objects.get(order_id="o2").fate == "rejected"
     assert BrazePurchase.objects.get(pk=reversal.pk).error == reversal.error
+
+
+def test_an_error_that_names_nothing_is_not_sent_again_at_once(
+    account: Account, one: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    posts = []
+
+    def post(*arguments: Any) -> client.Answer:
+        posts.append(arguments)
+        return client.Answer(201, b'{"message":"success","errors":["Some warning"]}')
+
+    monkeypatch.setattr(client, "post", post)
+    sync()
+    assert len(posts) == 1
+
+
+@pytest.mark.parametrize("status", [201, 400])
+def test_an_error_that_names_what_was_not_sent_is_not_answered_at_once(
+    account: Account, one: Customer, sync: Sync, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    posts = []
+
+    def post(*arguments: Any) -> client.Answer:
+        posts.append(arguments)
+        assert len(posts) < 20, "sent again at once, without end"
+        errors = b'[{"type":"EMAIL_BAD_FORMAT","input_array":"attributes","index":7}]'
+        return client.Answer(status, b'{"message":"success","errors":' + errors + b"}")
+
+    monkeypatch.setattr(client, "post", post)
+    for _ in range(3):
+        sync()
+    assert len(posts) == 1

@@ -18,6 +18,7 @@ from integrations.braze.delivery import buffer, flush, lanes
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.connections import flush_and_close
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -164,10 +165,3 @@ def test_one_that_answers_goes_on_while_too_many_others_hang(
         assert status("slow") == "buffered"
         hangs.let_go()
         assert flushing.result() == 3
-
-
-def flush_and_close(account_id: int) -> int:
-    try:
-        return flush.flush(account_id)
-    finally:
-        connection.close()

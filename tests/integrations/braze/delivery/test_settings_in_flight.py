@@ -16,8 +16,8 @@ from integrations.braze.recovery import backfill
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import Sync, beside, settle_all
-from tests.integrations.braze.fates import counts
+from tests.integrations.braze.connections import beside
+from tests.integrations.braze.fates import Sync, counts, settle_all
 
 
 def test_what_an_earlier_workspace_took_in_flight_is_not_held_by_the_new_one(
@@ -236,3 +236,23 @@ def test_what_is_in_flight_while_its_settings_are_deleted_ends_by_the_default_po
     BrazeSettings.objects.get().delete()
     assert settlement.settle(on_its_way.pk, verdicts.no_answer("The connection broke."))
     assert counts() == {"pending": 2, "unknown": 2}, "events are sent again, purchases are held"
+
+
+@pytest.mark.parametrize("end", ["split", "give back"])
+def test_a_toggle_switched_off_meanwhile_counts_for_a_request_that_comes_back(
+    account: Account, braze: BrazeSettings, one: Customer, sandbox: SandboxServer, sync: Sync, end: str
+) -> None:
+    for customer in (one, Customer.objects.create(account=account, external_id="c2")):
+        Event.objects.create(account=account, customer=customer, type="LOGIN")
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    assert ledger.start(delivery.pk)
+    BrazeSettings.objects.update(sync_events=False)
+    if end == "split":
+        refused = verdicts.Verdict(Outcome.REFUSED, verdicts.ObjectFate.RETRY, verdicts.Traffic.SPLIT)
+        settlement.settle(delivery.pk, refused, 400)
+    else:
+        ledger.give_back([delivery.pk])
+    settle_all(sync)
+    assert sandbox.summary()["events"] == 0
+    assert sandbox.summary()["profiles"] == 2

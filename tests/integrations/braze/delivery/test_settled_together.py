@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from integrations.braze.composing import relay
-from integrations.braze.delivery import flush, insisting, ledger, readiness, settlement, verdicts
+from integrations.braze.delivery import flush, insisting, ledger, readiness, settlement, silent, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.delivery.settlement import Answered
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
@@ -88,7 +88,7 @@ def test_a_silent_request_that_cannot_be_settled_keeps_no_other_from_it(account:
     spoilt, other = _two_started(account)
     Delivery.objects.filter(pk=spoilt).update(body=b"no zlib")
     Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
-    flush.settle_silent()
+    silent.settle()
     assert dict(Delivery.objects.values_list("pk", "outcome")) == {spoilt: "", other: "unknown"}
 
 

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from integrations.braze.composing import records, relay
 from integrations.braze.console import search, timeline
-from integrations.braze.delivery import flush, ledger, settlement, verdicts
+from integrations.braze.delivery import ledger, settlement, silent, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.models import BrazePurchase, BrazeSettings, Delivery
 from integrations.braze.recovery import resolution
@@ -18,8 +18,9 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
-from masivo_braze.loyalty.models import Account, Customer, Order
-from tests.integrations.braze.fates import counts, forget_backoff
+from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
+from tests.integrations.braze.fates import counts, forget_backoff, settle_all
+from tests.integrations.braze.orders import fulfilled
 
 Sync = Callable[[], None]
 
@@ -104,10 +105,10 @@ def test_a_sender_that_died_leaves_an_unknown_outcome_once_its_time_is_up(accoun
     relay.relay(account.pk)
     delivery = Delivery.objects.get()
     assert ledger.start(delivery.pk)
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().finished_at is None
     Delivery.objects.update(deadline=database_now() - timedelta(seconds=1))
-    flush.settle_silent()
+    silent.settle()
     assert Delivery.objects.get().outcome == "unknown"
     assert counts() == {"pending": 2, "unknown": 2}
     assert ledger.silent() == []
@@ -237,3 +238,30 @@ def test_an_event_s_doubt_is_no_reason_of_anything_else_in_its_request(
     event = OutboxEntry.objects.get(kind="event")
     assert event.status == "pending"
     assert event.error.startswith("{"), "Braze's answer as a whole"
+
+
+def test_what_a_deletion_overtook_in_flight_leaves_nothing_open(
+    account: Account, one: Customer, sync: Sync, settings: Any
+) -> None:
+    settings.BRAZE_DELETE_AFTER_SECONDS = 0
+    fulfilled(account, one, ("CD", 10))
+    relay.relay(account.pk)
+    delivery = Delivery.objects.get()
+    ledger.start(delivery.pk)
+    one.delete()
+    settlement.settle(delivery.pk, verdicts.silent())
+    settle_all(sync)
+    assert not OutboxEntry.objects.filter(status="unknown").exists()
+
+
+def test_the_worst_fate_is_not_hidden_by_a_later_lesser_one(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    order = fulfilled(account, one)
+    OrderLine.objects.bulk_create(OrderLine(order=order, sku=f"S{n}", quantity=1, value=1) for n in range(80))
+    OutboxEntry.objects.filter(kind="order_line").delete()
+    sandbox.faults.add(close="after", times=1)
+    sync()
+    sandbox.faults.add(status=400, contains='"S79"')
+    settle_all(sync, 10)
+    assert OutboxEntry.objects.get(kind="order").status == "unknown"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.braze.delivery import verdicts
+from integrations.braze.delivery import client, verdicts
 from integrations.braze.delivery.client import Answer
 from integrations.braze.delivery.verdicts import ObjectFate, Traffic, Verdict
 from integrations.braze.models import Outcome
@@ -320,3 +320,8 @@ def test_a_message_that_comes_alone_is_said_without_its_json() -> None:
     assert told.words == "Braze answered 400: The event's name is blocklisted"
     more = verdicts.of_answer(Answer(400, b'{"message":"No","errors":["this"]}', {}), "key")
     assert more.words == 'Braze answered 400: {"message":"No","errors":["this"]}'
+
+
+def test_a_request_time_out_of_braze_waits_for_nobody() -> None:
+    verdict = verdicts.of_answer(client.Answer(408, b""), "key")
+    assert (verdict.traffic, verdict.otherwise) == (verdicts.Traffic.BACK_OFF, verdicts.ObjectFate.UNKNOWN)

@@ -15,7 +15,8 @@ from integrations.braze.models import BrazePurchase, BrazeSettings, BrazeState, 
 from integrations.braze.models.ledger import MAX_WORDS
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event
-from tests.integrations.braze.doubts import fulfilled, started
+from tests.integrations.braze.connections import started
+from tests.integrations.braze.orders import fulfilled
 
 Sync = Callable[[], None]
 LOCKED: dict[type[Model], dict[str, str]] = {

@@ -20,7 +20,7 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import started
+from tests.integrations.braze.connections import started
 
 Sync = Callable[[], None]
 #: Whatever of this is found in a table names the person.

@@ -1,6 +1,6 @@
 """The table of records and the objects they become, in docs/mapping.md.
 
-`python -m tests.integrations.braze.mapping.golden` writes it anew; test_mapping_docs.py fails where the page is stale.
+`python -m tests.integrations.braze.mapping.golden` writes it anew; test_docs.py fails where the page is stale.
 """
 
 import json

@@ -18,8 +18,9 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
 from tests.integrations.braze.failed_syncs import act, allow, confirm, said
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 from tests.integrations.braze.recovery.test_restored import lost_afterwards
 
 

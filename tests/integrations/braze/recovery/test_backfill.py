@@ -1,15 +1,21 @@
-"""Capturing everything an account has goes on where it was cut off, and keeps nobody from anything else."""
+"""Capturing everything an account has: nothing twice, on where it was cut off, and nobody is kept from anything."""
+
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 
 from integrations.braze import tasks
 from integrations.braze.erasure import retention
-from integrations.braze.models import Backfill, BrazeSettings, BrazeState
+from integrations.braze.models import Backfill, BrazePurchase, BrazeSettings, BrazeState, Delivery
 from integrations.braze.recovery import backfill
+from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
-from integrations.outbox.models import Kind, OutboxEntry
-from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order
+from integrations.outbox.models import Kind, OutboxEntry, Status
+from masivo_braze.loyalty.models import Account, Audience, Customer, Event, Order, OrderLine
+from tests.integrations.braze.commands import refused, run
+from tests.integrations.braze.fates import Sync
 
 
 @pytest.fixture
@@ -143,3 +149,92 @@ def test_one_account_s_progress_says_nothing_of_another_s(history: Account, braz
 @pytest.mark.parametrize("name", ["backfill", "backfills", "purge", "scrub"])
 def test_what_takes_its_time_has_a_queue_that_no_change_waits_in(name: str) -> None:
     assert django_settings.CELERY_TASK_ROUTES[f"integrations.braze.tasks.{name}"] == {"queue": "upkeep"}
+
+
+def test_a_backfill_after_a_purge_sends_no_event_twice(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, settings: Any
+) -> None:
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    sync()
+    settings.BRAZE_RETENTION_DAYS = 0
+    assert retention.purge() > 0
+    assert any("left out" in step.name for step in backfill.backfill(account.pk))
+    sync()
+    assert sandbox.summary()["duplicates"]["event_id"] == 0
+
+
+@pytest.fixture
+def before(account: Account) -> Account:
+    """Records from before Braze was switched on."""
+    ada = Customer.objects.create(account=account, external_id="Ada", tags={"vip": True})
+    bob = Customer.objects.create(account=account, external_id="Bob")
+    for type_ in ("VISIT", "VISIT", "REGISTRATION"):
+        Event.objects.create(account=account, customer=ada, type=type_)
+    for status_ in ("FULFILLED", "PENDING"):
+        order = Order.objects.create(account=account, customer=bob, order_id=status_, status=status_)
+        OrderLine.objects.create(order=order, sku="CD", value=Decimal("11.77"))
+    Audience.objects.create(account=account, name="Club").customers.add(ada, bob)
+    assert not OutboxEntry.objects.exists()
+    return account
+
+
+def test_it_captures_and_sends_what_was_there_before(
+    before: Account, braze: BrazeSettings, sandbox: SandboxServer
+) -> None:
+    assert run("braze_backfill", "--account", "shop").splitlines() == [
+        "customers: 2 captured of 2",
+        "events: 3 captured of 3",
+        "fulfilled orders: 1 captured of 1",
+        "audience memberships: 2 captured of 2",
+    ]
+    run("braze_drain")
+    held = sandbox.summary()
+    assert (held["events"], held["purchases"], held["revenue"]) == (2, 1, {"USD": "11.77"})
+    assert sandbox.profile("Ada")["custom_attributes"] == {"tag_vip": True, "masivo_Club": True, "loyalty_points": 0}
+
+
+def test_it_sends_nothing_twice_when_backfilled_again(
+    before: Account, braze: BrazeSettings, sandbox: SandboxServer
+) -> None:
+    for _ in range(2):
+        run("braze_backfill", "--account", "shop")
+        run("braze_drain")
+    assert Delivery.objects.filter(started_at__isnull=False).count() == 1
+    assert sandbox.summary()["events"] == 2
+    assert BrazePurchase.objects.count() == 1
+
+
+def test_it_does_not_capture_again_what_is_still_pending(before: Account, braze: BrazeSettings) -> None:
+    run("braze_backfill", "--account", "shop")
+    assert "events: 0 captured of 3" in run("braze_backfill", "--account", "shop")
+
+
+def test_it_captures_an_event_that_was_skipped_once(before: Account, braze: BrazeSettings) -> None:
+    run("braze_backfill", "--account", "shop")
+    OutboxEntry.objects.filter(kind=Kind.EVENT).update(status=Status.SKIPPED, error="Events is switched off")
+    assert "events: 3 captured of 3" in run("braze_backfill", "--account", "shop")
+
+
+def test_it_captures_by_todays_toggles(before: Account, braze: BrazeSettings) -> None:
+    BrazeSettings.objects.update(create_customers=False, sync_events=False, sync_purchases=False, sync_audiences=False)
+    output = run("braze_backfill", "--account", "shop")
+    assert "customers: 1 captured of 2" in output  # the one that has tags
+    assert list(OutboxEntry.objects.values_list("customer_external_id", flat=True)) == ["Ada"]
+
+
+def test_it_reads_in_chunks(before: Account, braze: BrazeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "CHUNK", 2)
+    assert "events: 3 captured of 3" in run("braze_backfill", "--account", "shop")
+    assert OutboxEntry.objects.filter(kind=Kind.EVENT).values("subject").distinct().count() == 3
+
+
+def test_a_backfill_says_why_it_leaves_events_out(before: Account, braze: BrazeSettings) -> None:
+    BrazeState.objects.update(purged_at=database_now())
+    output = run("braze_backfill", "--account", "shop")
+    assert "events (left out, since it is no longer known which of the older ones were sent): 0 captured of 3" in output
+
+
+def test_it_refuses_to_backfill_where_nothing_is_synced(before: Account) -> None:
+    BrazeSettings.objects.create(account=before, is_enabled=False, sync_events=True)
+    assert "Nothing of shop is synced" in str(refused("braze_backfill", "--account", "shop")[1])
+    assert "There is no account “shpo”" in str(refused("braze_backfill", "--account", "shpo")[1])

@@ -14,7 +14,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, open_again, reverse
 from tests.integrations.braze.recovery.test_restored import lost_afterwards
 
 
@@ -103,19 +104,25 @@ def test_everything_sent_again_after_a_restore_leaves_alone_what_is_held(
     assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
 
 
-def test_a_sale_and_its_reversal_held_after_a_restore_are_not_reversed_by_an_edit(
-    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
-) -> None:
-    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
+@pytest.fixture
+def closed(account: Account, one: Customer, sync: Sync) -> Order:
+    """An order of which sale and reversal were sent, and are held since a restore."""
+    order = fulfilled(account, one, ("CD", 10))
     reverse(order)
     with lost_afterwards():
         settle_all(sync)
     sync()
     restored.resume(account.pk, database_now() - timedelta(hours=1))
+    return order
+
+
+def test_a_sale_and_its_reversal_held_after_a_restore_are_not_reversed_by_an_edit(
+    closed: Order, sandbox: SandboxServer, sync: Sync
+) -> None:
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
     resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
-    order.channel = "web"
-    order.save()
+    closed.channel = "web"
+    closed.save()
     settle_all(sync)
     assert sandbox.summary()["revenue"] == {"USD": "0.00"}
 
@@ -146,11 +153,6 @@ def test_a_purchase_that_never_left_is_not_in_doubt_for_ever_after_a_restore(
         settle_all(sync)
     assert accounting.check(account.pk) == []
     assert not OutboxEntry.objects.filter(status="pending").exists()
-
-
-@pytest.fixture
-def one(account: Account, braze: BrazeSettings) -> Customer:
-    return Customer.objects.create(account=account, external_id="c1", first_name="Ada")
 
 
 def test_a_pause_after_a_restored_backup_begins_once(
@@ -198,15 +200,7 @@ def test_a_shop_whose_clock_is_ahead_sends_nothing_twice_after_a_restored_backup
     assert sandbox.summary()["duplicates"] == {"event_id": 0, "purchase_id": 0}
 
 
-def test_a_decision_about_a_sale_and_its_reversal_stands(
-    account: Account, braze: BrazeSettings, sandbox: SandboxServer, sync: Sync
-) -> None:
-    order = fulfilled(account, Customer.objects.create(account=account, external_id="c1"), ("CD", 10))
-    reverse(order)
-    with lost_afterwards():
-        settle_all(sync)
-    sync()
-    restored.resume(account.pk, database_now() - timedelta(hours=1))
+def test_a_decision_about_a_sale_and_its_reversal_stands(closed: Order, sync: Sync) -> None:
     resolution.treat_as_delivered(OutboxEntry.objects.filter(status="unknown"), by="ada")
     settle_all(sync)
     told = OutboxEntry.objects.filter(data__order_id="o1").values_list("status", "error").distinct()

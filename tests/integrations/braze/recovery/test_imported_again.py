@@ -15,7 +15,8 @@ from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.importing.apply import apply_records
 from masivo_braze.loyalty.importing.records import CustomerRecord, EventRecord, OrderRecord
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
-from tests.integrations.braze.doubts import Sync, reverse, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import reverse
 from tests.integrations.braze.recovery.test_restored import lost_afterwards
 
 RECORDS = [

@@ -5,7 +5,8 @@ import pytest
 from integrations.braze.models import BrazePurchase, BrazeSettings
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 from tests.integrations.braze.recovery.test_restored import lost_afterwards
 from tests.integrations.braze.recovery.test_truthful_operator import Operator
 

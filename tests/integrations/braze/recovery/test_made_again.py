@@ -8,14 +8,10 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order
-from tests.integrations.braze.doubts import Sync, fulfilled, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled
 
 OPEN = OutboxEntry.objects.filter(status__in=("unknown", "rejected"))
-
-
-@pytest.fixture
-def one(account: Account, braze: object) -> Customer:
-    return Customer.objects.create(account=account, external_id="c1")
 
 
 @pytest.fixture

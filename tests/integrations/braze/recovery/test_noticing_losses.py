@@ -7,10 +7,13 @@ import pytest
 from django.utils import timezone
 
 from integrations.braze import tasks
-from integrations.braze.delivery import commits
+from integrations.braze.composing import relay
+from integrations.braze.delivery import commits, flush
 from integrations.braze.models import BrazeState
 from integrations.braze.models.account import PauseKind
-from masivo_braze.loyalty.models import Account
+from integrations.braze.sandbox import SandboxServer
+from masivo_braze.loyalty.models import Account, Customer
+from tests.integrations.braze.fates import Sync
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
 
@@ -83,3 +86,15 @@ def test_a_counter_that_is_no_number_keeps_no_other_loss_from_being_noticed(redi
     lose_commits(bad, good)
     tasks.notice_losses()
     assert noticed() == {good.pk}
+
+
+def test_what_the_flush_sends_from_the_ledger_counts_in_redis_too(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync, redis_client: Any
+) -> None:
+    """Redis was wiped between the commit and the send: a loss of that commit must still be noticed."""
+    relay.relay(account.pk)
+    redis_client.flushall()
+    flush.refill(account.pk)
+    flush.flush(account.pk)
+    BrazeState.objects.update(commits=0)
+    assert commits.has_lost_commits(BrazeState.objects.get())

@@ -13,7 +13,8 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, open_again, reverse
 
 
 def test_an_order_of_a_customer_created_again_is_not_bound_to_a_doubt_that_nobody_can_end(

@@ -9,14 +9,10 @@ from integrations.braze.reporting import accounting
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
-from tests.integrations.braze.doubts import Sync, fulfilled, reverse, settle_all
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 UNKNOWN = OutboxEntry.objects.filter(status="unknown")
-
-
-@pytest.fixture
-def one(account: Account, braze: BrazeSettings) -> Customer:
-    return Customer.objects.create(account=account, external_id="c1")
 
 
 @pytest.fixture

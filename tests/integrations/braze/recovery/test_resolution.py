@@ -18,7 +18,8 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
-from tests.integrations.braze.doubts import fulfilled, reverse, settle_all
+from tests.integrations.braze.fates import settle_all
+from tests.integrations.braze.orders import fulfilled, reverse
 
 Sync = Callable[[], None]
 

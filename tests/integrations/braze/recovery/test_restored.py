@@ -20,6 +20,7 @@ from integrations.outbox.clock import database_now
 from integrations.outbox.lease import LeaseLost
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Event, Order, OrderLine
+from tests.integrations.braze.fates import settle_all
 
 Sync = Callable[[], None]
 KEPT = (Delivery, OutboxEntry, BrazePurchase, BrazeProfile, BrazeState)
@@ -217,3 +218,18 @@ def test_a_relay_that_began_before_it_commits_nothing_after_it(account: Account,
         assert held is not None
         with pytest.raises(LeaseLost):
             held.confirm()
+
+
+def test_what_was_open_in_a_backup_is_held_with_the_time_of_the_backup(
+    account: Account, one: Customer, sandbox: SandboxServer, sync: Sync
+) -> None:
+    """Captured before the backup and sent after it: the dangerous ones."""
+    Event.objects.create(account=account, customer=one, type="LOGIN")
+    with lost_afterwards():
+        sync()
+    backup_taken = database_now()
+    sync()
+    restored.resume(account.pk, backup_taken)
+    settle_all(sync, 2)
+    assert OutboxEntry.objects.get(kind="event").status == "unknown"
+    assert sandbox.summary()["duplicates"]["event_id"] == 0

@@ -16,16 +16,12 @@ from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-from tests.integrations.braze.doubts import Sync, fulfilled, open_again, reverse, settle_all
 from tests.integrations.braze.failed_syncs import act, confirm, said
+from tests.integrations.braze.fates import Sync, settle_all
+from tests.integrations.braze.orders import fulfilled, open_again, reverse
 from tests.integrations.braze.recovery.test_restored import lost_afterwards
 
 OPEN = OutboxEntry.objects.filter(status__in=("unknown", "rejected"))
-
-
-@pytest.fixture
-def one(account: Account, braze: BrazeSettings) -> Customer:
-    return Customer.objects.create(account=account, external_id="c1")
 
 
 class Operator:

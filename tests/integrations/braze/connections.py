@@ -1,39 +1,11 @@
-"""What tests of orders in doubt, and of two connections at once, have in common."""
+"""What works on another connection to the database, at the same time."""
 
 from collections.abc import Callable
-from decimal import Decimal
 from threading import Thread
 
 from django.db import connection
 
-from integrations.braze.models import BrazeState
-from masivo_braze.loyalty.models import Account, Customer, Order, OrderLine
-
-Sync = Callable[[], None]
-
-
-def fulfilled(account: Account, one: Customer, *lines: tuple[str, int | Decimal], order_id: str = "o1") -> Order:
-    made = Order.objects.create(account=account, customer=one, order_id=order_id, status="FULFILLED")
-    for sku, value in lines:
-        OrderLine.objects.create(order=made, sku=sku, quantity=1, value=value)
-    return made
-
-
-def reverse(order: Order) -> None:
-    order.status = "REVERSED"
-    order.save()
-
-
-def open_again(order: Order) -> None:
-    order.status = "FULFILLED"
-    order.save()
-
-
-def settle_all(sync: Sync) -> None:
-    """A failed request backs off, is composed anew and may fail again: three times are enough."""
-    for _ in range(3):
-        BrazeState.objects.update(backoff_until=None)
-        sync()
+from integrations.braze.delivery import flush
 
 
 def beside(function: Callable[[], object]) -> Thread:
@@ -63,3 +35,11 @@ def started(function: Callable[[], object]) -> Thread:
     thread = Thread(target=run)
     thread.start()
     return thread
+
+
+def flush_and_close(account_id: int) -> int:
+    """For a thread of its own, whose connection nobody else closes."""
+    try:
+        return flush.flush(account_id)
+    finally:
+        connection.close()
