@@ -94,9 +94,9 @@ SABOTAGES: dict[str, list[Edit]] = {
         ),
         Edit(
             "integrations/braze/delivery/flush.py",
-            "            insisting.settle(self.account_id, answers, self._keep_claims)",
+            "            yield from insisting.settle(self.account_id, answers, self._meanwhile)",
             "            ledger.start_all([each.delivery_id for each in answers])\n"
-            "            insisting.settle(self.account_id, answers, self._keep_claims)",
+            "            yield from insisting.settle(self.account_id, answers, self._meanwhile)",
         ),
     ],
     "index taken across arrays": [
