@@ -12,6 +12,7 @@ from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from math import inf
 from uuid import UUID
@@ -156,6 +157,7 @@ class _Flush:
     pauses: Pauses = NO_PAUSES
     in_flight: "dict[Future[Sent], Sending]" = field(default_factory=dict)
     ended: list[UUID] = field(default_factory=list)  #: those of them that are being settled
+    mark: timedelta = field(default_factory=ledger.new_mark)  #: of what this flush starts
     unsent: list[UUID] = field(default_factory=list)  #: started, but they cannot leave: to be given back
     sent: int = 0
     look_at: float = 0.0
@@ -253,19 +255,20 @@ class _Flush:
     def _start_all(self, delivery_ids: Collection[UUID], settings: BrazeSettings) -> set[UUID]:
         """Start requests in the ledger, then count the start in Redis, before any of them leaves.
 
-        A ledger that is restored to an earlier state is noticed by that count. If Redis fails, the requests are to be
-        given back, and its error is raised.
+        A ledger that is restored to an earlier state is noticed by that count. If Redis or the commit fails, the
+        requests are to be given back, and the error is raised.
         """
-        with transaction.atomic():
-            counted = commits.count_commit(self.account_id)
-            won = ledger.start_all(delivery_ids)
-            if not _UNCHANGED.rows(pk=settings.pk, updated_at=settings.updated_at):
-                # Composed under newer settings than ours: the next tick sends them, under those.
-                transaction.set_rollback(True)
-                return set()
+        won: set[UUID] = set()
         try:
+            with transaction.atomic():
+                counted = commits.count_commit(self.account_id)
+                won = ledger.start_all(delivery_ids, self.mark)
+                if not _UNCHANGED.rows(pk=settings.pk, updated_at=settings.updated_at):
+                    # Composed under newer settings than ours: the next tick sends them, under those.
+                    transaction.set_rollback(True)
+                    return set()
             commits.tell_redis(counted)
-        except Exception:
+        except Exception:  # a connection that breaks at the commit does not tell whether it went through
             self.unsent += won
             raise
         return won
@@ -287,7 +290,7 @@ class _Flush:
         """Undo the start of requests that have not left, and nudge a relay to compose them anew."""
         ids = list(self.unsent)
         try:
-            yield from insisting.insist(partial(ledger.give_back, ids), self._meanwhile)
+            yield from insisting.insist(partial(ledger.give_back, ids, self.mark), self._meanwhile)
         finally:
             self.unsent.clear()
             self._let_go(ids)
