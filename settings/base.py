@@ -53,6 +53,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "masivo_braze.console.expired.told_if_expired",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
