@@ -89,7 +89,7 @@ SABOTAGES: dict[str, list[Edit]] = {
     "ledger after the request": [
         Edit(
             "integrations/braze/delivery/flush.py",
-            "won = ledger.start_all(delivery_ids)",
+            "won = ledger.start_all(delivery_ids, self.mark)",
             "won = set(ledger.unstarted(self.account_id).filter(pk__among=delivery_ids).values_list('pk', flat=True))",
         ),
         Edit(
