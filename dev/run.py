@@ -15,6 +15,7 @@ from dev.ports import answers, is_free, serves
 from dev.processes import ROOT, read_procfile, spawn, stop
 from dev.redis_server import AlreadyRunning, answers_ping, reserve_port
 from dev.waiting import TimedOut, wait_until
+from manage import print_whatever_the_encoding
 
 #: What the others need, so it starts first and stops last.
 FOUNDATIONS = ("redis", "sandbox")
@@ -27,12 +28,13 @@ COPY_SECONDS = 0.5
 
 BANNER = """
   Admin    http://127.0.0.1:{web}/admin/   login: admin   password: admin-password
-  Sandbox  http://127.0.0.1:{sandbox}/   what “Braze” holds, live
+  Sandbox  http://127.0.0.1:{sandbox}/   what Braze would hold, live
   Ctrl-C stops everything.
 """
 
 
 def main() -> int:
+    print_whatever_the_encoding()
     # SIGINT too: a shell's background job starts with it ignored.
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)

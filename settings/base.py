@@ -3,6 +3,7 @@
 from contextlib import suppress
 from types import NoneType
 from typing import Any
+from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -53,6 +54,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "masivo_braze.console.expired.told_if_expired",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -138,6 +140,7 @@ def database(url: str) -> dict[str, Any]:
         config.setdefault("CONN_HEALTH_CHECKS", True)
         if not isinstance(config.setdefault("CONN_MAX_AGE", 600), (int, float, NoneType)):
             raise ImproperlyConfigured("DATABASE_URL: conn_max_age has to be a number of seconds.")
+        config["HOST"] = unquote(config.get("HOST") or "")  # a socket's folder, as libpq has it in addresses
         config["OPTIONS"] = {**_GIVEN_UP_IN_TIME, **config.get("OPTIONS", {})}
     return config
 

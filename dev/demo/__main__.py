@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dev.stack import Stack
 from dev.waiting import TimedOut
+from manage import print_whatever_the_encoding
 
 
 def main() -> int:
@@ -19,6 +20,7 @@ def main() -> int:
     )
     parser.add_argument("--database-url", help="a database to use and fill instead of a fresh SQLite file")
     options = parser.parse_args()
+    print_whatever_the_encoding()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     with (

@@ -9,7 +9,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     cells = [list(header), *([_text(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [_line(row, widths) for row in cells]
-    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -21,6 +21,19 @@ def test_a_page_from_before_the_login_says_that_nothing_was_done() -> None:
     assert "CSRF" not in answer.content.decode()
 
 
+def test_whose_session_has_expired_is_told_that_nothing_was_done(db: None) -> None:
+    """A decision about failed syncs led to the login and back to the list without a word."""
+    client, password = Client(), "correct horse"
+    User.objects.create_superuser("ada", password=password)
+    decision = {"action": "discard", "_selected_action": "1", "chosen": "1", "reason": "a test"}
+    login = client.post("/admin/braze/failedsync/", decision)
+    assert login.status_code == 302
+    assert "Your session had expired: nothing was done" in words(client.get(login["Location"]))
+    page = client.post(login["Location"], {"username": "ada", "password": password}, follow=True)
+    assert page.status_code == 200 and "session had expired" not in words(page)
+    assert "session had expired" not in words(client.post("/admin/logout/", follow=True))
+
+
 def test_whoever_lacks_a_permission_is_told_so(db: None) -> None:
     client = Client()
     client.force_login(User.objects.create_user("ada", is_staff=True))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from dev.demo.expected import from_raw_file
+from dev.demo.table import table
 from dev.demo.totals import Totals, compare
 from dev.sample import CDNOW_FILE
 
@@ -15,6 +16,11 @@ def test_it_counts_the_raw_file_as_its_source_describes_it() -> None:
     assert (totals.profiles, totals.order_lines, totals.discs) == (2357, 6919, 16479)
     assert totals.revenue == sum(spent.values()) == Decimal("244091.94")
     assert spent["00004"] == Decimal("29.33") + Decimal("29.73") + Decimal("14.96") + Decimal("26.48")
+
+
+def test_its_tables_need_no_encoding() -> None:
+    """With LC_ALL=C, the demo ended at the line below a table's header."""
+    assert table(["kind", "number"], [["events", 1_234]]) == "kind    number\n------  ------\nevents   1,234"
 
 
 def test_it_passes_what_is_equal() -> None:

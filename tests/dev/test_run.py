@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dev.run import Run
+from dev.run import BANNER, Run
 from dev.waiting import wait_until
 
 #: Asked to end, it says more than a pipe holds.
@@ -14,6 +14,11 @@ TALKER = (
     "import signal, sys; signal.signal(15, lambda *_: sys.exit('a word\\n' * 20_000 + 'the last'));"
     "print('up', flush=True); signal.pause()"
 )
+
+
+def test_where_things_are_needs_no_encoding() -> None:
+    """With LC_ALL=C, all was stopped as soon as it ran, since the quotation marks could not be printed."""
+    assert BANNER.isascii()
 
 
 def test_it_prints_all_that_its_processes_said_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,6 +269,12 @@ def test_how_long_connections_are_kept_may_be_told_by_the_databases_address() ->
     assert start(shown, DATABASE_URL=f"{COMPLETE['DATABASE_URL']}?conn_max_age=0").stdout.split()[0] == "0"
 
 
+def test_the_database_may_be_reached_by_its_socket() -> None:
+    """The folder was looked up as a host's name, as it was written in the address."""
+    done = start("DATABASES['default']['HOST']", DATABASE_URL="postgres://user@%2Frun%2Fpostgresql/name")
+    assert done.stdout.split()[0] == "/run/postgresql"
+
+
 @pytest.mark.parametrize("age", ["abc", "10min", "true"])
 def test_it_names_a_time_to_keep_connections_that_is_none(age: str) -> None:
     """Each connection failed, with an error that named no variable."""

@@ -14,11 +14,11 @@ from django.utils.safestring import SafeString
 
 from integrations.braze.admin.arrival import address
 from integrations.braze.composing.records import AUDIENCE_KINDS, ORDER_KINDS
-from integrations.braze.console import search
+from integrations.braze.console import health, search
 from integrations.braze.console.search import Found
-from integrations.braze.delivery import readiness
 from integrations.braze.integration import NAME, entries_of, pending_of
 from integrations.braze.models import BrazeProfile
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import IN_ANY_STATE, Kind, OutboxEntry, Status
 from masivo_braze.console import beside
 from masivo_braze.loyalty.models import Audience, Customer, Event, Membership, Order, OrderLine
@@ -132,9 +132,8 @@ def _found(record: Any) -> Found:
 
 
 def _render(request: HttpRequest, record: Any, context: dict[str, Any]) -> SafeString:
-    ready = readiness.of(record.account_id)
-    words = f"{ready.state}: {ready.detail}" if ready.detail else ready.state
-    shown = {"record": record, "account_state": words, "is_healthy": ready.is_ready, **context}
+    (standing,) = health.overview([record.account], database_now())  # as the Health page has it
+    shown = {"record": record, "standing": standing, **context}
     may_see = request.user.has_perm("outbox.view_outboxentry")
     return render_to_string("admin/braze/beside.html", {**shown, "may_see": may_see}, request=request)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from integrations.braze.mapping import money
 from integrations.braze.models import BrazePurchase, Delivery
 from integrations.braze.recovery import resolution
 from integrations.outbox.admin import to_the_second
+from integrations.outbox.clock import database_now
 from integrations.outbox.models import OutboxEntry, Status
 from masivo_braze.console.base import ModelAdmin
 from masivo_braze.deadlocks import through_deadlocks
@@ -112,7 +113,8 @@ def decide(
             messages.warning(request, "Nothing was chosen.")
             return None
         reason = request.POST.get("reason", "").replace("\0", "").strip()
-        if not (error := _fault(reason, decision) or _news(page, request, chosen, decision)):
+        error = _fault(reason, decision) or _later(page, request, chosen) or _news(page, request, chosen, decision)
+        if not error:
             listed, arrived = (ids_among(request.POST.getlist(name)) for name in ("listed", "arrived"))
             said = Said(request.user.get_username(), reason, listed, arrived)
             _carry_out(page, request, chosen, decision, said, asked=len(chosen))
@@ -123,12 +125,15 @@ def decide(
         chosen.pop()
         messages.warning(request, f"{MOST:,} changes at a time: choose again for the rest.")
     doubtful = resolution.doubtful(_named(page, request, chosen))
+    if not chosen:
+        _tell(request, decision, 0, 0, _ticked(request))
+        return None
     if decision.only_doubtful:
         _mention_refused(request, len(chosen) - len(doubtful))
         chosen = [pk for pk in chosen if pk in doubtful]
     if chosen and (decision.asks == "always" or doubtful):
         return _ask(page, request, chosen, decision)
-    if chosen or not decision.only_doubtful:
+    if chosen:
         said = Said(request.user.get_username())
         _carry_out(page, request, chosen, decision, said, asked=max(len(chosen), _ticked(request)))
     return None
@@ -140,6 +145,16 @@ def _fault(reason: str, decision: Decision) -> str:
     if len(reason) > MOST_OF_REASON:
         return f"The reason is {len(reason):,} characters long: say it in {MOST_OF_REASON} or fewer."
     return ""
+
+
+def _later(page: ModelAdmin, request: HttpRequest, chosen: list[int]) -> str:
+    """That some of the chosen were sent again, and failed, since the page was shown, which did not ask about that."""
+    try:
+        shown = datetime.fromisoformat(request.POST.get("shown", ""))
+        later = _named(page, request, chosen).filter(settled_at__gt=shown.astimezone(UTC)).count()
+    except (ValueError, OverflowError):  # not by a page of ours
+        return ""
+    return f"{_changes(later)} {_were(later)} sent, and failed, once more since this page was shown." if later else ""
 
 
 def _news(page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision) -> str:
@@ -169,6 +184,7 @@ def _mention_refused(request: HttpRequest, refused: int) -> None:
 def _ask(
     page: ModelAdmin, request: HttpRequest, chosen: list[int], decision: Decision, reason: str = "", error: str = ""
 ) -> HttpResponse:
+    shown = database_now()
     named = _named(page, request, chosen)
     doubtful = resolution.doubtful(named)
     purchases = list(resolution.in_doubt(named)[: MOST_PURCHASES + 1]) if decision.only_doubtful else []
@@ -184,6 +200,7 @@ def _ask(
         "more": max(len(chosen) - SHOWN, 0),
         "purchases": _in_words(request, purchases) if len(purchases) <= MOST_PURCHASES else [],
         "chosen": ",".join(map(str, chosen)),
+        "shown": shown.isoformat(),
         "warned": ",".join(map(str, sorted(doubtful))),
         "checkbox_name": ACTION_CHECKBOX_NAME,
         "first": chosen[0],

@@ -10,8 +10,9 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from math import inf
 from uuid import UUID
@@ -43,6 +44,7 @@ from integrations.outbox.prepared import Prepared
 logger = logging.getLogger(__name__)
 
 Work = Generator[lanes.Waits, None, int]
+Steps = Generator[lanes.Waits, None, None]
 
 #: One task does one bounded slice.
 SLICE_SECONDS = 5.0
@@ -105,7 +107,9 @@ class _Flush:
     senders: ThreadPoolExecutor
     pauses: Pauses = NO_PAUSES
     in_flight: "dict[Future[Sent], Sending]" = field(default_factory=dict)
-    ended: list[UUID] = field(default_factory=list)  #: those of them that are being settled or given back
+    ended: list[UUID] = field(default_factory=list)  #: those of them that are being settled
+    mark: timedelta = field(default_factory=ledger.new_mark)  #: of what this flush starts
+    unsent: list[UUID] = field(default_factory=list)  #: started, but they cannot leave: to be given back
     sent: int = 0
     look_at: float = 0.0
     answered_at: float = 0.0
@@ -117,12 +121,14 @@ class _Flush:
         """
         begun, goes_on, problem = time.monotonic(), True, None
         end = begun + SLICE_SECONDS
-        while goes_on or self.in_flight:
+        while goes_on or self.in_flight or self.unsent:
             try:
+                if self.unsent:
+                    yield from self._give_back()
                 may_send = (time.monotonic() < end or self._is_held_up(end)) and not shutdown.has_begun()
                 # What is in flight when the slice ends may turn out to be slow: the thread then goes on sending.
                 goes_on = goes_on and (self._send_ready() if may_send else bool(self.in_flight))
-                if not self._settle_answered() and self._out_for() > SLOW_SECONDS:
+                if not (yield from self._settle_answered()) and self._out_for() > SLOW_SECONDS:
                     yield lanes.Waits(list(self.in_flight), goes_on)
             except Exception as error:
                 may_pass = isinstance(error, redis.RedisError) and bool(self.in_flight)
@@ -195,32 +201,33 @@ class _Flush:
             won = self._start_all(slots, settings) if slots else set()
             self._hand_over([Sending(pk, *known[pk], settings, slots[pk], until, leave_by) for pk in won])
         finally:
-            ours = {sending.id for sending in self.in_flight.values()}
+            ours = {*self.unsent, *(sending.id for sending in self.in_flight.values())}
             self._let_go([claim.id for claim in claims if claim not in waiting and claim.id not in ours])
         return len(waiting)
 
     def _start_all(self, delivery_ids: Collection[UUID], settings: BrazeSettings) -> set[UUID]:
         """Start requests in the ledger, then count the start in Redis, before any of them leaves.
 
-        A ledger that is restored to an earlier state is noticed by that count. If Redis fails, the requests are given
-        back, and its error is raised.
+        A ledger that is restored to an earlier state is noticed by that count. If Redis or the commit fails, the
+        requests are to be given back, and the error is raised.
         """
-        with transaction.atomic():
-            counted = commits.count_commit(self.account_id)
-            won = ledger.start_all(delivery_ids)
-            if not _UNCHANGED.rows(pk=settings.pk, updated_at=settings.updated_at):
-                # Composed under newer settings than ours: the next tick sends them, under those.
-                transaction.set_rollback(True)
-                return set()
+        won: set[UUID] = set()
         try:
+            with transaction.atomic():
+                counted = commits.count_commit(self.account_id)
+                won = ledger.start_all(delivery_ids, self.mark)
+                if not _UNCHANGED.rows(pk=settings.pk, updated_at=settings.updated_at):
+                    # Composed under newer settings than ours: the next tick sends them, under those.
+                    transaction.set_rollback(True)
+                    return set()
             commits.tell_redis(counted)
-        except Exception:
-            self._insist_on_giving_back(won)
+        except Exception:  # a connection that breaks at the commit does not tell whether it went through
+            self.unsent += won
             raise
         return won
 
     def _hand_over(self, sendings: Sequence[Sending]) -> None:
-        """Give each to a sender thread. If no thread can be started, those without one are given back."""
+        """Give each to a sender thread. If no thread can be started, those without one are to be given back."""
         for number, sending in enumerate(sendings):
             answer: Future[Sent] = Future()
             try:
@@ -228,23 +235,35 @@ class _Flush:
             except Exception:
                 # It is queued all the same, so a sender that has become free may have taken it.
                 if answer.cancel():
-                    self._insist_on_giving_back([left.id for left in sendings[number:]])
+                    self.unsent += [left.id for left in sendings[number:]]
                     raise
             self.in_flight[answer] = sending
 
-    def _give_back(self, delivery_ids: Sequence[UUID]) -> None:
+    def _give_back(self) -> Steps:
         """Undo the start of requests that have not left, and nudge a relay to compose them anew."""
-        if delivery_ids:
-            self._insist_on_giving_back(delivery_ids)
-            nudge.publish_soon(self.account_id)
+        ids = list(self.unsent)
+        try:
+            yield from insisting.insist(partial(ledger.give_back, ids, self.mark), self._meanwhile)
+        finally:
+            self.unsent.clear()
+            self._let_go(ids)
+        nudge.publish_soon(self.account_id)
 
-    def _insist_on_giving_back(self, delivery_ids: Collection[UUID]) -> None:
-        insisting.insist(partial(ledger.give_back, delivery_ids), partial(self._keep_claims, delivery_ids))
+    def _meanwhile(self) -> Steps:
+        """Before another attempt at what the database does not take: offer the thread to others for a while."""
+        self._keep_claims()
+        try:
+            rest = self.senders.submit(time.sleep, insisting.RETRY_SECONDS)  # one of them is free, as nothing is sent
+        except RuntimeError:  # no thread can be started
+            time.sleep(insisting.RETRY_SECONDS)
+            return
+        yield lanes.Waits([rest], looks=False)
+        wait([rest])  # for a thread that has to stay
 
-    def _keep_claims(self, delivery_ids: Collection[UUID] = ()) -> None:
+    def _keep_claims(self) -> None:
         """Of all requests whose outcome this thread has yet to write: else another one would call them unknown."""
         with suppress(redis.RedisError):
-            ours = {*delivery_ids, *self.ended, *(sending.id for sending in self.in_flight.values())}
+            ours = {*self.ended, *self.unsent, *(sending.id for sending in self.in_flight.values())}
             buffer.keep(self.account_id, *ours)
 
     def _let_go(self, delivery_ids: Sequence[UUID]) -> None:
@@ -252,7 +271,7 @@ class _Flush:
         with suppress(redis.RedisError):
             buffer.release(self.account_id, *delivery_ids)
 
-    def _settle_answered(self) -> bool:
+    def _settle_answered(self) -> Generator[lanes.Waits, None, bool]:
         """Settle together what has been answered; wait briefly for an answer if there is none yet. False: none came."""
         if not self.in_flight:
             return False
@@ -263,13 +282,14 @@ class _Flush:
         self.pauses.begin()
         self.pauses.let_others_pass()
         answers = [Answered(sending.id, *sent) for sending, sent in ended if sent]
-        self.ended = [sending.id for sending, _ in ended]
+        self.unsent += [sending.id for sending, sent in ended if sent is None]
+        self.ended = [answer.delivery_id for answer in answers]
         self.sent += len(ended)
-        with ExitStack() as afterwards:  # whatever fails, the last one first
-            afterwards.callback(self.ended.clear)
-            afterwards.callback(self._let_go, list(self.ended))
-            afterwards.callback(self._give_back, [sending.id for sending, sent in ended if sent is None])
-            insisting.settle(self.account_id, answers, self._keep_claims)
+        try:
+            yield from insisting.settle(self.account_id, answers, self._meanwhile)
+        finally:
+            self._let_go(list(self.ended))
+            self.ended.clear()
         for sending, sent in ended:
             if sent and sent[0].traffic == Traffic.WAIT:
                 limiter.defer(limiter.limit_of(sending.settings, sending.endpoint), sent[0].wait_seconds)

@@ -56,7 +56,10 @@ Work = Iterator[Waits]
 
 @dataclass(slots=True)
 class _Lane:
-    """`begin` begins the work anew; `work` is under way, and waits for so many `requests` while it is set aside."""
+    """`begin` begins the work anew; `work` is under way, and waits for so many `requests` while it is set aside.
+
+    Only if it `looks` for more is it of use to wake it before that.
+    """
 
     account_id: int
     begin: Callable[[], Work]
@@ -64,6 +67,7 @@ class _Lane:
     work: Work
     end: float
     requests: int = 0
+    looks: bool = True
 
 
 def connect() -> None:
@@ -94,7 +98,8 @@ def run(account_id: int, begin: Callable[[], Work], unfinished: Callable[[], obj
     with _lock:
         is_free = account_id not in _busy
         _busy[account_id] = not is_free
-        lane = _aside.pop(account_id, None)
+        lane = _aside.get(account_id)
+        lane = _aside.pop(account_id) if lane and lane.looks else None
     if is_free:
         lane = _Lane(account_id, begin, unfinished, begin(), time.monotonic() + TURN_SECONDS)
     if lane:
@@ -141,7 +146,7 @@ def _set_aside(lane: _Lane, waits: Waits) -> bool:
         is_asked = waits.looks and _busy[lane.account_id]
         if is_asked or not _most_aside or _is_full():
             return False
-        lane.requests = len(waits.requests)
+        lane.requests, lane.looks = len(waits.requests), waits.looks
         _aside[lane.account_id] = lane
     for request in waits.requests:
         request.add_done_callback(partial(_answered, lane.account_id))

@@ -33,7 +33,7 @@ RETRY_AFTER = timedelta(minutes=5)
 MOST_TRIES = 5
 #: Kind of pause → what ends it.
 REMEDIES: dict[str, str] = {
-    PauseKind.REFUSED: "Remove the cause, then save the account's Braze settings: that resumes it.",
+    PauseKind.REFUSED: "Remove the cause, then save the account's Braze settings: that ends this pause.",
     PauseKind.RESTORED: "Somebody with access to the server has to run `manage.py braze_restored`.",
 }
 #: Prefix of the cause of a pause by a person.
@@ -169,15 +169,24 @@ def _paused(notice: Notice) -> tuple[str, str]:
     account, state = notice.account, BrazeState.objects.get(account=notice.account)
     is_held = notice.cause.startswith(HELD)
     since = state.held_at if is_held else state.paused_at
+    other = _other_pause(state, is_held)
     if since is None:
         words = f"The sync of {account} to Braze was paused, and goes on again."
-        return f"{account}: the sync to Braze was paused", words
+        over = f"What had paused the sync of {account} to Braze is over. {other}"
+        return f"{account}: the sync to Braze was paused", over if other else words
     why, remedy, page = _pause_of_a_person(state) if is_held else _pause_of_braze(state)
     words = (
         f"Nothing of {account} is sent to Braze since {since:%Y-%m-%d %H:%M} UTC.\n\n{why}\n\n"
-        f"Nothing is lost: changes are captured and wait. {remedy}"
+        f"Nothing is lost: changes are captured and wait. {remedy} {other}"
     )
     return f"{account}: the sync to Braze is paused", f"{words.strip()}\n{_link(page)}"
+
+
+def _other_pause(state: BrazeState, is_held: bool) -> str:
+    """What keeps the account paused when this pause is over; "" if nothing does."""
+    if is_held:
+        return f"Before that: {REMEDIES[state.pause_kind]}" if state.pause_kind == PauseKind.RESTORED else ""
+    return "It stays paused by somebody, until “Resume” is pressed on its Health page." if state.held_at else ""
 
 
 def _pause_of_a_person(state: BrazeState) -> tuple[str, str, str]:

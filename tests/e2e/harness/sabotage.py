@@ -89,14 +89,14 @@ SABOTAGES: dict[str, list[Edit]] = {
     "ledger after the request": [
         Edit(
             "integrations/braze/delivery/flush.py",
-            "won = ledger.start_all(delivery_ids)",
+            "won = ledger.start_all(delivery_ids, self.mark)",
             "won = set(ledger.unstarted(self.account_id).filter(pk__among=delivery_ids).values_list('pk', flat=True))",
         ),
         Edit(
             "integrations/braze/delivery/flush.py",
-            "            insisting.settle(self.account_id, answers, self._keep_claims)",
+            "            yield from insisting.settle(self.account_id, answers, self._meanwhile)",
             "            ledger.start_all([each.delivery_id for each in answers])\n"
-            "            insisting.settle(self.account_id, answers, self._keep_claims)",
+            "            yield from insisting.settle(self.account_id, answers, self._meanwhile)",
         ),
     ],
     "index taken across arrays": [

@@ -21,7 +21,7 @@ def act(client: Client, action: str, entries: list[OutboxEntry], **more: Any) ->
 
 def confirm(client: Client, action: str, page: str, **more: Any) -> str:
     """Send the form of the page that asks."""
-    found = dict(re.findall(r'<input type="hidden" name="(chosen|_selected_action)" value="([^"]*)">', page))
+    found = dict(re.findall(r'<input type="hidden" name="(chosen|shown|_selected_action)" value="([^"]*)">', page))
     return text_of(client.post(LIST, {"action": action, **found, **more}, follow=True))
 
 

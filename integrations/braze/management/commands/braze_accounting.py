@@ -8,13 +8,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from integrations.braze.models import BrazeSettings
 from integrations.braze.reporting import accounting
 from integrations.outbox.models import Status
+from masivo_braze.arguments import typed
 
 
 class Command(BaseCommand):
     help = "Compares captured changes, requests and purchases with each other; exit 1 where they do not balance."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--account", help="Slug of one account; all that have Braze settings where not given.")
+        parser.add_argument(
+            "--account", type=typed, help="Slug of one account; all that have Braze settings where not given."
+        )
         parser.add_argument(
             "--strict", action="store_true", help="exit 1, too, where an order's lines were edited after they were sent"
         )

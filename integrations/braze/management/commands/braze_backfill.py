@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from integrations.braze.integration import BrazeIntegration
 from integrations.braze.recovery import backfill
+from masivo_braze.arguments import typed
 from masivo_braze.loyalty.models import Account
 
 
@@ -16,7 +17,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--account", metavar="SLUG", required=True)
+        parser.add_argument("--account", type=typed, metavar="SLUG", required=True)
 
     def handle(self, *args: Any, **options: Any) -> None:
         account = Account.objects.filter(slug=options["account"]).first()

@@ -12,6 +12,7 @@ from integrations.braze.erasure import scrubbing
 from integrations.braze.models import BrazeSettings
 from integrations.braze.recovery import drain
 from integrations.braze.recovery.drain import Rest
+from masivo_braze.arguments import typed
 from masivo_braze.loyalty.models import Account
 
 #: Some thirty years: moments further away leave the calendar.
@@ -25,7 +26,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--account", metavar="SLUG", help="this account alone; all that have settings otherwise")
+        parser.add_argument(
+            "--account", type=typed, metavar="SLUG", help="this account alone; all that have settings otherwise"
+        )
         parser.add_argument("--timeout", metavar="S", type=_seconds, default=60.0, help="seconds (default: 60)")
 
     def handle(self, *args: Any, **options: Any) -> None:

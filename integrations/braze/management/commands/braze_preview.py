@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
 from integrations.braze.composing import preview
+from masivo_braze.arguments import typed
 from masivo_braze.loyalty.models import Account, Customer, Event, Order
 
 
@@ -15,11 +16,11 @@ class Command(BaseCommand):
     help = "Shows, as JSON, what Braze would be sent now for a customer, an event or an order. Sends nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--account", required=True, metavar="SLUG")
+        parser.add_argument("--account", type=typed, required=True, metavar="SLUG")
         what = parser.add_mutually_exclusive_group(required=True)
-        what.add_argument("--customer", metavar="ID", help="the merchant's id of a customer")
-        what.add_argument("--event", metavar="UUID", help="the id of an event")
-        what.add_argument("--order", metavar="ID", help="the merchant's id of an order")
+        what.add_argument("--customer", type=typed, metavar="ID", help="the merchant's id of a customer")
+        what.add_argument("--event", type=typed, metavar="UUID", help="the id of an event")
+        what.add_argument("--order", type=typed, metavar="ID", help="the merchant's id of an order")
 
     def handle(self, *args: Any, **options: Any) -> None:
         account = _only(Account.objects.filter(slug=options["account"]), f"no account {options['account']}")

@@ -13,6 +13,7 @@ from integrations.braze.models import BrazeState
 from integrations.braze.models.account import PauseKind
 from integrations.braze.recovery import restored
 from integrations.outbox.clock import database_now
+from masivo_braze.arguments import typed
 from masivo_braze.loyalty.models import Account
 
 
@@ -30,7 +31,9 @@ class Command(BaseCommand):
             help="When the backup was taken, e.g. 2026-11-23T09:30:00Z (UTC where no offset is given): what is held "
             "says so. What is held does not depend on it.",
         )
-        parser.add_argument("--account", help="Slug of one account; all that noticed the loss where not given.")
+        parser.add_argument(
+            "--account", type=typed, help="Slug of one account; all that noticed the loss where not given."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         since = _moment(options["since"])

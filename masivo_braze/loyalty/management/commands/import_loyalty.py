@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from masivo_braze.arguments import typed
 from masivo_braze.loyalty.importing.apply import Counts, add_counts, apply_records, reason_of
 from masivo_braze.loyalty.importing.parse import Format, guess_format, parser_for
 from masivo_braze.loyalty.importing.records import BadLineError, ImportRecord
@@ -26,7 +27,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--account", required=True, metavar="SLUG")
+        parser.add_argument("--account", type=typed, required=True, metavar="SLUG")
         parser.add_argument(
             "--create-account", metavar="NAME", help="make the account under this name if there is none"
         )

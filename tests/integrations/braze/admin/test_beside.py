@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -11,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from integrations.braze.admin import beside
-from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState
+from integrations.braze.console import health
+from integrations.braze.models import BrazeProfile, BrazeSettings, BrazeState, Delivery
 from integrations.braze.recovery.resend import resend
 from integrations.braze.sandbox import SandboxServer
 from integrations.outbox.clock import database_now
@@ -97,7 +100,18 @@ def test_a_page_shows_the_newest_changes_and_the_account_s_state(ada: Customer, 
     assert re.search(r"Braze took something of this customer last on [\d-]{10} [\d:]{8} UTC\.", panel)
     assert "<th>Captured (UTC)</th>" in panel
     BrazeState.objects.update(paused_at=database_now(), pause_reason="refused")
-    assert "paused: refused" in shown(admin_client, ada)
+    assert re.search(r"paused: Braze refused on [-\d]+ [\d:]+: refused", shown(admin_client, ada))
+
+
+def test_a_page_says_of_the_account_what_health_says(ada: Customer, admin_client: Client) -> None:
+    """It said “healthy” when the workers were down."""
+    old = database_now() - timedelta(minutes=5)
+    Delivery.objects.update(started_at=old, finished_at=old)
+    OutboxEntry.objects.create(account=ada.account, integration="braze", kind="event", created_at=old)
+    (standing,) = health.overview([ada.account], database_now())
+    assert standing.words.startswith("standing still: 1 waiting")
+    for record in (ada, Event.objects.get(), Order.objects.get(), Audience.objects.get()):
+        assert standing.words in unescape(shown(admin_client, record))
 
 
 def test_an_audience_s_page_counts_what_waits(ada: Customer, admin_client: Client) -> None:

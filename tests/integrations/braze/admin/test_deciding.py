@@ -1,5 +1,6 @@
 """What a person who decides about failed syncs may see, and what they are told of what has changed meanwhile."""
 
+import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -44,6 +45,34 @@ def test_what_has_come_into_doubt_since_the_page_was_shown_is_asked_about(
     assert OutboxEntry.objects.filter(status="unknown").count() == 5
     page = confirm(admin_client, "send_again", page, warned=f"{warned},{refused.pk}")
     assert said(page) == ["5 changes to be sent again."]
+
+
+@pytest.mark.parametrize("action", ["send_again", "treat_as_delivered", "discard"])
+def test_a_page_that_is_sent_twice_decides_nothing_twice(
+    unknown: list[OutboxEntry], admin_client: Client, action: str
+) -> None:
+    """By a double click, or by going back: where all was decided, “treat as delivered” said nothing at all."""
+    page = act(admin_client, action, unknown)
+    confirm(admin_client, action, page, reason="a test")
+    decided, traces = list(OutboxEntry.objects.order_by("pk").values()), LogEntry.objects.count()
+    left_alone = f"{len(unknown)} changes had meanwhile changed and were left alone."
+    assert left_alone in said(confirm(admin_client, action, page, reason="a test"))
+    assert left_alone in said(act(admin_client, action, unknown))
+    assert (list(OutboxEntry.objects.order_by("pk").values()), LogEntry.objects.count()) == (decided, traces)
+
+
+@pytest.mark.parametrize("action", ["send_again", "treat_as_delivered", "discard"])
+def test_a_page_from_before_it_was_sent_again_is_asked_anew(
+    unknown: list[OutboxEntry], admin_client: Client, action: str
+) -> None:
+    """Its answer was lost again: what the page asked was about the first time, and going back sent it a third time."""
+    page = act(admin_client, action, unknown)
+    OutboxEntry.objects.filter(pk=unknown[0].pk).update(settled_at=database_now())
+    again = confirm(admin_client, action, page, reason="a test")
+    assert "1 change was sent, and failed, once more since this page was shown." in again
+    assert OutboxEntry.objects.filter(status="unknown").count() == len(unknown)
+    confirm(admin_client, action, again, reason="a test")
+    assert not OutboxEntry.objects.filter(status="unknown").exists()
 
 
 def test_the_deletion_of_a_customer_who_exists_again_is_said_to_be_skipped(

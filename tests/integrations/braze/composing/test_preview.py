@@ -157,3 +157,18 @@ def test_the_command_prints_the_same(ada: Customer, login: Event, order: Order) 
 def test_the_command_says_so_where_there_is_no_such_record(ada: Customer, options: dict[str, str]) -> None:
     with pytest.raises(CommandError, match=r"^There is no|is not the id"):
         shown_by_command(**options)
+
+
+@pytest.mark.parametrize(("typed", "found"), [("José".encode(), True), ("José".encode("latin-1"), False)])
+def test_it_finds_whom_it_is_asked_for_whatever_the_locale_says(
+    account: Account, braze: BrazeSettings, typed: bytes, found: bool
+) -> None:
+    """With LC_ALL=C, an id with an accent ended the command with the traceback of the database's driver."""
+    Customer.objects.create(account=account, external_id="José")
+    argument, out = typed.decode("ascii", "surrogateescape"), StringIO()  # as Python reads the command line then
+    if found:
+        call_command("braze_preview", "--account", "shop", "--customer", argument, stdout=out)
+        assert '"external_id": "José"' in out.getvalue()
+    else:
+        with pytest.raises(CommandError, match=r"There is no customer Jos\\xe9\."):
+            call_command("braze_preview", "--account", "shop", "--customer", argument)

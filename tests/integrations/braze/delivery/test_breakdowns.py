@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 import redis
 from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dev.waiting import wait_until
 from integrations.braze.composing import relay
@@ -145,8 +146,8 @@ def test_what_was_given_back_for_want_of_a_thread_is_not_sent_by_another_one(
         assert given_back.wait(30)
         return deliver(*arguments)
 
-    def note(delivery_ids: Any) -> None:
-        give_back(delivery_ids)
+    def note(*given: Any) -> None:
+        give_back(*given)
         given_back.set()
 
     monkeypatch.setattr(sender, "deliver", deliver_late)
@@ -207,7 +208,7 @@ def test_what_is_too_late_is_given_back_whole_though_the_database_fails_once(
     composed(account, 3)
     give_back = ledger.give_back
     failing_once = mock.Mock(side_effect=[OperationalError("the connection is closed"), *[mock.DEFAULT] * 3])
-    monkeypatch.setattr(ledger, "give_back", lambda pks: (failing_once(), give_back(pks)))
+    monkeypatch.setattr(ledger, "give_back", lambda *given: (failing_once(), give_back(*given)))
     flush.flush(account.pk)
     assert sandbox.summary()["requests"]["track"] == 0
     assert counts() == {"pending": 3}
@@ -224,3 +225,35 @@ def test_what_is_too_late_is_given_back_though_an_answer_cannot_be_settled(
     with pytest.raises(ValueError, match="it cannot be settled"):
         flush.flush(account.pk)
     assert Delivery.objects.get(pk=late).outcome == "dissolved"
+
+
+# --- at the start ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_start_that_was_committed_though_the_connection_broke_is_given_back(
+    account: Account, braze: BrazeSettings, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knew that it had been won, so it became unknown at its deadline, and purchases were held."""
+    started, others = composed(account, 2), []
+    commit, start_all = BaseDatabaseWrapper.commit, ledger.start_all
+
+    def break_after_commit(self: BaseDatabaseWrapper) -> None:
+        commit(self)
+        monkeypatch.setattr(BaseDatabaseWrapper, "commit", commit)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    def start_then_break(*arguments: Any) -> set[UUID]:
+        """One of them was won by somebody else, whose answer is still to come."""
+        others.append(started.pop())
+        start_all(others)
+        monkeypatch.setattr(BaseDatabaseWrapper, "commit", break_after_commit)
+        return start_all(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "start_all", start_then_break)
+        with pytest.raises(OperationalError):
+            flush.flush(account.pk)
+    assert sandbox.summary()["requests"]["track"] == 0
+    assert dict(Delivery.objects.values_list("pk", "outcome")) == {started[0]: "dissolved", others[0]: ""}
+    assert counts() == {"pending": 1, "buffered": 1}

@@ -2,19 +2,21 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from uuid import UUID
 
 import pytest
 import responses
-from django.db import connection
+from django.db import OperationalError, connection
 from requests import PreparedRequest
 
 from dev.waiting import wait_until
 from integrations.braze import tasks
 from integrations.braze.composing import relay
-from integrations.braze.delivery import buffer, flush, lanes
+from integrations.braze.delivery import buffer, flush, insisting, lanes, settlement
+from integrations.braze.delivery.settlement import Answered
 from integrations.braze.models import BrazeSettings, BrazeState, Delivery
 from integrations.outbox.models import OutboxEntry
 from masivo_braze.loyalty.models import Account, Customer
@@ -165,3 +167,34 @@ def test_one_that_answers_goes_on_while_too_many_others_hang(
         assert status("slow") == "buffered"
         hangs.let_go()
         assert flushing.result() == 3
+
+
+@pytest.fixture
+def unwritable(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """The database takes no settlement of `account` until it is healed."""
+    is_healed, settle_all = threading.Event(), settlement.settle_all
+
+    def settle_unless_ill(account_id: int, answers: Sequence[Answered]) -> set[UUID]:
+        if account_id == account.pk and not is_healed.is_set():
+            raise OperationalError("could not extend file: No space left on device")
+        return settle_all(account_id, answers)
+
+    monkeypatch.setattr(settlement, "settle_all", settle_unless_ill)
+    monkeypatch.setattr(insisting, "INSIST_SECONDS", 20.0)
+    monkeypatch.setattr(insisting, "RETRY_SECONDS", 0.05)
+    yield is_healed
+    is_healed.set()
+
+
+@pytest.mark.usefixtures("in_worker")
+def test_one_whose_answers_the_database_does_not_take_keeps_no_thread_either(
+    account: Account, healthy: Account, unwritable: threading.Event
+) -> None:
+    """All threads were kept for five minutes by as many accounts; answers to others waited until they were unknown."""
+    change(account, "first")
+    tasks.flush_account(account.pk)
+    tasks.flush_account(healthy.pk)
+    assert (status("first"), status("quick")) == ("buffered", "delivered")
+    tasks.flush_account(account.pk)  # each tick does: it keeps no thread, either
+    unwritable.set()
+    wait_until(lambda: status("first") == "delivered", "the database to take the answer")

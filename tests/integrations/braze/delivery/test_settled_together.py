@@ -78,7 +78,7 @@ def test_an_answer_that_cannot_be_settled_keeps_no_other_from_it(
     spoilt, other = _two_started(account)
     Delivery.objects.filter(pk=spoilt).update(body=b"no zlib")
     answers = [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201) for pk in (spoilt, other)]
-    insisting.settle(account.pk, answers, meanwhile=lambda: None)
+    assert list(insisting.settle(account.pk, answers, lambda: iter(()))) == []
     assert dict(Delivery.objects.values_list("pk", "outcome")) == {spoilt: "", other: "accepted"}
     assert f"request {spoilt} could not be settled" in caplog.text
 
@@ -113,5 +113,5 @@ def test_answers_are_settled_by_the_server_that_takes_over_from_one_that_is_read
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only TO on")  # of this connection only, as after a failover
     answers = [Answered(pk, verdicts.of_answer(FINE, braze.api_key), 201)]
-    insisting.settle(account.pk, answers, meanwhile=lambda: None)
+    assert list(insisting.settle(account.pk, answers, lambda: iter(()))) == []
     assert Delivery.objects.get().outcome == "accepted"

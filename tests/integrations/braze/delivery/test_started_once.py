@@ -5,13 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
+from dev.waiting import wait_until
 from integrations.braze.composing import relay
 from integrations.braze.delivery import flush, ledger, settlement, verdicts
 from integrations.braze.models import BrazeSettings, Delivery
 from integrations.braze.sandbox import SandboxServer
 from masivo_braze.loyalty.models import Account, Customer, Event
+from tests.integrations.braze.connections import started, waiting
 from tests.integrations.braze.fates import counts
 
 
@@ -88,3 +90,20 @@ def test_two_flushes_share_the_work_and_double_nothing(
     assert sandbox.summary()["events"] == 600
     assert sandbox.summary()["duplicates"]["event_id"] == 0
     assert counts() == {"delivered": 1200}
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_giving_back_waits_for_a_commit_that_the_server_has_yet_to_carry_out(
+    account: Account, braze: BrazeSettings
+) -> None:
+    """The connection broke, but its COMMIT was on its way: a look that did not wait would find nothing to give back."""
+    Customer.objects.create(account=account, external_id="c1")
+    relay.relay(account.pk)
+    (pk,), mark = Delivery.objects.values_list("pk", flat=True), ledger.new_mark()
+    with transaction.atomic():
+        assert ledger.start_all([pk], mark) == {pk}
+        giving_back = started(lambda: ledger.give_back([pk], mark))
+        wait_until(lambda: waiting() == 1, "the lock to be waited for")
+    giving_back.join()
+    assert Delivery.objects.get().outcome == "dissolved"

@@ -63,7 +63,7 @@ def test_a_pause_is_told_once_to_each_member_with_an_address(member: User, braze
     assert told.to == ["ada@example.com"]
     assert told.subject == "Shop: the sync to Braze is paused"
     assert "Braze answered 401: Invalid API key: [key]" in told.body
-    assert "save the account's Braze settings: that resumes it" in told.body
+    assert "save the account's Braze settings: that ends this pause" in told.body
     assert f"https://console.example.com/admin/braze/brazesettings/{braze.pk}/change/" in told.body
     assert tick() == []
 
@@ -257,3 +257,27 @@ def test_both_pauses_are_told(member: User, braze: BrazeSettings, account: Accou
     steering.pause(account.pk, "bob")
     pause()
     assert sorted("bob" in told.body for told in tick()) == [False, True]
+
+
+def test_a_refusal_s_mail_says_that_somebody_has_paused_the_account_besides(
+    member: User, braze: BrazeSettings, account: Account
+) -> None:
+    """It promised that sending goes on once the settings are saved, or that it had gone on."""
+    pause()
+    steering.pause(account.pk, "bob")
+    refusal, _ = sorted(notices.find_causes())
+    notices.send(refusal)
+    assert "that ends this pause. It stays paused by somebody, until “Resume” is pressed" in mail.outbox[-1].body
+    Notice.objects.update(sent_at=None, tried_at=None, told=[])
+    BrazeState.objects.update(paused_at=None, pause_kind="", pause_reason="")  # the settings were saved
+    notices.send(refusal)
+    assert "goes on again" not in mail.outbox[-1].body
+    assert "is over. It stays paused by somebody" in mail.outbox[-1].body
+
+
+def test_a_pause_s_mail_says_what_has_to_be_done_before_it_can_be_ended(
+    member: User, braze: BrazeSettings, account: Account
+) -> None:
+    pause(kind=PauseKind.RESTORED)
+    steering.pause(account.pk, "bob")
+    assert any("“Resume” on its Health page ends this. Before that: Somebody" in told.body for told in tick())

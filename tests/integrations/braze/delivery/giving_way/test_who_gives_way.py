@@ -1,6 +1,6 @@
 """Which backlogs give way, where they do, and to whom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -96,8 +96,8 @@ def test_who_has_sent_what_it_had_is_no_longer_at_work(
     monkeypatch.setattr(giving_way, "AHEAD_MS", 0)
     settle = flush.insisting.settle
 
-    def have_more(*args: Any) -> None:
-        settle(*args)
+    def have_more(*args: Any) -> Iterator[object]:
+        yield from settle(*args)
         monkeypatch.setattr(giving_way, "AT_WORK_MS", 90_000)
         giving_way.announce({other.pk})
         monkeypatch.setattr(giving_way, "AT_WORK_MS", 60_000)
