@@ -24,6 +24,8 @@ TOGGLES = {
     Kind.AUDIENCE_LEFT: "sync_audiences",
     Kind.AUDIENCE_RENAMED: "sync_audiences",
 }
+#: Those that a customer's own changes need, in one way or another.
+OF_CUSTOMERS = {"create_customers", "update_customers", "sync_customer_tags"}
 #: "Internal events, never forwarded", as Masivo lists them.
 INTERNAL = ["REGISTRATION", "FULFILL", "REVERSE", "EXPIRE", "CANCEL", "REDEEM_COUPON", "TIER_ADJUSTMENT"]
 GONE = Records(customers={}, events={}, orders={}, purchases={}, audiences={}, profiles={})
@@ -53,6 +55,10 @@ def only(*toggles: str) -> BrazeSettings:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_it_sends_every_kind_of_change_with_everything_on(kind: Kind) -> None:
     assert rules.why_skipped(entry(kind), everything_but(), records()) == ""
+
+
+def test_no_toggle_is_without_a_rule_that_is_tested_here() -> None:
+    assert {*TOGGLES.values(), *OF_CUSTOMERS} == TOPICS.keys()
 
 
 @pytest.mark.parametrize(("kind", "toggle"), TOGGLES.items())
