@@ -156,6 +156,19 @@ def test_a_person_decides_in_bulk(browser: Browser, failed: dict[str, OutboxEntr
     assert statuses() == {"pending": 4}
 
 
+def test_whoever_decides_after_their_session_has_expired_reads_that_nothing_was_done(
+    browser: Browser, failed: dict[str, OutboxEntry], admin_client: Client
+) -> None:
+    browser.open(f"/admin/braze/failedsync/{failed['order'].pk}/change/")
+    browser.click("button[value=treat_as_delivered]")
+    before = statuses()
+    admin_client.logout()
+    browser.click("#content form button")
+    assert "Your session had expired: nothing was done." in browser.text("body")
+    browser.looks_right("expired")
+    assert statuses() == before
+
+
 def test_a_person_looks_asks_braze_and_decides(browser: Browser, failed: dict[str, OutboxEntry]) -> None:
     browser.open(f"/admin/braze/failedsync/{failed['order'].pk}/change/")
     browser.looks_right("entry")
